@@ -1,0 +1,15 @@
+//! Loa carries a country's public loudspeakers.
+//!
+//! (the map comes with the pieces)
+pub mod audio;
+pub mod broadcast;
+pub mod key;
+pub mod playout;
+pub mod session;
+pub mod time;
+pub mod track;
+
+/// The wire and stored messages, generated from `session/loa.proto`.
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/loa.v1.rs"));
+}

@@ -1,0 +1,52 @@
+//! What a signed broadcast says of one of its tracks.
+use crate::key::PublicKey;
+use crate::proto;
+use crate::time::{Civil, RATE, micros};
+use uuid::Uuid;
+
+/// One rendition: identity, keys and timeline of a track of sound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    pub id: Uuid,
+    /// Verifies the seals.
+    pub sign: PublicKey,
+    pub ssrc: u32,
+    /// Samples at 48 kHz per packet: 960 (20 ms) to 23,040 (480 ms), a multiple of 960.
+    pub duration: u32,
+    /// Packet `n` sounds at `anchor + n × duration + delay`.
+    pub anchor: Civil,
+    /// SHA-256(master key ‖ master salt).
+    pub key_hash: [u8; 32],
+    /// Of the Opus stream, b/s.
+    pub bitrate: u32,
+    /// How many packets there will be; `None` while a live track runs.
+    pub packets: Option<u64>,
+}
+
+/// Why a rendition in an order is not acceptable; names the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rendition: {0}")]
+pub struct Invalid(pub &'static str);
+
+impl Info {
+    /// µs per packet.
+    pub fn packet_micros(&self) -> i64 {
+        micros(self.duration as u64)
+    }
+
+    /// The civil time at which packet `index` begins, before the playout delay.
+    pub fn instant(&self, index: u64) -> Civil {
+        self.anchor
+            + index.saturating_mul(self.duration as u64).saturating_mul(1_000_000).checked_div(RATE as u64).unwrap_or(0)
+                as i64
+    }
+
+    pub fn to_proto(&self) -> proto::Rendition {
+        todo!()
+    }
+
+    /// Checks every field; see [`Invalid`].
+    pub fn from_proto(_rendition: &proto::Rendition) -> Result<Self, Invalid> {
+        todo!()
+    }
+}
