@@ -3,7 +3,10 @@
 //! (the map comes with the pieces)
 pub mod audio;
 pub mod broadcast;
+pub mod config;
+pub mod io;
 pub mod key;
+pub mod node;
 pub mod playout;
 pub mod session;
 pub mod time;
