@@ -16,6 +16,17 @@ impl Secret {
     }
 }
 
+impl Secret {
+    pub fn to_proto(&self) -> crate::proto::Secret {
+        crate::proto::Secret { key: self.key.to_vec().into(), salt: self.salt.to_vec().into() }
+    }
+
+    /// `None` unless key and salt have their lengths.
+    pub fn from_proto(secret: &crate::proto::Secret) -> Option<Self> {
+        Some(Self { key: secret.key.as_ref().try_into().ok()?, salt: secret.salt.as_ref().try_into().ok()? })
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
