@@ -12,7 +12,7 @@ mod writer;
 
 pub use cipher::{Cipher, Reject, Secret};
 pub use info::{Info, Invalid};
-pub use packet::{Header, MAX_PACKET, Packet, extend, is_rtp};
+pub use packet::{Header, LAST_INDEX, MAX_PACKET, Packet, extend, is_rtp};
 pub use ring::Ring;
-pub use seal::{Reader, Sound};
+pub use seal::{MAX_RECORDS, OVERHEAD, Reader, Sound};
 pub use writer::{WriteError, Writer};
