@@ -145,7 +145,7 @@ mod tests {
             let index = extend(sequence, newest);
             prop_assert_eq!(index as u16, sequence);
             prop_assert!(index <= LAST_INDEX);
-            let inner = newest >= 0x8000 && newest <= LAST_INDEX - 0x8000;
+            let inner = (0x8000..=LAST_INDEX - 0x8000).contains(&newest);
             prop_assert!(index.abs_diff(newest) <= 0x8000 || !inner);
         }
 
