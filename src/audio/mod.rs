@@ -14,4 +14,4 @@ pub use encode::{FRAME, Frames, Options, Report, join, transcode};
 pub use plan::{Content, Gain, Step};
 pub use render::Renderer;
 pub use source::{Error, Source};
-pub use tone::{TONE, Tone, tone};
+pub use tone::{TONE, Tone, tone, tone_micros};

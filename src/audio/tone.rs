@@ -13,3 +13,8 @@ pub struct Tone {
 pub fn tone(_which: u32) -> Option<Tone> {
     todo!()
 }
+
+/// µs that the tone of version 1 lasts.
+pub fn tone_micros() -> i64 {
+    todo!()
+}
