@@ -203,11 +203,11 @@ mod tests {
     fn the_spread_is_the_largest_difference_in_each_second() {
         let (one, mut two) = (played(0, 96_000, 0.0), played(0, 96_000, 0.0));
         two.iter_mut().filter(|step| step.sample >= 48_000).for_each(|step| step.left += 700.0);
-        let three = played(48_000, 96_000, -100.0);
+        let three = played(48_000, 96_000, 900.0);
         let windows = spread(&[&one, &two, &three], TRACK);
         let (first, rest) = windows.split_first().expect("windows");
         assert_eq!(*first, (0, 0.0), "the third one had not joined");
-        assert!(rest.iter().any(|(_, largest)| (*largest - 800.0).abs() < 0.01), "{windows:?}");
+        assert!(rest.iter().any(|(_, largest)| (*largest - 900.0).abs() < 0.01), "{windows:?}");
     }
 
     #[test]

@@ -38,7 +38,6 @@ impl Hop {
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub name: String,
-    pub area: Area,
     pub node: Uuid,
     pub role: Role,
     pub parents: Vec<(usize, Hop)>,
@@ -122,7 +121,6 @@ impl Tree {
         let oscillator = super::Oscillator::new(offset, ppm, wander, self.random.unit());
         self.members.push(Member {
             name: name.into(),
-            area,
             node,
             role,
             parents,
