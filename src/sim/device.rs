@@ -88,7 +88,7 @@ impl Device {
     pub fn take(&mut self, now: i64, step: &Step, tracks: &Tracks) -> Heard {
         self.fill(now);
         self.faults.misnumbered += u64::from(step.number != self.steps);
-        self.faults.misshapen += u64::from(step.count == 0 || !((step.ratio - 1.0).abs() <= 0.002));
+        self.faults.misshapen += u64::from(step.count == 0 || !(0.998..=1.002).contains(&step.ratio));
         self.steps += 1;
         let length = f64::from(step.count) * step.ratio;
         // The renderer's filter holds every sample back by a constant.
@@ -143,7 +143,7 @@ mod tests {
         let mut device = Device::new(1_000, 100.0);
         let report = device.report(1_001_000, Local(5));
         assert!((report.played - 48_004.8).abs() < 1e-6);
-        assert!(report.inserted as f64 >= report.played && report.inserted % 240 == 0);
+        assert!(report.inserted as f64 >= report.played && report.inserted.is_multiple_of(240));
         assert_eq!((report.at, report.steps), (Local(5), 0));
     }
 

@@ -90,7 +90,7 @@ impl Host {
         let sounds = self.member.role == Role::Speaker;
         let log = trunk::Log {
             track: random.id(EPOCH.0 + now),
-            ssrc: random.next() as u32,
+            ssrc: random.number() as u32,
             secret: Secret { key: random.bytes(), salt: random.bytes() },
         };
         let track = log.track;

@@ -20,7 +20,7 @@ impl Random {
         Self::new(split_mix(&mut mixer) ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         let [a, b, c, d] = self.state;
         let result = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
         let (c, d) = (c ^ a, d ^ b);
@@ -30,7 +30,7 @@ impl Random {
 
     /// In `[0, 1)`.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.number() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// In `[low, high)`; `low` when the range is empty.
@@ -40,7 +40,7 @@ impl Random {
 
     /// In `[0, bound)`; 0 when `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
     }
 
     pub fn chance(&mut self, probability: f64) -> bool {
@@ -60,7 +60,7 @@ impl Random {
 
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+            chunk.copy_from_slice(&self.number().to_le_bytes()[..chunk.len()]);
         }
     }
 
@@ -91,8 +91,18 @@ mod tests {
     }
 
     #[test]
+    fn the_generator_gives_its_published_first_numbers() {
+        // From the authors' C, state 1, 2, 3, 4.
+        let mut random = Random { state: [1, 2, 3, 4] };
+        assert_eq!(
+            [random.number(), random.number(), random.number()],
+            [41_943_041, 58_720_359, 3_588_806_011_781_223]
+        );
+    }
+
+    #[test]
     fn equal_seeds_give_equal_numbers_and_purposes_differ() {
-        let draw = |mut random: Random| (0..8).map(|_| random.next()).collect::<Vec<_>>();
+        let draw = |mut random: Random| (0..8).map(|_| random.number()).collect::<Vec<_>>();
         assert_eq!(draw(Random::of(7, "loss", 1)), draw(Random::of(7, "loss", 1)));
         assert_ne!(draw(Random::of(7, "loss", 1)), draw(Random::of(7, "loss", 2)));
         assert_ne!(draw(Random::of(7, "loss", 1)), draw(Random::of(7, "burst", 1)));

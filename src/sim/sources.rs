@@ -52,7 +52,7 @@ impl Tracks {
         let info = Info {
             id: random.id(civil.0),
             sign: SigningKey::from_seed(&seed).public(),
-            ssrc: random.next() as u32,
+            ssrc: random.number() as u32,
             duration,
             anchor: civil,
             key_hash: secret.hash(),
