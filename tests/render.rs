@@ -225,8 +225,8 @@ fn the_tone_and_silence_and_gains_come_out_as_planned() {
         let gain = Gain { from: 1.0 - step as f32 / 10.0, to: 0.9 - step as f32 / 10.0 };
         speaker.play(Content::Tone { which: TONE, from: (step * STEP) as u64 }, 1.0, gain);
     }
-    for at in 0..9 * STEP {
-        let expected = samples[at] * (1.0 - at as f32 / 4_800.0);
+    for (at, sample) in samples.iter().enumerate().take(9 * STEP) {
+        let expected = sample * (1.0 - at as f32 / 4_800.0);
         assert!((speaker.out[at + Renderer::LATENCY] - expected).abs() < 2e-3, "sample {at}");
     }
 

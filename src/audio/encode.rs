@@ -230,7 +230,10 @@ impl Coder {
         if self.count == 0 {
             self.size = size;
         }
-        assert_eq!(size, self.size, "hard CBR gives every frame one size");
+        if size != self.size {
+            let text = format!("frame {} has {size} bytes, all before {}; report this", self.count, self.size);
+            return Err(Error::new("media.encoder", text));
+        }
         self.bytes.extend_from_slice(&self.packet[..size]);
         self.count += 1;
         Ok(())

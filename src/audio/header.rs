@@ -11,7 +11,7 @@ const MOST_CHANNELS: u16 = 8;
 const MOST_CHUNKS: usize = 1_024;
 /// Titles and pictures that a decoder would keep in memory.
 const MOST_METADATA: u64 = 32 << 20;
-/// A WAV written into a pipe says this, because its length is not known yet.
+/// A WAV written into a pipe says this, because its length is not known yet: all that follows is sound.
 const UNKNOWN_LENGTH: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,10 +122,7 @@ fn wav_samples(fields: &[u8; 16], claimed: u32, available: u64, name: &str) -> R
         // Left to the checks of the caller (no channels) and of the decoder (no bits).
         return Ok(Header { kind: Kind::Wav, rate, channels, samples: None });
     }
-    if claimed == UNKNOWN_LENGTH {
-        return Ok(Header { kind: Kind::Wav, rate, channels, samples: None });
-    }
-    let claimed = u64::from(claimed);
+    let claimed = if claimed == UNKNOWN_LENGTH { available } else { u64::from(claimed) };
     if claimed > available && RATES.contains(&rate) {
         return Err(truncated(name, available / block, Some(claimed / block), rate));
     }

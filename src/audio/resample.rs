@@ -200,7 +200,7 @@ mod tests {
     fn ratio(step: usize) -> f64 {
         let wander = 300e-6 * (step as f64 / 700.0).sin();
         let jump = [0.0, 1_000e-6, -1_500e-6, 200e-6, -300e-6][step * 7 % 5];
-        1.0 + wander + if step % 3 == 0 { jump } else { 0.0 }
+        1.0 + wander + if step.is_multiple_of(3) { jump } else { 0.0 }
     }
 
     #[test]

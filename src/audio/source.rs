@@ -1,7 +1,7 @@
 //! Files in: WAV and FLAC to mono 48 kHz.
 use super::header::{Header, Kind, truncated, unreadable};
 use super::resample::ToPlayoutRate;
-use std::io::{Read, Seek};
+use std::io::{ErrorKind, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
@@ -14,8 +14,8 @@ use symphonia::default::formats::{FlacReader, WavReader};
 const LOUDEST: f32 = 1e6;
 
 /// `code` is stable: `media.empty`, `media.unknown_format`, `media.unsupported`, `media.truncated`,
-/// `media.damaged`, `media.too_long`, `media.changed`, `media.read`, `media.options`; `text` says
-/// name, place (time or byte) and mend.
+/// `media.damaged`, `media.too_long`, `media.changed`, `media.read`, `media.options`,
+/// `media.encoder`; `text` says name, place (time or byte) and mend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {text}")]
 pub struct Error {
@@ -108,8 +108,14 @@ impl Source {
 
     fn advance(&mut self, out: &mut Vec<f32>) -> Result<bool, Error> {
         let (format, decoder, interleaved) = (&mut self.format, &mut self.decoder, &mut self.interleaved);
+        let whole = self.header.samples.is_some_and(|promised| self.decoded >= promised);
         let block = guarded(|| {
-            let Some(packet) = format.next_packet()? else { return Ok(None) };
+            let packet = match format.next_packet() {
+                // How the reader of a WAV written into a pipe meets its end.
+                Err(Fault::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof && whole => return Ok(None),
+                packet => packet?,
+            };
+            let Some(packet) = packet else { return Ok(None) };
             let decoded = decoder.decode(&packet)?;
             decoded.copy_to_vec_interleaved::<f32>(interleaved);
             Ok(Some((packet.pts.get(), decoded.spec().rate(), decoded.num_planes())))
@@ -174,7 +180,7 @@ enum Trouble {
 impl Trouble {
     fn into_error(self, name: &str, header: &Header, decoded: u64) -> Error {
         match self {
-            Self::Fault(Fault::IoError(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Self::Fault(Fault::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                 truncated(name, decoded, header.samples, header.rate)
             }
             Self::Fault(Fault::IoError(error)) => unreadable(name, &error),
