@@ -105,6 +105,18 @@ impl contract::World for Simulated {
     }
 }
 
+/// What happened, for whoever looks into a failure.
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in NODES {
+                eprintln!("{node}: {:?}", self.world.counters(node));
+                self.world.events(node).iter().for_each(|(at, event)| eprintln!("  {at:>10} {:?}", event.what));
+            }
+        }
+    }
+}
+
 fn overrun(world: &World, nodes: &[&str]) -> Vec<String> {
     let mut overrun = Vec::new();
     for node in nodes {
@@ -325,7 +337,8 @@ fn a_tree_five_levels_deep_is_in_step_at_its_leaves() {
 fn a_partition_is_survived_and_healed() {
     for seed in seeds() {
         let _seed = Seed(seed);
-        let mut world = fair(seed).world;
+        let mut simulated = fair(seed);
+        let world = &mut simulated.world;
         world.run_for(5 * SECOND);
         let aired = world.air("origin", &Bulletin::new("vn", 90 * SECOND)).expect("on the air");
         world.run_for(6 * SECOND);
@@ -348,7 +361,8 @@ fn a_partition_is_survived_and_healed() {
 fn a_relay_that_dies_and_returns_is_joined_again() {
     for seed in seeds() {
         let _seed = Seed(seed);
-        let mut world = fair(seed).world;
+        let mut simulated = fair(seed);
+        let world = &mut simulated.world;
         world.run_for(5 * SECOND);
         world.kill("north");
         world.run_for(2 * SECOND);
@@ -399,7 +413,8 @@ fn garbage_on_one_link_costs_that_link_alone() {
 
 #[test]
 fn a_full_disk_is_said_and_does_not_silence_those_below() {
-    let mut world = fair(1).world;
+    let mut simulated = fair(1);
+    let world = &mut simulated.world;
     world.run_for(5 * SECOND);
     world.break_disk("north", true);
     let aired = world.air("origin", &Bulletin::new("vn", 6 * SECOND)).expect("on the air");
@@ -415,7 +430,8 @@ fn a_full_disk_is_said_and_does_not_silence_those_below() {
 fn an_emergency_still_in_force_reaches_a_speaker_that_reappears() {
     for seed in seeds() {
         let _seed = Seed(seed);
-        let mut world = fair(seed).world;
+        let mut simulated = fair(seed);
+        let world = &mut simulated.world;
         world.stop("s1b");
         world.run_for(5 * SECOND);
         let bulletin = Bulletin::emergency("vn", 20 * SECOND);

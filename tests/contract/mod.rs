@@ -157,7 +157,7 @@ pub fn an_emergency_begins_everywhere_at_its_instant_and_gives_way_again(world: 
     let begins = since(world, emergency.sounds);
     let speech = begins + loa::audio::tone_micros() as f64;
     let timeline = Timeline { track: emergency.track, zero: speech, tolerance: limits.on_time };
-    let ends = speech + 8e6;
+    let ends = speech + emergency.samples as f64 / 48e-3;
     for speaker in SPEAKERS {
         let heard = world.heard(speaker);
         let tone = check::left(&heard, What::Tone, None, 0).unwrap_or_else(|| panic!("{speaker}: no tone"));
