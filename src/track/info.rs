@@ -42,11 +42,44 @@ impl Info {
     }
 
     pub fn to_proto(&self) -> proto::Rendition {
-        todo!()
+        proto::Rendition {
+            track: bytes::Bytes::copy_from_slice(self.id.as_bytes()),
+            sign: bytes::Bytes::copy_from_slice(&self.sign.0),
+            ssrc: self.ssrc,
+            duration: self.duration,
+            anchor: self.anchor.0,
+            key_hash: bytes::Bytes::copy_from_slice(&self.key_hash),
+            bitrate: self.bitrate,
+            packets: self.packets.unwrap_or(0),
+        }
     }
 
     /// Checks every field; see [`Invalid`].
-    pub fn from_proto(_rendition: &proto::Rendition) -> Result<Self, Invalid> {
-        todo!()
+    pub fn from_proto(rendition: &proto::Rendition) -> Result<Self, Invalid> {
+        let id = Uuid::from_slice(&rendition.track).map_err(|_| Invalid("track is not 16 bytes"))?;
+        if id.get_version_num() != 7 || id.get_variant() != uuid::Variant::RFC4122 {
+            return Err(Invalid("track is not a UUIDv7"));
+        }
+        let sign = PublicKey::from_slice(&rendition.sign).ok_or(Invalid("sign is not 32 bytes"))?;
+        let key_hash = rendition.key_hash.as_ref().try_into().map_err(|_| Invalid("key_hash is not 32 bytes"))?;
+        if !(960..=23_040).contains(&rendition.duration) || rendition.duration % 960 != 0 {
+            return Err(Invalid("duration"));
+        }
+        if !(6_000..=128_000).contains(&rendition.bitrate) {
+            return Err(Invalid("bitrate"));
+        }
+        if !(1_577_836_800_000_000..7_258_118_400_000_000).contains(&rendition.anchor) {
+            return Err(Invalid("anchor"));
+        }
+        Ok(Self {
+            id,
+            sign,
+            ssrc: rendition.ssrc,
+            duration: rendition.duration,
+            anchor: Civil(rendition.anchor),
+            key_hash,
+            bitrate: rendition.bitrate,
+            packets: (rendition.packets != 0).then_some(rendition.packets),
+        })
     }
 }
