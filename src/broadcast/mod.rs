@@ -7,11 +7,20 @@
 mod area;
 mod authority;
 mod book;
+mod codec;
+#[cfg(test)]
+mod fixtures;
+mod grant;
 mod order;
+mod refusal;
+#[cfg(test)]
+mod tests;
 mod tuner;
 
 pub use area::Area;
-pub use authority::{Authorities, Grant};
+pub use authority::{Authorities, Vouched};
 pub use book::{Book, Change, Entry, State};
-pub use order::{Body, Broadcast, Cancel, Hush, Kind, Order, Placement, Priority, Refusal, Revoke, Tick, Tone, sign};
+pub use grant::Grant;
+pub use order::{Body, Broadcast, Cancel, Hush, Kind, Order, Placement, Priority, Revoke, Tick, Tone, sign};
+pub use refusal::{CODES, Refusal};
 pub use tuner::{Choice, choose};
