@@ -45,6 +45,12 @@ impl Vouched {
     pub fn into_order(self) -> Order {
         self.order
     }
+
+    /// Another order of the same shape, to fill a book in tests without as many signatures.
+    #[cfg(test)]
+    pub(super) fn set_id(&mut self, id: Uuid) {
+        self.order.id = id;
+    }
 }
 
 impl Deref for Vouched {

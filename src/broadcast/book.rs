@@ -250,10 +250,11 @@ impl Book {
             signed: keep(signed),
         };
         self.broadcasts.insert(id, Held { entry, expires: order.expires, depth: order.depth });
-        match self.apply_cancels(id, now) {
-            State::Cancelled => Ok(Change::Cancelled { id }),
-            _ => Ok(Change::Broadcast { id, replaced }),
+        self.apply_cancels(id, now);
+        if self.get(id).is_some_and(|entry| entry.is_cancelled(now)) {
+            return Ok(Change::Cancelled { id });
         }
+        Ok(Change::Broadcast { id, replaced })
     }
 
     fn handle_cancel(
@@ -353,18 +354,17 @@ impl Book {
         Ok(Change::Other)
     }
 
-    /// Finds the earliest cancel that reaches broadcast `id`, and its state with it.
-    fn apply_cancels(&mut self, id: Uuid, now: Option<Civil>) -> State {
+    /// Finds the earliest cancel that reaches broadcast `id`. Its state waits for a trusted time: a
+    /// journal is replayed without one, and the cancel may be for later.
+    fn apply_cancels(&mut self, id: Uuid, now: Option<Civil>) {
         let (first, last) = ((id, KeyId([0; 16]), Uuid::nil()), (id, KeyId([0xff; 16]), Uuid::max()));
-        let Some(Held { entry, .. }) = self.broadcasts.get_mut(&id) else { return State::Cancelled };
+        let Some(Held { entry, .. }) = self.broadcasts.get_mut(&id) else { return };
         let reaching = self.cancels.range(first..=last).filter(|(_, stop)| stop.reaches(entry));
         entry.cancelled_at = reaching.map(|(_, stop)| stop.at).min();
-        if entry.is_cancelled(now) && entry.state != State::Ended {
+        if now.is_some() && entry.is_cancelled(now) && entry.state != State::Ended {
             entry.state = State::Cancelled;
         }
-        let state = entry.state;
         self.file(id);
-        state
     }
 
     /// Keeps `live` true to the state of `id`.
