@@ -184,7 +184,7 @@ impl Book {
         stops.extend(hushes.map(|quiet| (quiet.issued, quiet.id, &quiet.signed)));
         stops.sort_by_key(|(issued, id, _)| (*issued, *id));
         let mut broadcasts: Vec<&Entry> = self.broadcasts.values().map(|held| &held.entry).collect();
-        broadcasts.retain(|entry| !over(entry.broadcast.ends()) && !(now.is_some() && entry.is_cancelled(now)));
+        broadcasts.retain(|entry| !over(entry.broadcast.ends()) && !entry.cancelled_at.is_some_and(over));
         broadcasts.sort_by_key(|entry| (entry.issued, entry.id));
         let stops = stops.into_iter().map(|(_, _, signed)| signed);
         stops.chain(broadcasts.into_iter().map(|entry| &entry.signed)).cloned().collect()
@@ -291,10 +291,8 @@ impl Book {
         // The first cancel that reaches a broadcast is never refused for want of room: there are no
         // more of these than broadcasts.
         let first = verdict.is_ok() && self.get(id).is_some_and(|entry| entry.cancelled_at.is_none());
-        if !first {
-            if let Err(full) = self.make_room_for_cancel(now, order.authority) {
-                return verdict.and(Err(full));
-            }
+        if !first && let Err(full) = self.make_room_for_cancel(now, order.authority) {
+            return verdict.and(Err(full));
         }
         self.cancels.insert(key, stop);
         self.apply_cancels(id, now);

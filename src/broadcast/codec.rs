@@ -1,24 +1,5 @@
 //! Orders as bytes: encoded once, signed, and never re-encoded on their way.
-//!
-//! ```text
-//! Signed   0a len │ payload: an encoded Order, these exact bytes
-//!          12 54  │ 0a 10 key id (16)   12 40 Ed25519 signature (64)        1 to 4 times
-//!
-//! signed bytes   "loa/1 order\0" (12 bytes) ‖ payload
-//! key id         SHA-256(Ed25519 public key)[..16]
-//!
-//! Order    0a 10 id, UUIDv7 (16)
-//!          12 10 key id of the authority (16); one of the signatures is its
-//!          18    number, varint
-//!          20    issued, varint: µs Unix UTC
-//!          28    expires, varint
-//!          32 len│ area, ASCII                                             0 to 64 times
-//!          52 len│ Broadcast    or 5a Cancel · 62 Hush · 6a Grant · 72 Revoke · 7a Placement
-//!                               or 82 01 Tick
-//! ```
-//! Fields, their numbers and their types stand in `session/loa.proto` (protobuf, proto3). Whoever
-//! signs may order fields as it likes: readers verify the bytes that came and never rebuild them.
-//! Unknown fields are ignored. `tests/vectors/orders.json` holds examples with their keys.
+//! Drawn in [`super`].
 //!
 //! Reading checks every field, so that the rest of the program need not.
 

@@ -207,3 +207,14 @@ fn the_next_instant_is_the_next_change() {
     }
     assert_eq!(steps, 8);
 }
+
+#[test]
+fn bulletins_back_to_back_leave_no_gap_and_each_begins_when_the_one_before_is_out() {
+    let mut air = Air::new();
+    let ids: Vec<Uuid> = (0..100).map(|minute| air.airs(bulletin(Priority::Normal, minute, minute + 1))).collect();
+    for (minute, id) in (0..).zip(&ids) {
+        assert_eq!(air.sounds(at(minute) + SECOND), Some(*id));
+        assert_eq!(air.sounds(at(minute + 1) + SECOND - 1), Some(*id));
+    }
+    assert_eq!(air.sounds(at(100) + SECOND), None);
+}
