@@ -284,6 +284,58 @@ fn keys_that_grant_to_one_another_do_not_hold_each_other_up() {
 }
 
 #[test]
+fn a_grant_leans_only_on_one_that_contains_it() {
+    let narrower: [fn(&mut Grant); 4] = [
+        |grant| grant.up_to = Priority::Normal,
+        |grant| grant.until = NOW + DAY,
+        |grant| grant.from = NOW,
+        |grant| grant.areas = areas_of(&["vn/01/8"]),
+    ];
+    for narrow in narrower {
+        let mut c = Country::new();
+        let [middle, low] = [45, 46].map(Signer::new);
+        let wide = grant(&middle, &["vn/01"], &EVERY_KIND, Priority::Emergency, 5);
+        let mut weak = wide.clone();
+        narrow(&mut weak);
+        let weak = c.root.grants(weak);
+        c.admits(&weak).unwrap();
+        let further = middle.grants(grant(&low, &["vn/01"], &EVERY_KIND, Priority::Emergency, 5));
+        assert_eq!(code(c.admits(&further)), "order.scope");
+        let strong = c.province.grants(wide);
+        c.admits(&strong).unwrap();
+        c.admits(&further).unwrap();
+        assert!(c.says(&low, "vn/01/7", Priority::Emergency).is_ok());
+        let signed = c.root.sign(&["vn"], revoke(&c.province, 1));
+        c.admits(&signed).unwrap();
+        assert_eq!(code(c.says(&low, "vn/01/8", Priority::Normal)), "order.revoked");
+        assert!(c.says(&middle, "vn/01/8", Priority::Normal).is_ok());
+    }
+}
+
+#[test]
+fn a_shorter_chain_to_a_key_shortens_those_beneath_it() {
+    let mut c = Country::new();
+    let signers: Vec<Signer> = (30..40).map(Signer::new).collect();
+    let mut granter = &c.root;
+    let mut chain = Vec::new();
+    for signer in &signers[..9] {
+        chain.push(granter.grants(grant(signer, &["vn"], &EVERY_KIND, Priority::Normal, 3)));
+        granter = signer;
+    }
+    let shortcut = c.root.grants(grant(&signers[3], &["vn"], &EVERY_KIND, Priority::Normal, 3));
+    let (last, first) = chain.split_last().unwrap();
+    for signed in first {
+        let order = c.authorities.check(signed, Some(NOW)).unwrap();
+        c.authorities.admit(&order, signed);
+    }
+    assert_eq!(code(c.authorities.check(last, Some(NOW))), "order.depth");
+    let order = c.authorities.check(&shortcut, Some(NOW)).unwrap();
+    c.authorities.admit(&order, &shortcut);
+    assert!(c.authorities.check(last, Some(NOW)).is_ok());
+    assert_eq!(c.authorities.chain(signers[7].id()).len(), 8 - 3);
+}
+
+#[test]
 fn everything_held_rebuilds_the_same_authorities() {
     let mut c = Country::new();
     let signed = c.nation.sign(&["vn/01"], revoke(&c.commune, 2));

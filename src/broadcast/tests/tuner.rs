@@ -105,6 +105,12 @@ fn only_the_newer_of_the_same_class_supersedes() {
     let upstart = air.airs(upstart);
     assert_eq!(air.sounds(at(15)), Some(upstart));
     assert_eq!(air.sounds(at(25)), Some(older.id));
+    let mut mutual = bulletin(Priority::Normal, 30, 40);
+    mutual.supersedes = Some(older.id);
+    let signed = sign(&older.revise(9, vec![rendition(at(1))]), &air.country.nation.key);
+    air.country.take(&mut air.book, NOW, &signed).unwrap();
+    air.airs(mutual);
+    assert_eq!(air.sounds(at(35)), Some(newer), "two that name each other do not silence one another");
 }
 
 #[test]
