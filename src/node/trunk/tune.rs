@@ -13,6 +13,7 @@ impl Trunk {
     pub(super) fn tune(&mut self, now: Local) {
         let civil = self.time.civil(now);
         if let Some(civil) = civil {
+            self.authorities.expire(civil);
             for broadcast in self.book.expire(civil) {
                 self.end_broadcast(now, broadcast);
             }
@@ -72,7 +73,10 @@ impl Trunk {
         let mut note = |at: Civil| next = Some(next.map_or(at, |next| next.min(at)));
         for id in self.tracks.keys().copied().collect::<Vec<_>>() {
             let Some(track) = self.tracks.get(&id) else { continue };
-            let Some(entry) = self.book.get(track.broadcast) else { continue };
+            let Some(entry) = self.book.get(track.broadcast) else {
+                self.end_track(now, id);
+                continue;
+            };
             let over = entry.cancelled_at.unwrap_or(entry.broadcast.until + entry.broadcast.delay);
             let starts = track.info.anchor - LEAD;
             if civil >= over {
