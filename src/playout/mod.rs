@@ -10,3 +10,6 @@ mod player;
 pub use clock::{Clock, Phase};
 pub use device::{Device, DeviceClock};
 pub use player::{Counters, Event, Options, Player, Program, Reason, State, Status};
+
+#[cfg(test)]
+mod model;
