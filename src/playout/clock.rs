@@ -252,7 +252,7 @@ const PARENT_MOVES: f64 = 2_000.0;
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{ACROSS, Oscillator, World};
+    use super::super::model::{ACROSS, World};
     use super::*;
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
                     if [1, 2, 5, 10, 20, 30, 60, 120, 181, 191, 291, 501, 701, 901, 1191].contains(&s) {
                         let now = osc.local(t);
                         if let Some(p) = clock.phase(now) {
-                            at.entry(s).or_default().push((p.civil(now) - world.civil(t)) as f64);
+                            at.entry(s).or_default().push((p.civil(now) - super::super::model::world_civil(t)) as f64);
                             at.entry(s + 100000).or_default().push(p.uncertainty as f64);
                         }
                     }

@@ -16,7 +16,8 @@ pub struct Device {
 
 /// Fits `played` against `at`: least squares over the newest 20 s, without the reports that lie far
 /// from the rest, with a prior of 48,000 ± 100 ppm that decides while the reports span less than
-/// some seconds. A device that starts anew (`played` falls, or leaps by seconds) is fitted anew.
+/// some seconds. A device that starts anew (`played` falls, or leaps by seconds) or that stood still for
+/// a while is fitted anew.
 #[derive(Debug, Default)]
 pub struct DeviceClock {
     /// (at, played), in order.
@@ -24,6 +25,8 @@ pub struct DeviceClock {
     line: Option<Line>,
     /// Reports since the line was fitted.
     unused: usize,
+    /// Newest reports in a row that lie far from the line.
+    strays: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,12 @@ impl DeviceClock {
                 return;
             }
         }
+        let far = |line: Line| (device.played - line.frame(device.at)).abs() > STRAY;
+        self.strays = if self.line.is_some_and(far) { self.strays + 1 } else { 0 };
+        if self.strays > STRAYS {
+            self.reports.drain(..self.reports.len().saturating_sub(STRAYS));
+            self.strays = 0;
+        }
         while self.reports.front().is_some_and(|&(at, _)| device.at - at > SPAN) || self.reports.len() >= MOST {
             self.reports.pop_front();
         }
@@ -82,6 +91,18 @@ impl DeviceClock {
     /// Device frame that leaves at `local`.
     pub fn frame(&self, local: Local) -> Option<f64> {
         Some(self.line?.frame(local))
+    }
+
+    /// [`Self::frame`] for `micros` after `local`, without rounding to whole µs.
+    pub(super) fn frame_after(&self, local: Local, micros: f64) -> Option<f64> {
+        let line = self.line?;
+        Some(line.frame(local) + micros * line.frames_per_micro())
+    }
+
+    /// µs from `local` until `frame` leaves: the inverse of [`Self::frame_after`].
+    pub(super) fn micros_until(&self, frame: f64, local: Local) -> Option<f64> {
+        let line = self.line?;
+        Some((frame - line.frame(local)) / line.frames_per_micro())
     }
 
     /// Frames per second of local time, near 48,000.
@@ -142,6 +163,10 @@ const REFIT: usize = 10;
 const FEW: usize = 40;
 /// Frames by which a report may differ from the one before; more is another device.
 const ANEW: f64 = 5.0 * RATE as f64;
+/// Frames (10 ms) from the line that no scheduling delay explains when
+const STRAY: f64 = 480.0;
+/// so many reports in a row agree.
+const STRAYS: usize = 10;
 /// Seconds: deviation of a report before it is known.
 const TYPICAL: f64 = 0.5e-3;
 /// Seconds: no report is finer.
@@ -209,6 +234,14 @@ mod tests {
         }
         assert!((clock.frame(Local(20_000_000)).unwrap() - 960_000.0).abs() < 1.0);
         assert!((clock.rate() - 48_000.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn a_device_that_stood_still_is_followed_within_a_second() {
+        let mut clock = DeviceClock::default();
+        (0..400).for_each(|number| clock.handle_device(&report(number * 50_000, number as f64 * 2_400.0)));
+        (400..420).for_each(|number| clock.handle_device(&report(number * 50_000, (number - 4) as f64 * 2_400.0)));
+        assert!((clock.frame(Local(21_000_000)).unwrap() - 416.0 * 2_400.0).abs() < 1.0);
     }
 
     #[test]

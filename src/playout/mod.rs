@@ -3,9 +3,12 @@
 //! Contract: pure. `handle_*` takes input with the local time, `poll_*` gives output; after every
 //! `handle_*`, drain `poll_step` and `poll_event`, then wait until `poll_timeout`.
 
+mod buffer;
 mod clock;
 mod device;
+mod plan;
 mod player;
+mod timeline;
 
 pub use clock::{Clock, Phase};
 pub use device::{Device, DeviceClock};
@@ -13,3 +16,5 @@ pub use player::{Counters, Event, Options, Player, Program, Reason, State, Statu
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod tests;
