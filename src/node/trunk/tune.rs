@@ -4,7 +4,7 @@
 use super::tracks::{Fetch, Track};
 use super::{Command, Trunk, What};
 use crate::broadcast::{State, choose};
-use crate::playout::Program;
+use crate::playout::{Player, Program};
 use crate::session::child::Wish;
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
 use uuid::Uuid;
@@ -45,7 +45,7 @@ impl Trunk {
     /// that a change is heard at its instant. Returns when to ask again.
     fn choose(&mut self, now: Local, civil: Option<Civil>) -> Option<Civil> {
         let place = self.place.as_ref()?;
-        let ahead = self.options.playout.map_or(0, |options| options.horizon + options.fade);
+        let ahead = if self.player.is_some() { Player::LEAD } else { 0 };
         let choice = choose(&self.book, &place.area, civil.map(|civil| civil + ahead));
         let next = choice.next.map(|next| next - ahead);
         self.tuned = Some(choice);
