@@ -1,5 +1,5 @@
 //! The attention tone that every speaker keeps.
-use crate::time::RATE;
+use crate::time::{RATE, micros};
 use std::f64::consts::{PI, TAU};
 
 /// The one tone of version 1.
@@ -17,6 +17,11 @@ pub fn tone(which: u32) -> Option<Tone> {
         TONE => Some(Tone { samples: two_tone() }),
         _ => None,
     }
+}
+
+/// µs that the tone of version 1 lasts.
+pub const fn tone_micros() -> i64 {
+    micros((NOTES * NOTE) as u64)
 }
 
 /// Hz, in turn: E5 and A5, a fourth apart, which every horn loudspeaker carries.
@@ -80,9 +85,4 @@ mod tests {
             assert!(bend < 0.03, "{bend}");
         }
     }
-}
-
-/// µs that the tone of version 1 lasts.
-pub fn tone_micros() -> i64 {
-    todo!()
 }

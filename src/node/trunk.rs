@@ -11,7 +11,7 @@ mod tune;
 use super::branch::{Command, Notice};
 use super::{Done, Job, Link, Peer, Role};
 use crate::audio::Step;
-use crate::broadcast::{Area, Authorities, Book, Choice, Order, Priority, State};
+use crate::broadcast::{Area, Authorities, Book, Choice, Order, Priority, State, Vouched};
 use crate::key::{KeyId, PublicKey, SigningKey};
 use crate::playout::{self, Player};
 use crate::proto;
@@ -21,7 +21,7 @@ use crate::track::{Info, Packet, Reject, Secret};
 use below::Below;
 use logs::{Ids, LogTrack};
 use parents::Parents;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use time::Time;
 use tracks::Track;
 use uuid::Uuid;
@@ -282,6 +282,8 @@ pub struct Trunk {
     own_tracks: BTreeMap<Uuid, u64>,
     /// Secrets that came before their order.
     early: BTreeMap<Uuid, Secret>,
+    /// Grants and revocations that stand in the journal: every join brings them again.
+    written: BTreeSet<Uuid>,
     /// Orders whose grant has not come yet.
     parked: VecDeque<(proto::Signed, From)>,
     jobs: BTreeMap<u64, Pending>,
@@ -312,7 +314,7 @@ enum Pending {
     /// A record that nobody waits for.
     Record,
     /// An order that becomes valid when it is on disk.
-    Order { order: Box<Order>, signed: proto::Signed, from: From },
+    Order { order: Box<Vouched>, signed: proto::Signed, from: From },
     /// Packets fetched ahead are on disk.
     Kept { track: Uuid, indices: Vec<u64> },
     /// Packets of an own stored track, to be aired.
@@ -347,6 +349,7 @@ impl Trunk {
             tracks: BTreeMap::new(),
             own_tracks: BTreeMap::new(),
             early: BTreeMap::new(),
+            written: BTreeSet::new(),
             parked: VecDeque::new(),
             jobs: BTreeMap::new(),
             next_job: 0,
@@ -555,10 +558,12 @@ impl Trunk {
                     self.refuse(id, "store.failed", &text);
                 } else {
                     // A full disk must not silence a country: what is signed is acted on, unrecorded.
-                    self.accept(now, *order, signed, from);
+                    let _ = self.accept(now, *order, signed, from);
                 }
             }
-            (Pending::Order { order, signed, from }, _) => self.accept(now, *order, signed, from),
+            (Pending::Order { order, signed, from }, _) => {
+                let _ = self.accept(now, *order, signed, from);
+            }
             (Pending::Kept { track, indices }, Done::Ok) => self.handle_kept(now, track, &indices),
             (Pending::Kept { .. }, _) => {}
             (Pending::Air { track }, Done::Packets { packets, .. }) => self.handle_fetched_to_air(now, track, packets),
