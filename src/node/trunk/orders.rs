@@ -161,6 +161,10 @@ impl Trunk {
             self.counters.orders_accepted += 1;
             self.event(now, What::Order { id: order.id, kind: kind_name(order.kind()), title });
         }
+        if matches!(from, From::Push) {
+            // Those below may have joined before this node did, and no log will bring it to them.
+            self.to_branches(super::Command::Push(vec![signed.clone()]));
+        }
         self.pass_on(now, &signed, from, urgent);
         true
     }
