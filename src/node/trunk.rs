@@ -292,6 +292,8 @@ pub struct Trunk {
     repeats: BTreeMap<(Local, u64), (Uuid, Packet)>,
     below: Below,
     tick_at: Local,
+    /// When this node last gave an order.
+    ordered_at: Option<Local>,
     tune_at: Option<Local>,
     /// What the tuner chose last.
     tuned: Option<Choice>,
@@ -356,6 +358,7 @@ impl Trunk {
             repeats: BTreeMap::new(),
             below: Below::new(now),
             tick_at: now,
+            ordered_at: None,
             tune_at: None,
             tuned: None,
             event_number: 0,
@@ -436,6 +439,8 @@ impl Trunk {
         self.air_due(now);
         self.fetch_due(now);
         if self.tune_at.is_some_and(|at| at <= now) {
+            // A line bends where its slew ends, also when no exchange comes to say so.
+            self.handle_phase(now);
             self.tune(now);
         }
         if self.below.due() <= now {
@@ -480,7 +485,9 @@ impl Trunk {
         let synced = self.time.civil(now).is_some();
         if synced != self.counters.synced {
             self.counters.synced = synced;
+            self.retry_parked(now);
             self.tune(now);
+            self.drain_sessions(now);
         }
         self.line = self.time.phase(now);
         self.counters.uncertainty = self.line.map_or(0, |phase| phase.uncertainty);

@@ -60,7 +60,11 @@ impl Trunk {
         let civil = self.time.civil(now);
         let order = match self.authorities.check(&signed, civil) {
             Ok(order) => order,
-            Err(refusal) if refusal.code == "order.grant_unknown" && !matches!(from, From::Own { .. }) => {
+            // What a parent pushes comes before its clock has been read: held until it has.
+            Err(refusal)
+                if matches!(refusal.code, "order.grant_unknown" | "order.no_time")
+                    && !matches!(from, From::Own { .. }) =>
+            {
                 if self.parked.len() >= PARKED {
                     self.parked.pop_front();
                     self.dropped("parked_orders");
@@ -133,13 +137,11 @@ impl Trunk {
                 self.retry_parked(now);
             }
             Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) if self.concerns_us(&order) => {
-                urgent = match &order.body {
-                    Body::Broadcast(broadcast) => {
-                        title = broadcast.title.clone();
-                        broadcast.priority == Priority::Emergency
-                    }
-                    _ => true,
-                };
+                // Sent once, a tenth of the speakers behind a bad hop would learn of it from a tick alone.
+                urgent = true;
+                if let Body::Broadcast(broadcast) = &order.body {
+                    title = broadcast.title.clone();
+                }
                 match self.book.handle(civil, &order, &signed) {
                     Ok(change) => self.act(now, change),
                     // Seen before: not acted on again, but a child may still lack the packet.
@@ -184,7 +186,7 @@ impl Trunk {
         }
     }
 
-    fn retry_parked(&mut self, now: Local) {
+    pub(super) fn retry_parked(&mut self, now: Local) {
         for (signed, from) in std::mem::take(&mut self.parked) {
             self.handle_order(now, signed, from);
         }
@@ -271,7 +273,7 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Orders held for a grant that is being repaired: a log's repair brings it within seconds.
+/// Orders held for a grant that is being repaired or for the time: both come within seconds.
 const PARKED: usize = 64;
 /// Grants taken from one Hello or Welcome (a chain has at most 8 links).
 const CHAIN: usize = 8;
