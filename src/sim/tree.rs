@@ -184,4 +184,4 @@ fn sign(order: &Order, key: &SigningKey) -> proto::Record {
 /// µs. Grants are kept at 14 days or less (DESIGN §6).
 const DAY: i64 = 86_400 * SECOND;
 /// Of the rate error: a crystal's temperature moves it by some hundredths of what its making does.
-const WANDER_SHARE: f64 = 0.02;
+const WANDER_SHARE: f64 = 0.01;
