@@ -1,7 +1,12 @@
 //! The world: sockets, threads, files, sound devices, TLS, metrics, the wall clock (DESIGN §8).
 
+pub mod clock;
 pub mod identity;
 pub mod node;
+mod queue;
+mod socket;
 pub mod store;
+mod tls;
+mod wake;
 
 pub use node::{Handle, Node};
