@@ -3,7 +3,9 @@
 pub mod clock;
 pub mod identity;
 pub mod node;
+mod link;
 mod queue;
+mod quic;
 mod socket;
 pub mod store;
 mod tls;
