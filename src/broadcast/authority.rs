@@ -50,6 +50,11 @@ impl Authorities {
         todo!()
     }
 
+    /// The highest priority that `key` may give orders of `kind` at; `Normal` if it may not at all.
+    pub fn highest(&self, _key: crate::key::KeyId, _kind: Kind) -> Priority {
+        todo!()
+    }
+
     /// Highest revocation epoch seen.
     pub fn epoch(&self) -> u64 {
         todo!()

@@ -65,6 +65,11 @@ impl Book {
         todo!()
     }
 
+    /// Every broadcast held, oldest first.
+    pub fn all(&self) -> impl Iterator<Item = &Entry> + '_ {
+        std::iter::empty()
+    }
+
     pub fn set_state(&mut self, _id: Uuid, _state: State) {
         todo!()
     }

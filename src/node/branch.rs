@@ -1,12 +1,17 @@
 //! One branch: the child sessions of one shard.
-use super::{Done, Job, Link, Peer};
+use super::{Done, Job, Link, Peer, Role};
 use crate::broadcast::Area;
 use crate::playout::Phase;
 use crate::proto;
 use crate::session::{self, Arrival, Departure};
 use crate::time::Local;
-use crate::track::{Packet, Secret};
+use crate::track::{Packet, Ring, Secret};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
+
+mod bulk;
+
+use bulk::Transfer;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -192,31 +197,481 @@ pub enum Reason {
     Bulk,
 }
 
+/// Who a child is allowed to be, once the trunk has said so.
+enum Standing {
+    /// The link is up; Hello has not been answered.
+    Waiting,
+    Member {
+        area: Area,
+    },
+}
+
+struct Child {
+    session: session::Parent,
+    peer: Peer,
+    standing: Standing,
+    /// Tracks of sound it listens to: at most [`TRACKS_PER_CHILD`].
+    listens: Vec<Uuid>,
+    transfers: Vec<Transfer>,
+    /// Media is withheld (RFC 8083).
+    broken: bool,
+    /// When the session wants to be called, as it stands in `Branch::timers`.
+    timer: Option<Local>,
+}
+
+/// A track that is carried, with its newest packets.
+struct Carried {
+    carry: Carry,
+    ring: Ring,
+    listeners: u64,
+}
+
+impl Carried {
+    /// Index of the packet that comes next.
+    fn next(&self) -> u64 {
+        self.ring.newest().map_or(self.carry.next, |newest| self.carry.next.max(newest + 1))
+    }
+}
+
 /// The child sessions of one shard.
-pub struct Branch {}
+pub struct Branch {
+    options: Options,
+    children: BTreeMap<Link, Child>,
+    tracks: BTreeMap<Uuid, Carried>,
+    timers: BTreeSet<(Local, Link)>,
+    /// Bulk transfers that may go on at their time.
+    paced: BTreeSet<(Local, Link)>,
+    /// Fetches under way in the store.
+    jobs: BTreeMap<u64, (Link, Uuid)>,
+    next_job: u64,
+    phase: Option<Phase>,
+    outputs: VecDeque<Output>,
+    reports: Vec<proto::Report>,
+    counters: Counters,
+}
 
 impl Branch {
-    pub fn new(_now: Local, _options: Options) -> Self {
-        todo!()
+    pub fn new(_now: Local, options: Options) -> Self {
+        Self {
+            options,
+            children: BTreeMap::new(),
+            tracks: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            paced: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            phase: None,
+            outputs: VecDeque::new(),
+            reports: Vec::new(),
+            counters: Counters::default(),
+        }
     }
 
-    pub fn handle_input(&mut self, _now: Local, _input: Input) {
-        todo!()
+    pub fn handle_input(&mut self, now: Local, input: Input) {
+        match input {
+            Input::Up { link, peer } => self.handle_up(now, link, peer),
+            Input::Down { link } => self.remove(link),
+            Input::Arrival { link, arrival } => {
+                let phase = self.phase.map(|phase| (phase.civil(now), phase.uncertainty));
+                let Some(child) = self.children.get_mut(&link) else { return };
+                if let Err(violation) = child.session.handle_arrival(now, phase, arrival) {
+                    self.counters.violations += 1;
+                    self.hang(link, violation.code, &violation.text);
+                } else {
+                    self.settle(now, link);
+                }
+            }
+            Input::Command(command) => self.handle_command(now, command),
+            Input::Done { job, done } => self.handle_done(now, job, done),
+        }
+        self.flush_reports();
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
 
     pub fn poll_timeout(&self) -> Option<(Local, Reason)> {
-        todo!()
+        let session = self.timers.first().map(|(at, _)| (*at, Reason::Session));
+        let bulk = self.paced.first().map(|(at, _)| (*at, Reason::Bulk));
+        session.into_iter().chain(bulk).min()
     }
 
-    pub fn handle_timeout(&mut self, _now: Local) {
-        todo!()
+    pub fn handle_timeout(&mut self, now: Local) {
+        while let Some(&(at, link)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            let Some(child) = self.children.get_mut(&link) else { continue };
+            child.timer = None;
+            child.session.handle_timeout(now);
+            self.settle(now, link);
+        }
+        while let Some(&(at, link)) = self.paced.first() {
+            if at > now {
+                break;
+            }
+            self.paced.pop_first();
+            self.advance_transfers(now, link);
+        }
+        self.flush_reports();
     }
 
     pub fn counters(&self) -> Counters {
-        todo!()
+        let mut counters = self.counters;
+        counters.sessions = self.children.len() as u64;
+        for child in self.children.values() {
+            counters.add_session(child.session.counters());
+        }
+        counters
+    }
+
+    fn handle_up(&mut self, now: Local, link: Link, peer: Peer) {
+        if self.children.len() >= self.options.sessions {
+            self.counters.refused += 1;
+            self.outputs.push_back(Output::Hang {
+                link,
+                code: "branch.full".into(),
+                text: format!("this parent holds its {} sessions; dial another parent", self.options.sessions),
+            });
+            return;
+        }
+        let child = Child {
+            session: session::Parent::new(now, self.options.session),
+            peer,
+            standing: Standing::Waiting,
+            listens: Vec::new(),
+            transfers: Vec::new(),
+            broken: false,
+            timer: None,
+        };
+        self.children.insert(link, child);
+        self.settle(now, link);
+    }
+
+    fn handle_command(&mut self, now: Local, command: Command) {
+        match command {
+            Command::Admit { link, area, welcome, orders } => self.admit(now, link, area, welcome, orders),
+            Command::Refuse { link, code, text } => {
+                self.counters.refused += 1;
+                self.hang(link, &code, &text);
+            }
+            Command::Carry(carry) => self.carry(now, carry),
+            Command::Drop { track } => self.drop_track(now, track),
+            Command::Packet { track, packet, again } => {
+                let Some(carried) = self.tracks.get_mut(&track) else { return };
+                if carried.ring.insert(packet.clone()) || again {
+                    self.counters.aired += 1;
+                    self.outputs.push_back(Output::Air { track, packet });
+                }
+            }
+            Command::Missing { track, first, count } => {
+                let Some(carried) = self.tracks.get(&track) else { return };
+                let log = carried.carry.log;
+                for link in self.links() {
+                    let Some(child) = self.children.get_mut(&link) else { continue };
+                    if log || child.listens.contains(&track) {
+                        child.session.missing(track, first, count);
+                        self.settle(now, link);
+                    }
+                }
+            }
+            Command::Stored { track, until } => {
+                let Some(carried) = self.tracks.get_mut(&track) else { return };
+                carried.carry.stored = carried.carry.stored.max(until);
+                for link in self.links() {
+                    self.advance_transfers(now, link);
+                }
+            }
+            Command::Phase(phase) => self.phase = Some(phase),
+            Command::Drain => {
+                for link in self.links() {
+                    self.hang(link, "node.stopping", "this node is stopping; dial again in a moment");
+                }
+            }
+        }
+    }
+
+    fn links(&self) -> Vec<Link> {
+        self.children.keys().copied().collect()
+    }
+
+    fn admit(&mut self, now: Local, link: Link, area: Area, mut welcome: proto::Welcome, orders: Vec<proto::Signed>) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        welcome.logs = self.tracks.values().filter(|carried| carried.carry.log).map(log_of).collect();
+        child.standing = Standing::Member { area: area.clone() };
+        child.session.welcome(welcome);
+        child.session.push(orders);
+        let mut at_once = Vec::new();
+        for (track, carried) in &mut self.tracks {
+            if carried.carry.log {
+                child.session.budget(now, *track, carried.carry.rate);
+                self.outputs.push_back(Output::Listen { link, track: *track });
+            } else if touches(&carried.carry.areas, &area) {
+                child.session.key(*track, &carried.carry.secret);
+                if carried.carry.emergency {
+                    at_once.push(*track);
+                }
+            }
+        }
+        for track in at_once {
+            self.listen(now, link, track, 0);
+        }
+        self.settle(now, link);
+    }
+
+    /// Takes a track up, or takes over what changed of one already carried.
+    fn carry(&mut self, now: Local, carry: Carry) {
+        let track = carry.track;
+        if let Some(carried) = self.tracks.get_mut(&track) {
+            carried.carry = Carry { next: carried.carry.next, stored: carried.carry.stored.max(carry.stored), ..carry };
+            return;
+        }
+        if self.tracks.len() >= TRACKS {
+            self.counters.dropped += 1;
+            return;
+        }
+        let carried = Carried { ring: Ring::new(self.options.ring), listeners: 0, carry };
+        let carry = carried.carry.clone();
+        let log = log_of(&carried);
+        self.tracks.insert(track, carried);
+        for link in self.links() {
+            let Some(child) = self.children.get_mut(&link) else { continue };
+            let Standing::Member { area } = &child.standing else { continue };
+            if carry.log {
+                child.session.log(log.clone());
+                child.session.budget(now, track, carry.rate);
+                self.outputs.push_back(Output::Listen { link, track });
+            } else if touches(&carry.areas, area) {
+                child.session.key(track, &carry.secret);
+                if carry.emergency {
+                    self.listen(now, link, track, 0);
+                }
+            }
+            self.settle(now, link);
+        }
+    }
+
+    fn drop_track(&mut self, now: Local, track: Uuid) {
+        let Some(carried) = self.tracks.remove(&track) else { return };
+        for link in self.links() {
+            let Some(child) = self.children.get_mut(&link) else { continue };
+            child.listens.retain(|held| *held != track);
+            child.transfers.retain(|transfer| transfer.track != track);
+            child.session.unlistened(track);
+            if carried.carry.log {
+                child.session.log(proto::Log { ended: true, ..log_of(&carried) });
+                self.settle(now, link);
+            }
+        }
+        self.outputs.push_back(Output::Dropped { track });
+    }
+
+    /// Answers Listen: from here on the child gets every `Air` of the track, and in bulk what it can
+    /// still use of the past.
+    fn listen(&mut self, now: Local, link: Link, track: Uuid, from: u64) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let Standing::Member { area } = &child.standing else { return };
+        let Some(carried) = self.tracks.get_mut(&track) else {
+            child.session.unavailable(track, "this parent does not carry the track");
+            return;
+        };
+        let carry = &carried.carry;
+        if carry.log {
+            return;
+        }
+        if !touches(&carry.areas, area) {
+            child.session.unavailable(track, "the track is not for your area");
+            return;
+        }
+        let new = !child.listens.contains(&track);
+        if new && child.listens.len() >= TRACKS_PER_CHILD {
+            child.session.unavailable(track, "you listen to as many tracks as a session may");
+            return;
+        }
+        let next = carried.next();
+        let reach = (carry.delay / carry.duration.max(1)).unsigned_abs() + 2;
+        let backlog: Vec<Packet> = carried.ring.from(from.max(next.saturating_sub(reach))).collect();
+        child.session.listening(now, track, next, carry.rate, backlog);
+        if new {
+            child.listens.push(track);
+            carried.listeners += 1;
+            if carried.listeners == 1 {
+                self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 1 }));
+            }
+            if !child.broken {
+                self.outputs.push_back(Output::Listen { link, track });
+            }
+        }
+    }
+
+    fn unlisten(&mut self, link: Link, track: Uuid) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let before = child.listens.len();
+        child.listens.retain(|held| *held != track);
+        if child.listens.len() == before {
+            return;
+        }
+        child.session.unlistened(track);
+        self.outputs.push_back(Output::Unlisten { link, track });
+        self.count_down(track);
+    }
+
+    fn count_down(&mut self, track: Uuid) {
+        if let Some(carried) = self.tracks.get_mut(&track) {
+            carried.listeners = carried.listeners.saturating_sub(1);
+            if carried.listeners == 0 {
+                self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 0 }));
+            }
+        }
+    }
+
+    /// Drains a session and sets its timer anew. Every path that touches a session ends here.
+    fn settle(&mut self, now: Local, link: Link) {
+        while let Some(event) = self.children.get_mut(&link).and_then(|child| child.session.poll_event()) {
+            self.handle_event(now, link, event);
+        }
+        let Some(child) = self.children.get_mut(&link) else { return };
+        while let Some(departure) = child.session.poll_departure() {
+            self.outputs.push_back(Output::Send { link, departure });
+        }
+        let timer = child.session.poll_timeout().map(|(at, _)| at);
+        if timer != child.timer {
+            if let Some(old) = child.timer {
+                self.timers.remove(&(old, link));
+            }
+            if let Some(new) = timer {
+                self.timers.insert((new, link));
+            }
+            child.timer = timer;
+        }
+    }
+
+    fn handle_event(&mut self, now: Local, link: Link, event: session::parent::Event) {
+        use session::parent::Event;
+        let Some(child) = self.children.get_mut(&link) else { return };
+        match event {
+            Event::Hello { node, placement, grants } => {
+                let peer = child.peer;
+                if node != peer.node {
+                    self.counters.violations += 1;
+                    let text = format!("Hello names node {node}, the certificate {}; use one identity", peer.node);
+                    self.hang(link, "hello.node", &text);
+                } else {
+                    self.outputs.push_back(Output::Notice(Notice::Hello { link, peer, placement, grants }));
+                }
+            }
+            Event::Listen { track, from } => self.listen(now, link, track, from),
+            Event::Unlisten { track } => self.unlisten(link, track),
+            Event::Fetch { track, from, until } => self.fetch(now, link, track, from, until),
+            Event::Nack { track, index } => {
+                let Some(carried) = self.tracks.get(&track) else { return };
+                if carried.carry.log && matches!(child.standing, Standing::Member { .. })
+                    || child.listens.contains(&track)
+                {
+                    child.session.answer(now, track, index, carried.ring.get(index).cloned());
+                }
+            }
+            Event::Report(mut report) => {
+                if matches!(child.standing, Standing::Member { .. }) {
+                    report.node = child.peer.node.as_bytes().to_vec().into();
+                    report.role = child.peer.role.as_str().into();
+                    report.parent = Default::default();
+                    self.reports.push(report);
+                }
+            }
+            Event::Health(reports) => {
+                if let Standing::Member { area } = &child.standing
+                    && child.peer.role == Role::Relay
+                {
+                    let own = child.peer.node;
+                    let inside = |report: &proto::Report| {
+                        report.area.parse::<Area>().is_ok_and(|place| area.contains(&place))
+                            && report.node.len() == 16
+                            && report.node.as_ref() != own.as_bytes()
+                            && report.parent.len() == 16
+                    };
+                    self.reports.extend(reports.into_iter().filter(inside));
+                }
+            }
+            Event::Breaker { open } => {
+                child.broken = open;
+                for track in child.listens.clone() {
+                    self.outputs.push_back(match open {
+                        true => Output::Unlisten { link, track },
+                        false => Output::Listen { link, track },
+                    });
+                }
+            }
+            Event::PathEchoed { .. } => {}
+            Event::Silent => self.hang(link, "session.silent", "nothing was heard from this child for too long"),
+            Event::Goodbye { code, text } => self.hang(link, &code, &text),
+        }
+    }
+
+    /// Ends a session from this side; the driver's `Down` finds nothing left.
+    fn hang(&mut self, link: Link, code: &str, text: &str) {
+        if let Some(child) = self.children.get_mut(&link) {
+            child.session.goodbye(code, text);
+            while let Some(departure) = child.session.poll_departure() {
+                self.outputs.push_back(Output::Send { link, departure });
+            }
+            self.outputs.push_back(Output::Hang { link, code: code.into(), text: text.into() });
+            self.remove(link);
+        }
+    }
+
+    fn remove(&mut self, link: Link) {
+        let Some(child) = self.children.remove(&link) else { return };
+        self.counters.add_session(child.session.counters());
+        if let Some(timer) = child.timer {
+            self.timers.remove(&(timer, link));
+        }
+        for track in child.listens {
+            self.outputs.push_back(Output::Unlisten { link, track });
+            self.count_down(track);
+        }
+        for (track, carried) in &self.tracks {
+            if carried.carry.log {
+                self.outputs.push_back(Output::Unlisten { link, track: *track });
+            }
+        }
+        if matches!(child.standing, Standing::Member { .. }) {
+            self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
+        }
+    }
+
+    fn flush_reports(&mut self) {
+        if !self.reports.is_empty() {
+            self.outputs.push_back(Output::Notice(Notice::Reports(std::mem::take(&mut self.reports))));
+        }
     }
 }
+
+impl Counters {
+    fn add_session(&mut self, session: session::parent::Counters) {
+        self.nacked += session.nacked;
+        self.answered += session.answered;
+        self.over_budget += session.over_budget;
+    }
+}
+
+fn touches(areas: &[Area], area: &Area) -> bool {
+    areas.iter().any(|one| one.touches(area))
+}
+
+fn log_of(carried: &Carried) -> proto::Log {
+    proto::Log {
+        track: carried.carry.track.as_bytes().to_vec().into(),
+        ssrc: carried.carry.ssrc,
+        secret: Some(carried.carry.secret.to_proto()),
+        next: carried.next(),
+        ended: false,
+    }
+}
+
+/// Tracks carried at once: a province at its busiest has some tens of programmes and as many logs.
+const TRACKS: usize = 512;
+/// Tracks one child listens to at once (`session` bounds its own side alike).
+const TRACKS_PER_CHILD: usize = 64;

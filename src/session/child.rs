@@ -108,6 +108,12 @@ pub enum Event {
         first: u64,
         count: u64,
     },
+    /// This session itself found these missing and asks for them: so that those below need not.
+    Gap {
+        track: Uuid,
+        first: u64,
+        count: u64,
+    },
     /// A bulk transfer of this track ended (whole or cut).
     Fetched {
         track: Uuid,
@@ -161,16 +167,21 @@ impl Child {
     }
 
     /// Asks for `[from, until)` in bulk.
-    pub fn fetch(&mut self, _now: Local, _track: Uuid, _from: u64, _until: u64) {
+    pub fn fetch(&mut self, _now: Local, _track: Uuid, _ssrc: u32, _from: u64, _until: u64) {
         todo!()
     }
 
     /// The packet of an `Event::Packet` was verified, or came another way: no need to ask for it.
-    pub fn handle_accepted(&mut self, _now: Local, _track: Uuid, _index: u64) {
+    pub fn handle_accepted(&mut self, _now: Local, _track: Uuid, _index: u64, _via: Via) {
         todo!()
     }
 
     pub fn handle_rejected(&mut self, _now: Local, _track: Uuid, _index: u64) {
+        todo!()
+    }
+
+    /// A signed tick names the next index of its log: what is before it and has not come is missing.
+    pub fn handle_head(&mut self, _now: Local, _track: Uuid, _head: u64) {
         todo!()
     }
 

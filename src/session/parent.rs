@@ -54,6 +54,9 @@ pub enum Event {
     Breaker {
         open: bool,
     },
+    PathEchoed {
+        nonce: u64,
+    },
     /// Gone: hang up.
     Silent,
     Goodbye {
@@ -116,6 +119,11 @@ impl Parent {
     /// The answer to Listen. `rate`: media bytes per second, for the repair budget. `backlog`: packets
     /// before `next` that the child can still use, sent as one bulk stream (gaps begin a new one).
     pub fn listening(&mut self, _now: Local, _track: Uuid, _next: u64, _rate: u32, _backlog: Vec<Packet>) {
+        todo!()
+    }
+
+    /// Sets the repair budget of a track that needs no Listen: a log. `rate`: bytes per second.
+    pub fn budget(&mut self, _now: Local, _track: Uuid, _rate: u32) {
         todo!()
     }
 

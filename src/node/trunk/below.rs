@@ -1,0 +1,253 @@
+//! Children and all below them: admission, reports on their way up, the list that people look at.
+
+use super::{Command, Link, Notice, Peer, Role, Trunk, What};
+use crate::broadcast::Area;
+use crate::key::KeyId;
+use crate::playout;
+use crate::proto;
+use crate::session::VERSION;
+use crate::time::{Civil, Local, SECOND};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+pub(super) struct Below {
+    /// The newest report of every node below, by node.
+    reports: BTreeMap<Uuid, proto::Report>,
+    /// Those that the parent has not been sent.
+    changed: BTreeSet<Uuid>,
+    /// Direct children: where they stand and their link.
+    direct: BTreeMap<Uuid, Direct>,
+    due: Local,
+    /// Newest broadcast that began here, and when.
+    pub first: Option<(Uuid, Civil)>,
+    /// Newest broadcast that sounded to its end here.
+    pub ended: Option<Uuid>,
+    /// Handed to children that join.
+    pub last_tick: Option<(KeyId, proto::Signed)>,
+}
+
+struct Direct {
+    area: Area,
+    name: String,
+    role: Role,
+    branch: usize,
+    link: Link,
+}
+
+impl Below {
+    pub fn new(now: Local) -> Self {
+        Self {
+            reports: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            direct: BTreeMap::new(),
+            due: now,
+            first: None,
+            ended: None,
+            last_tick: None,
+        }
+    }
+
+    pub fn due(&self) -> Local {
+        self.due
+    }
+
+    pub fn direct(&self) -> usize {
+        self.direct.len()
+    }
+
+    pub fn direct_in(&self, areas: &[Area]) -> bool {
+        self.direct.values().any(|child| areas.iter().any(|area| area.touches(&child.area)))
+    }
+
+    pub fn send_all_again(&mut self) {
+        self.changed = self.reports.keys().copied().collect();
+    }
+
+    fn take(&mut self, node: Uuid, report: proto::Report) -> bool {
+        if !self.reports.contains_key(&node) && self.reports.len() >= NODES {
+            return false;
+        }
+        self.reports.insert(node, report);
+        self.changed.insert(node);
+        true
+    }
+}
+
+impl Trunk {
+    pub(super) fn handle_notice(&mut self, now: Local, branch: usize, notice: Notice) {
+        match notice {
+            Notice::Hello { link, peer, placement, grants } => {
+                self.handle_hello(now, branch, link, peer, placement, &grants);
+            }
+            Notice::Left { link, node } => self.handle_left(now, branch, link, node),
+            Notice::Wanted { track, listeners } => {
+                if let Some(track) = self.tracks.get_mut(&track)
+                    && let Some(count) = track.listeners.get_mut(branch)
+                {
+                    *count = listeners;
+                    self.tune(now);
+                }
+            }
+            Notice::Reports(reports) => {
+                for report in reports {
+                    self.handle_report(report);
+                }
+            }
+        }
+    }
+
+    fn handle_hello(
+        &mut self,
+        now: Local,
+        branch: usize,
+        link: Link,
+        peer: Peer,
+        placement: Option<proto::Signed>,
+        grants: &[proto::Signed],
+    ) {
+        self.admit_grants(now, grants);
+        let placed = self.check_placement(now, peer.node, placement.as_ref());
+        let (code, text) = match (placed, &self.place) {
+            (Ok((area, name)), Some(own)) if own.area.contains(&area) => {
+                let welcome = proto::Welcome {
+                    version: VERSION,
+                    features: 0,
+                    node: self.options.node.as_bytes().to_vec().into(),
+                    placement: Some(own.signed.clone()),
+                    grants: self.chain_of_place(),
+                    logs: Vec::new(),
+                };
+                let orders = self.in_force(now);
+                self.note_joined(now, branch, link, peer, &area, &name);
+                let command = Command::Admit { link, area, welcome, orders };
+                self.outputs.push_back(super::Output::Branch { branch: Some(branch), command });
+                self.tune(now);
+                return;
+            }
+            (Ok((area, _)), Some(own)) => (
+                "child.area",
+                format!("node {} stands in {area}, outside {}; dial another parent", peer.node, own.area),
+            ),
+            (Ok(_), None) => ("parent.unplaced", "this parent has no placement yet; dial again later".into()),
+            (Err(refusal), _) => (refusal.code, refusal.text),
+        };
+        self.event(now, What::Refused { code: code.into(), text: text.clone() });
+        let command = Command::Refuse { link, code: code.into(), text };
+        self.outputs.push_back(super::Output::Branch { branch: Some(branch), command });
+    }
+
+    fn note_joined(&mut self, now: Local, branch: usize, link: Link, peer: Peer, area: &Area, name: &str) {
+        let child = Direct { area: area.clone(), name: name.into(), role: peer.role, branch, link };
+        self.below.direct.insert(peer.node, child);
+        let report =
+            proto::Report { node: peer.node.as_bytes().to_vec().into(), state: "joining".into(), ..Default::default() };
+        self.handle_report(report);
+        self.event(now, What::Child { node: peer.node, up: true });
+    }
+
+    fn handle_left(&mut self, now: Local, branch: usize, link: Link, node: Uuid) {
+        // A child that came back over another link before this one was given up has not left.
+        let same = |child: &Direct| child.branch == branch && child.link == link;
+        if !self.below.direct.get(&node).is_some_and(same) {
+            return;
+        }
+        if let Some(report) = self.below.reports.get(&node) {
+            let report = proto::Report { state: "lost".into(), sounding: Default::default(), ..report.clone() };
+            self.below.take(node, report);
+        }
+        self.below.direct.remove(&node);
+        self.event(now, What::Child { node, up: false });
+    }
+
+    fn handle_report(&mut self, mut report: proto::Report) {
+        let Ok(node) = Uuid::from_slice(&report.node) else { return };
+        if let Some(child) = self.below.direct.get(&node) {
+            report.area = child.area.to_string();
+            report.name = child.name.clone();
+            report.role = child.role.as_str().into();
+            report.parent = self.options.node.as_bytes().to_vec().into();
+        }
+        if !self.below.take(node, report) {
+            self.dropped("reports");
+        }
+    }
+
+    /// This node's own line.
+    pub(super) fn own_report(&self, now: Local) -> proto::Report {
+        let counters = self.counters();
+        let status = self.player.as_ref().map(|player| player.status(now)).unwrap_or_default();
+        let joined = self.options.parents == 0 || self.parents.welcomed() > 0;
+        let state = match status.state {
+            _ if !joined => "joining",
+            _ if self.is_hushed() => "hushed",
+            playout::State::Joining if self.player.is_some() => "joining",
+            playout::State::Joining | playout::State::Idle => "idle",
+            playout::State::Buffering => "buffering",
+            playout::State::Sounding => "sounding",
+        };
+        let sounding = match (self.player.is_some(), status.broadcast) {
+            (true, broadcast) => broadcast.filter(|_| status.state == playout::State::Sounding),
+            (false, _) => self.tuned.and_then(|choice| choice.broadcast),
+        };
+        let bytes = |id: Uuid| id.as_bytes().to_vec().into();
+        proto::Report {
+            node: bytes(self.options.node),
+            area: self.place.as_ref().map(|place| place.area.to_string()).unwrap_or_default(),
+            name: self.place.as_ref().map(|place| place.name.clone()).unwrap_or_default(),
+            parent: self.parents.node().map(bytes).unwrap_or_default(),
+            state: state.into(),
+            received: counters.received,
+            repaired: counters.repaired,
+            lost: counters.lost,
+            concealed: counters.player.concealed.div_ceil(2),
+            buffer: status.buffer,
+            offset: status.offset,
+            sounding: sounding.map(bytes).unwrap_or_default(),
+            first: self.below.first.map(|(id, _)| bytes(id)).unwrap_or_default(),
+            first_at: self.below.first.map_or(0, |(_, at)| at.0),
+            role: self.options.role.as_str().into(),
+            rejected: counters.packets_rejected.values().sum::<u64>() + counters.orders_rejected.values().sum::<u64>(),
+            ended: self.below.ended.map(bytes).unwrap_or_default(),
+            at: self.time.civil(now).map_or(0, |civil| civil.0),
+            uncertainty: counters.uncertainty,
+        }
+    }
+
+    /// Own and all below, for the list of nodes.
+    pub(super) fn nodes(&self, now: Local) -> Vec<proto::Report> {
+        std::iter::once(self.own_report(now)).chain(self.below.reports.values().cloned()).collect()
+    }
+
+    pub(super) fn report_now(&mut self, now: Local) {
+        let own = self.own_report(now);
+        if let Some(child) = self.parents.session() {
+            child.report(now, own, true);
+        }
+    }
+
+    /// Once a second: the own report for the next beat, and what has changed below.
+    pub(super) fn report(&mut self, now: Local) {
+        self.below.due = now + REPORT;
+        let own = self.own_report(now);
+        if let Some(status) = self.player.as_ref().map(|player| player.status(now)) {
+            self.counters.offset = status.offset;
+        }
+        let Some(child) = self.parents.session() else { return };
+        child.report(now, own, false);
+        let mut reports = Vec::new();
+        while reports.len() < REPORTS_AT_ONCE {
+            let Some(node) = self.below.changed.pop_first() else { break };
+            reports.extend(self.below.reports.get(&node).cloned());
+        }
+        if !reports.is_empty() {
+            child.health(reports);
+        }
+    }
+}
+
+/// µs between reports.
+const REPORT: i64 = SECOND;
+/// Reports passed up at a time: 5,000 children each ten seconds are 500 a second.
+const REPORTS_AT_ONCE: usize = 1_024;
+/// Nodes remembered: the country has 150,000 speakers.
+const NODES: usize = 200_000;

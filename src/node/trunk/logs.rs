@@ -1,0 +1,211 @@
+//! Logs: orders as tracks, this node's own and those it carries.
+
+use super::{From, Log, Order, Pending, Trunk};
+use crate::broadcast::{Body, Tick};
+use crate::node::branch::{Carry, Command};
+use crate::proto;
+use crate::time::{Local, MILLISECOND, SECOND};
+use crate::track::{Cipher, Packet, Reject, Ring, Secret};
+use prost::Message;
+use uuid::Uuid;
+
+/// One log.
+pub(super) struct LogTrack {
+    pub id: Uuid,
+    ssrc: u32,
+    secret: Secret,
+    cipher: Cipher,
+    /// Index of the next packet (own) or of the first one that is of interest (others').
+    next: u64,
+    /// Those verified and forwarded.
+    seen: Ring,
+    pub own: bool,
+}
+
+impl LogTrack {
+    pub fn own(log: &Log) -> Self {
+        Self::new(log.track, log.ssrc, log.secret.clone(), 0, true)
+    }
+
+    pub fn new(id: Uuid, ssrc: u32, secret: Secret, next: u64, own: bool) -> Self {
+        Self { id, ssrc, cipher: Cipher::new(&secret, ssrc), secret, next, seen: Ring::new(SEEN), own }
+    }
+}
+
+impl Trunk {
+    pub(super) fn carry_log(&mut self, log: &LogTrack) {
+        self.to_branches(Command::Carry(Carry {
+            track: log.id,
+            ssrc: log.ssrc,
+            secret: log.secret.clone(),
+            log: true,
+            emergency: false,
+            areas: Vec::new(),
+            duration: 0,
+            delay: 0,
+            rate: LOG_RATE,
+            next: log.next,
+            stored: 0,
+        }));
+    }
+
+    /// The parent carries this log (it says so at every join).
+    pub(super) fn handle_log(&mut self, id: Uuid, ssrc: u32, secret: Secret, next: u64) {
+        if let Some(log) = self.logs.get_mut(&id) {
+            if !log.own {
+                log.next = log.next.max(next);
+            }
+            return;
+        }
+        if self.logs.len() >= LOGS {
+            self.dropped("logs");
+            return;
+        }
+        let log = LogTrack::new(id, ssrc, secret, next, false);
+        self.carry_log(&log);
+        self.logs.insert(id, log);
+    }
+
+    pub(super) fn handle_log_ended(&mut self, id: Uuid) {
+        if self.logs.get(&id).is_some_and(|log| !log.own) {
+            self.logs.remove(&id);
+            self.to_branches(Command::Drop { track: id });
+        }
+    }
+
+    /// A candidate packet of a log: verify, act, forward. `Err` if it is not what it says.
+    pub(super) fn handle_log_packet(&mut self, now: Local, packet: Packet, id: Uuid) -> Result<(), Reject> {
+        let log = self.logs.get(&id).ok_or(Reject::UnknownSsrc)?;
+        if log.seen.get(packet.index).is_some() {
+            return Err(Reject::Duplicate);
+        }
+        let payload = log.cipher.unprotect(packet.index, &packet.bytes)?;
+        let signed = proto::Signed::decode(payload).map_err(|_| Reject::Malformed)?;
+        self.handle_order(now, signed, From::Log { track: id, packet });
+        Ok(())
+    }
+
+    /// A log packet whose order is good goes on, once.
+    pub(super) fn forward(&mut self, now: Local, track: Uuid, packet: Packet, urgent: bool) {
+        let Some(log) = self.logs.get_mut(&track) else { return };
+        if !log.seen.insert(packet.clone()) {
+            return;
+        }
+        self.counters.received += u64::from(!log.own);
+        self.send_log(now, track, packet, urgent);
+    }
+
+    fn send_log(&mut self, now: Local, track: Uuid, packet: Packet, urgent: bool) {
+        if urgent {
+            for (number, after) in REPEATS.into_iter().enumerate() {
+                let key = (now + after, packet.index << 8 | number as u64);
+                if self.repeats.len() < REPEATS_QUEUED {
+                    self.repeats.insert(key, (track, packet.clone()));
+                } else {
+                    self.dropped("repeats");
+                }
+            }
+        }
+        self.to_branches(Command::Packet { track, packet, again: false });
+    }
+
+    /// Appends an own order to the own log.
+    pub(super) fn append(&mut self, now: Local, signed: &proto::Signed, urgent: bool) {
+        let id = self.options.log.track;
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        let index = log.next;
+        log.next += 1;
+        let bytes = log.cipher.protect(index, index as u32, LOG_PAYLOAD_TYPE, &signed.encode_to_vec());
+        self.forward(now, id, Packet { index, bytes }, urgent);
+    }
+
+    /// The signed heartbeat.
+    pub(super) fn tick(&mut self, now: Local) {
+        self.tick_at = now + self.options.tick;
+        let Some(time) = self.time.civil(now) else { return };
+        let Some(log) = self.logs.get(&self.options.log.track) else { return };
+        let tick = Tick { time, log: log.id, head: log.next, epoch: self.authorities.epoch() };
+        let expires = time + 2 * self.options.tick + 60 * SECOND;
+        let areas = self.place.iter().map(|place| place.area.clone()).collect();
+        if let Some((order, signed)) = self.make(now, areas, expires, Body::Tick(tick)) {
+            self.below.last_tick = Some((order.authority, signed.clone()));
+            self.append(now, &signed, false);
+        }
+    }
+
+    pub(super) fn journal(&mut self, now: Local, mut records: Vec<proto::Record>, pending: Pending) {
+        if let Some(civil) = self.time.civil(now) {
+            records.insert(0, proto::Record { body: Some(proto::record::Body::Time(civil.0)) });
+        }
+        self.job(pending, super::Job::Journal(records));
+    }
+
+    /// Signs an own order. `None` without an authority or without time.
+    pub(super) fn make(
+        &mut self,
+        now: Local,
+        areas: Vec<crate::broadcast::Area>,
+        expires: crate::time::Civil,
+        body: Body,
+    ) -> Option<(Order, proto::Signed)> {
+        let issued = self.time.civil(now)?;
+        let id = self.ids.next(issued);
+        let key = self.options.authority.as_ref()?;
+        // Rises across restarts without being stored: µs since 1970, and never twice the same.
+        self.number = (self.number + 1).max(issued.0.unsigned_abs());
+        let order = Order { id, authority: key.id(), number: self.number, issued, expires, areas, body };
+        let signed = crate::broadcast::sign(&order, key);
+        Some((order, signed))
+    }
+}
+
+/// Fresh UUIDv7s out of one seed.
+pub(super) struct Ids {
+    seed: [u8; 32],
+    counter: u64,
+}
+
+impl Ids {
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { seed, counter: 0 }
+    }
+
+    /// 32 bytes that nobody can foretell who lacks the seed.
+    pub fn random(&mut self) -> [u8; 32] {
+        use aws_lc_rs::digest::{SHA256, digest};
+        self.counter += 1;
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, &[&self.seed[..], &self.counter.to_be_bytes()].concat()).as_ref());
+        bytes
+    }
+
+    pub fn next(&mut self, civil: crate::time::Civil) -> Uuid {
+        let random = self.random();
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&random[..10]);
+        uuid::Builder::from_unix_timestamp_millis(civil.0.max(0).unsigned_abs() / 1_000, &tail).into_uuid()
+    }
+
+    /// µs in `[0, below)`.
+    pub fn jitter(&mut self, below: i64) -> i64 {
+        let random = self.random();
+        let mut number = [0; 8];
+        number.copy_from_slice(&random[..8]);
+        (u64::from_be_bytes(number) % below.max(1).unsigned_abs()) as i64
+    }
+}
+
+/// An order is at most this long, `Signed` included, so that one packet carries it (DESIGN §3).
+pub(super) const MAX_ORDER: usize = 1_100;
+/// RTP payload type of logs.
+const LOG_PAYLOAD_TYPE: u8 = 97;
+/// Log packets remembered against replay: ticks alone fill it in 40 minutes.
+const SEEN: usize = 256;
+/// One log per node above that may speak, and their predecessors until the next join.
+const LOGS: usize = 64;
+/// Bytes per second for the repair budget of a log: three orders.
+const LOG_RATE: u32 = 3_300;
+/// Emergency, cancel and hush go three times (DESIGN §3).
+const REPEATS: [i64; 2] = [40 * MILLISECOND, 80 * MILLISECOND];
+/// 256 urgent orders in 80 ms are not from people.
+const REPEATS_QUEUED: usize = 512;

@@ -1,0 +1,264 @@
+//! Orders: checked, made durable, acted on, forwarded, in that order; emergencies, cancels and hushes act
+//! first and are written beside (DESIGN §6, §8).
+
+use super::{From, KeyId, Order, Output, Pending, Place, Trunk, What};
+use crate::broadcast::{Body, Change, Kind, Priority, Refusal};
+use crate::proto::{self, record};
+use crate::time::{Civil, Local};
+use crate::track::Secret;
+use uuid::Uuid;
+
+impl Trunk {
+    /// The journal of an earlier run, oldest first.
+    pub(super) fn restore(&mut self, now: Local, records: Vec<proto::Record>) {
+        let mut written = None;
+        for record in records {
+            match record.body {
+                Some(record::Body::Time(time)) => {
+                    written = Some(Civil(time));
+                    self.time.handle_signed(Civil(time), false);
+                }
+                Some(record::Body::Key(key)) => {
+                    if let (Ok(track), Some(secret)) = (Uuid::from_slice(&key.track), secret_of(key.secret)) {
+                        self.handle_key(now, track, secret, false);
+                    }
+                }
+                Some(record::Body::Order(signed)) => self.restore_order(now, written, signed),
+                None => {}
+            }
+        }
+        self.announce_self(now);
+        self.tune(now);
+    }
+
+    fn restore_order(&mut self, now: Local, written: Option<Civil>, signed: proto::Signed) {
+        let order = match self.authorities.check(&signed, written) {
+            Ok(order) => order,
+            Err(refusal) => {
+                // A grant that has run out since is no fault of the journal's.
+                self.note_refusal(now, &refusal);
+                return;
+            }
+        };
+        match &order.body {
+            Body::Placement(placement) if placement.node == self.options.node => {
+                let (area, name) = (placement.area.clone(), placement.name.clone());
+                self.place = Some(Place { area, name, signed, authority: order.authority });
+            }
+            Body::Placement(_) | Body::Tick(_) => {}
+            Body::Grant(_) | Body::Revoke(_) => self.authorities.admit(&order, &signed),
+            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => {
+                if let Ok(Change::Broadcast { id, .. }) = self.book.handle(written, &order, &signed) {
+                    self.start_tracks(now, id, true);
+                }
+            }
+        }
+    }
+
+    /// An order from outside, or given here.
+    pub(super) fn handle_order(&mut self, now: Local, signed: proto::Signed, from: From) {
+        let civil = self.time.civil(now);
+        let order = match self.authorities.check(&signed, civil) {
+            Ok(order) => order,
+            Err(refusal) if refusal.code == "order.grant_unknown" && !matches!(from, From::Own { .. }) => {
+                if self.parked.len() >= PARKED {
+                    self.parked.pop_front();
+                    self.dropped("parked_orders");
+                }
+                self.parked.push_back((signed, from));
+                return;
+            }
+            Err(refusal) => return self.refuse_order(now, &refusal, from),
+        };
+        if self
+            .jobs
+            .values()
+            .any(|pending| matches!(pending, Pending::Order { order: held, .. } if held.id == order.id))
+        {
+            // Its first copy is on the way to disk and will be forwarded from there.
+            return;
+        }
+        let urgent = match &order.body {
+            Body::Broadcast(broadcast) => broadcast.priority == Priority::Emergency,
+            Body::Cancel(_) | Body::Hush(_) => true,
+            _ => false,
+        };
+        let durable = match &order.body {
+            Body::Tick(_) | Body::Placement(_) => false,
+            Body::Grant(_) | Body::Revoke(_) => true,
+            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => self.concerns_us(&order),
+        };
+        let known = self.book.get(order.id).is_some_and(|entry| entry.signed == signed);
+        let record = || vec![proto::Record { body: Some(record::Body::Order(signed.clone())) }];
+        if !durable || known {
+            self.accept(now, order, signed, from);
+        } else if urgent {
+            let records = record();
+            self.accept(now, order, signed, from);
+            self.journal(now, records, Pending::Record);
+        } else {
+            let records = record();
+            self.journal(now, records, Pending::Order { order: Box::new(order), signed, from });
+        }
+    }
+
+    fn concerns_us(&self, order: &Order) -> bool {
+        self.place.as_ref().is_none_or(|place| order.areas.iter().any(|area| area.touches(&place.area)))
+    }
+
+    /// A checked and durable order: act, then pass it on.
+    pub(super) fn accept(&mut self, now: Local, order: Order, signed: proto::Signed, from: From) {
+        let civil = self.time.civil(now);
+        let mut urgent = false;
+        let mut title = String::new();
+        match &order.body {
+            Body::Tick(tick) => {
+                // At a join the tick is up to one period old, so it bounds time from below only; either
+                // way it is signed, and phase that contradicts it is not believed.
+                self.time.handle_signed(tick.time, true);
+                self.below.last_tick = Some((order.authority, signed.clone()));
+                self.parents.handle_head(now, tick.log, tick.head);
+            }
+            Body::Placement(_) => {}
+            Body::Grant(_) | Body::Revoke(_) => {
+                self.authorities.admit(&order, &signed);
+                self.retry_parked(now);
+            }
+            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) if self.concerns_us(&order) => {
+                urgent = match &order.body {
+                    Body::Broadcast(broadcast) => {
+                        title = broadcast.title.clone();
+                        broadcast.priority == Priority::Emergency
+                    }
+                    _ => true,
+                };
+                match self.book.handle(civil, &order, &signed) {
+                    Ok(change) => self.act(now, change),
+                    // Seen before: not acted on again, but a child may still lack the packet.
+                    Err(refusal) if refusal.code == "order.repeated" => {
+                        return self.pass_on(now, &signed, from, false);
+                    }
+                    Err(refusal) => return self.refuse_order(now, &refusal, from),
+                }
+            }
+            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => {}
+        }
+        if !matches!(order.body, Body::Tick(_)) {
+            self.counters.orders_accepted += 1;
+            self.event(now, What::Order { id: order.id, kind: kind_name(order.kind()), title });
+        }
+        self.pass_on(now, &signed, from, urgent);
+    }
+
+    fn act(&mut self, now: Local, change: Change) {
+        match change {
+            Change::Broadcast { id, .. } => self.start_tracks(now, id, false),
+            Change::Cancelled { .. } | Change::Hushed | Change::Other => {}
+        }
+        self.tune(now);
+    }
+
+    fn pass_on(&mut self, now: Local, signed: &proto::Signed, from: From, urgent: bool) {
+        match from {
+            From::Log { track, packet } => self.forward(now, track, packet, urgent),
+            From::Push => {}
+            From::Own { request } => {
+                self.append(now, signed, urgent);
+                if let Some((id, reply)) = request {
+                    self.outputs.push_back(Output::Reply { id, reply: *reply });
+                }
+            }
+        }
+    }
+
+    fn retry_parked(&mut self, now: Local) {
+        for (signed, from) in std::mem::take(&mut self.parked) {
+            self.handle_order(now, signed, from);
+        }
+    }
+
+    fn refuse_order(&mut self, now: Local, refusal: &Refusal, from: From) {
+        match from {
+            From::Own { request: Some((id, _)) } => self.refuse(id, refusal.code, &refusal.text),
+            // What a parent pushes at every join is mostly known already.
+            From::Push if refusal.code == "order.repeated" => {}
+            _ => self.note_refusal(now, refusal),
+        }
+    }
+
+    fn note_refusal(&mut self, now: Local, refusal: &Refusal) {
+        *self.counters.orders_rejected.entry(refusal.code).or_default() += 1;
+        self.event(now, What::Refused { code: refusal.code.into(), text: refusal.text.clone() });
+    }
+
+    /// The grants from a root down to `key`, for Hello and Welcome.
+    pub(super) fn chain_of_place(&self) -> Vec<proto::Signed> {
+        self.place.as_ref().map_or_else(Vec::new, |place| self.chain(place.authority))
+    }
+
+    fn chain(&self, key: KeyId) -> Vec<proto::Signed> {
+        self.authorities.chain(key)
+    }
+
+    /// Takes in grants that came with a Hello or Welcome; those that do not hold are left out.
+    pub(super) fn admit_grants(&mut self, now: Local, grants: &[proto::Signed]) {
+        let civil = self.time.civil(now);
+        for signed in grants.iter().take(CHAIN) {
+            if let Ok(order) = self.authorities.check(signed, civil)
+                && order.kind() == Kind::Grant
+            {
+                self.authorities.admit(&order, signed);
+            }
+        }
+    }
+
+    /// What a joining child must know: grants, the latest tick, and the orders in force.
+    pub(super) fn in_force(&self, now: Local) -> Vec<proto::Signed> {
+        let mut orders = self.authorities.all();
+        orders.extend(self.below.last_tick.iter().map(|(_, signed)| signed.clone()));
+        orders.extend(self.book.in_force(self.time.civil(now)));
+        orders
+    }
+
+    /// The place of another node, if its signed placement holds.
+    pub(super) fn check_placement(
+        &self,
+        now: Local,
+        node: Uuid,
+        placement: Option<&proto::Signed>,
+    ) -> Result<(crate::broadcast::Area, String), Refusal> {
+        let missing = || Refusal {
+            code: "placement.missing",
+            text: format!("node {node} shows no placement; place it with an authority over its area"),
+        };
+        let order = self.authorities.check(placement.ok_or_else(missing)?, self.time.civil(now))?;
+        match order.body {
+            Body::Placement(placement) if placement.node == node => Ok((placement.area, placement.name)),
+            _ => Err(Refusal {
+                code: "placement.other",
+                text: format!("the placement that node {node} shows is not its own"),
+            }),
+        }
+    }
+}
+
+pub(super) fn secret_of(secret: Option<proto::Secret>) -> Option<Secret> {
+    Secret::from_proto(&secret?)
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Broadcast => "broadcast",
+        Kind::Cancel => "cancel",
+        Kind::Hush => "hush",
+        Kind::Grant => "grant",
+        Kind::Revoke => "revoke",
+        Kind::Placement => "placement",
+        Kind::Tick => "tick",
+    }
+}
+
+/// Orders held for a grant that is being repaired: a log's repair brings it within seconds.
+const PARKED: usize = 64;
+/// Grants taken from one Hello or Welcome (a chain has at most 8 links).
+const CHAIN: usize = 8;

@@ -1,0 +1,192 @@
+//! What people ask of this node: broadcasts, cancels, hushes, lists.
+
+use super::{Air, From, Listed, Pending, Reply, Request, Trunk};
+use crate::broadcast::{Area, Body, Broadcast, Cancel, Hush, Kind, Priority, State, Tone};
+use crate::proto::{self, record};
+use crate::time::{Civil, Local, MILLISECOND, SECOND};
+use prost::Message;
+use uuid::Uuid;
+
+type Refused = (&'static str, String);
+
+impl Trunk {
+    pub(super) fn handle_request(&mut self, now: Local, id: u64, request: Request) {
+        let result = match request {
+            Request::Air(air) => self.request_air(now, id, *air),
+            Request::Cancel { broadcast } => self.request_cancel(now, id, broadcast),
+            Request::Hush { areas, duration } => self.request_hush(now, id, areas, duration),
+            Request::Nodes => {
+                let reply = Reply::Nodes(self.nodes(now));
+                self.outputs.push_back(super::Output::Reply { id, reply });
+                Ok(())
+            }
+            Request::Broadcasts => {
+                let reply = Reply::Broadcasts(self.broadcasts());
+                self.outputs.push_back(super::Output::Reply { id, reply });
+                Ok(())
+            }
+        };
+        if let Err((code, text)) = result {
+            self.refuse(id, code, &text);
+        }
+    }
+
+    fn now_or_refuse(&self, now: Local) -> Result<Civil, Refused> {
+        let text = "this node does not know the time yet: it waits for its parent or its clock; try again in a moment";
+        self.time.civil(now).ok_or_else(|| ("time.unknown", text.into()))
+    }
+
+    fn request_air(&mut self, now: Local, id: u64, air: Air) -> Result<(), Refused> {
+        let civil = self.now_or_refuse(now)?;
+        let emergency = air.priority == Priority::Emergency;
+        let delay = air.delay.unwrap_or(if emergency { EMERGENCY_DELAY } else { DELAY });
+        let packets = match (air.live, air.track.packets) {
+            (false, None | Some(0)) => {
+                return Err(("media.empty", "the track has no packets; upload a file with sound".into()));
+            }
+            (_, packets) => packets,
+        };
+        if air.at.is_some_and(|at| at < civil) {
+            return Err((
+                "broadcast.past",
+                "the time to broadcast at has passed; give a time to come, or none for now".into(),
+            ));
+        }
+        let mut track = air.track;
+        let tone = emergency.then(|| Tone {
+            at: air.at.unwrap_or(civil + T0),
+            which: crate::audio::TONE,
+            duration: crate::audio::tone_micros(),
+        });
+        // The first sample sounds at `anchor + delay`: at the time asked for, or right behind the tone.
+        track.anchor = match (&tone, air.at) {
+            (Some(tone), _) => tone.at + tone.duration - delay,
+            (None, Some(at)) => (at - delay).max(civil + LEAD),
+            (None, None) => civil + LEAD,
+        };
+        let sounds = tone.map_or(track.anchor + delay, |tone| tone.at);
+        let length = packets.map_or(LIVE_LONGEST, |packets| packets as i64 * track.packet_micros());
+        let from = tone.map_or(track.anchor, |tone| tone.at.min(track.anchor));
+        let until = track.anchor + length;
+        let broadcast = Broadcast {
+            priority: air.priority,
+            from,
+            until,
+            delay,
+            renditions: vec![track.clone()],
+            tone,
+            title: air.title,
+            revision: 0,
+            supersedes: None,
+            stored: !air.live && track.anchor - civil > STORED_AHEAD,
+            resume: air.resume,
+        };
+        let expires = until + delay + EXPIRES_AFTER;
+        let Some((order, signed)) = self.make(now, air.areas, expires, Body::Broadcast(broadcast)) else {
+            return Err(no_authority());
+        };
+        check_length(&signed)?;
+        let checked = self.authorities.check(&signed, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
+        let track_id = track.id;
+        self.own_tracks.insert(track_id, packets.unwrap_or(0));
+        self.early.insert(track_id, air.secret.clone());
+        if !air.live {
+            // Beside the order, so that a restart can go on with what is stored.
+            let secret = Some(air.secret.to_proto());
+            let key = proto::StoredKey { track: track_id.as_bytes().to_vec().into(), secret };
+            self.journal(now, vec![proto::Record { body: Some(record::Body::Key(key)) }], Pending::Record);
+        }
+        let reply = Reply::Aired { broadcast: checked.id, accepted: order.issued, from, until, sounds };
+        self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))) });
+        Ok(())
+    }
+
+    fn request_cancel(&mut self, now: Local, id: u64, broadcast: Uuid) -> Result<(), Refused> {
+        let civil = self.now_or_refuse(now)?;
+        let Some(entry) = self.book.get(broadcast) else {
+            let text = format!("this node knows no broadcast {broadcast}; `loa status` lists those on air and to come");
+            return Err(("broadcast.unknown", text));
+        };
+        if matches!(entry.state, State::Ended | State::Cancelled) {
+            return Err(("broadcast.over", format!("broadcast {broadcast} is over already")));
+        }
+        let areas = entry.areas.clone();
+        let expires = entry.broadcast.until.max(civil) + entry.broadcast.delay + EXPIRES_AFTER;
+        let cancel = Cancel { broadcast, at: civil + CANCEL_AHEAD };
+        self.give(now, id, areas, expires, Body::Cancel(cancel))
+    }
+
+    fn request_hush(&mut self, now: Local, id: u64, areas: Vec<Area>, duration: i64) -> Result<(), Refused> {
+        let civil = self.now_or_refuse(now)?;
+        if !(SECOND..=HUSH_LONGEST).contains(&duration) {
+            return Err(("hush.duration", "a hush lasts from one second to one day; give its minutes".into()));
+        }
+        let key = self.options.authority.as_ref().ok_or_else(no_authority)?.id();
+        let until = civil + duration;
+        let hush = Hush { until, up_to: self.authorities.highest(key, Kind::Hush), exempt: Vec::new() };
+        self.give(now, id, areas, until + EXPIRES_AFTER, Body::Hush(hush))
+    }
+
+    fn give(&mut self, now: Local, id: u64, areas: Vec<Area>, expires: Civil, body: Body) -> Result<(), Refused> {
+        let (order, signed) = self.make(now, areas, expires, body).ok_or_else(no_authority)?;
+        check_length(&signed)?;
+        let reply = Reply::Done { order: order.id };
+        self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))) });
+        Ok(())
+    }
+
+    fn broadcasts(&self) -> Vec<Listed> {
+        self.book
+            .all()
+            .map(|entry| Listed {
+                broadcast: entry.id,
+                title: entry.broadcast.title.clone(),
+                areas: entry.areas.clone(),
+                priority: entry.broadcast.priority,
+                from: entry.broadcast.from,
+                until: entry.broadcast.until,
+                state: match entry.state {
+                    State::Cancelled => "cancelled",
+                    State::Ended => "ended",
+                    State::Sounding => "sounding",
+                    State::Known if self.tuned.is_some_and(|choice| choice.broadcast == Some(entry.id)) => "sounding",
+                    State::Known => "known",
+                },
+            })
+            .collect()
+    }
+}
+
+fn no_authority() -> Refused {
+    let text = "this node has no authority to give orders; name one under [sources] in its configuration";
+    ("authority.none", text.into())
+}
+
+fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
+    let length = signed.encoded_len();
+    if length <= super::logs::MAX_ORDER {
+        return Ok(());
+    }
+    let text = format!(
+        "the order takes {length} bytes, {} fit; name fewer areas (or one that contains them) or a shorter title",
+        super::logs::MAX_ORDER
+    );
+    Err(("order.too_long", text))
+}
+
+/// Playout delay (DESIGN §3).
+const DELAY: i64 = SECOND;
+const EMERGENCY_DELAY: i64 = 600 * MILLISECOND;
+/// Emergency: from acceptance to the tone at every speaker (DESIGN §3).
+const T0: i64 = 500 * MILLISECOND;
+/// From acceptance to a track's first packet: the order and its key travel first.
+const LEAD: i64 = 100 * MILLISECOND;
+/// A cancel takes effect everywhere at one instant, once it can be everywhere.
+const CANCEL_AHEAD: i64 = 300 * MILLISECOND;
+/// What begins later than this is fetched ahead.
+const STORED_AHEAD: i64 = 5 * SECOND;
+/// Orders are remembered for so long after their end, against replay with clocks that err.
+const EXPIRES_AFTER: i64 = 60 * SECOND;
+/// A live broadcast ends by itself after this.
+const LIVE_LONGEST: i64 = 12 * 3600 * SECOND;
+const HUSH_LONGEST: i64 = 24 * 3600 * SECOND;

@@ -1,0 +1,431 @@
+//! Tracks of sound: keys, verification, the store, and airing what is stored here.
+
+use super::{Command, Job, Packet, Pending, Reason, Reject, Trunk};
+use crate::broadcast::{Area, Priority};
+use crate::node::branch::Carry;
+use crate::proto::{self, record};
+use crate::session::child::Via;
+use crate::time::{Local, MILLISECOND, SECOND};
+use crate::track::{Info, Reader, Ring, Secret};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// One track that concerns this node.
+pub(super) struct Track {
+    pub info: Info,
+    pub broadcast: Uuid,
+    pub areas: Vec<Area>,
+    pub emergency: bool,
+    /// µs.
+    pub delay: i64,
+    /// Its packets may be fetched ahead.
+    pub stored: bool,
+    /// From the parent, once the key has come.
+    pub key: Option<Keyed>,
+    /// What the store holds of it.
+    pub have: Have,
+    /// Listening at the parent, from which packet on.
+    pub listening: bool,
+    /// This node airs it from its store.
+    pub source: Option<Source>,
+    pub fetch: Option<Fetch>,
+    /// Verified packets on their way to the store.
+    to_keep: Vec<Packet>,
+    /// Children that listen, summed over the branches.
+    pub listeners: Vec<u64>,
+    /// Made here, by this process.
+    pub made_here: bool,
+}
+
+pub(super) struct Keyed {
+    reader: Reader,
+    /// Verified lately: against duplicates.
+    seen: Ring,
+}
+
+/// Airing from the store.
+pub(super) struct Source {
+    /// Next index to air.
+    next: u64,
+    /// Next index to read.
+    read: u64,
+    reading: bool,
+    ready: VecDeque<Packet>,
+}
+
+/// Fetching ahead.
+pub(super) struct Fetch {
+    pub at: Local,
+    pub asked: bool,
+}
+
+/// A set of indices that mostly fills from the front.
+#[derive(Default)]
+pub(super) struct Have {
+    /// All before this one.
+    pub until: u64,
+    beyond: BTreeSet<u64>,
+}
+
+impl Have {
+    fn contains(&self, index: u64) -> bool {
+        index < self.until || self.beyond.contains(&index)
+    }
+
+    fn insert(&mut self, index: u64) {
+        if index >= self.until {
+            self.beyond.insert(index);
+        }
+        while self.beyond.remove(&self.until) {
+            self.until += 1;
+        }
+    }
+}
+
+impl Track {
+    /// Whether every packet is in the store.
+    pub fn complete(&self) -> bool {
+        self.info.packets.is_some_and(|packets| self.have.until >= packets)
+    }
+
+    pub fn listened_to(&self) -> bool {
+        self.listeners.iter().any(|listeners| *listeners > 0)
+    }
+}
+
+impl Trunk {
+    /// A broadcast is new or its renditions were replaced.
+    pub(super) fn start_tracks(&mut self, now: Local, id: Uuid, restored: bool) {
+        let Some(entry) = self.book.get(id) else { return };
+        let broadcast = &entry.broadcast;
+        // One rendition for all (issue 3 chooses among several).
+        let Some(info) = broadcast.renditions.first().cloned() else { return };
+        let made = self.own_tracks.remove(&info.id);
+        let old: Vec<Uuid> = self.tracks.iter().filter(|(_, track)| track.broadcast == id).map(|(id, _)| *id).collect();
+        let track = Track {
+            broadcast: id,
+            areas: entry.areas.clone(),
+            emergency: broadcast.priority == Priority::Emergency,
+            delay: broadcast.delay,
+            stored: broadcast.stored,
+            key: None,
+            have: Have { until: made.unwrap_or(0), ..Have::default() },
+            listening: false,
+            source: None,
+            fetch: None,
+            to_keep: Vec::new(),
+            listeners: vec![0; self.options.branches],
+            made_here: made.is_some(),
+            info,
+        };
+        let track_id = track.info.id;
+        if self.tracks.contains_key(&track_id) {
+            return;
+        }
+        for gone in old {
+            self.end_track(now, gone);
+        }
+        if self.tracks.len() >= TRACKS {
+            self.dropped("tracks");
+            return;
+        }
+        self.tracks.insert(track_id, track);
+        if restored {
+            self.count_stored(track_id);
+        }
+        if let Some(secret) = self.early.remove(&track_id) {
+            self.handle_key(now, track_id, secret, !restored);
+        }
+    }
+
+    /// After a restart: what does the store hold of it?
+    fn count_stored(&mut self, track: Uuid) {
+        let Some(held) = self.tracks.get(&track) else { return };
+        let Some(packets) = held.info.packets else { return };
+        self.job(Pending::Air { track }, Job::Fetch { track, from: 0, until: packets.min(READ) });
+    }
+
+    /// The SRTP key of a track, from the parent, the journal or this node's own making.
+    pub(super) fn handle_key(&mut self, now: Local, id: Uuid, secret: Secret, write: bool) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            if self.early.len() >= EARLY {
+                self.dropped("early_keys");
+                return;
+            }
+            self.early.insert(id, secret);
+            return;
+        };
+        if track.key.is_some() {
+            return;
+        }
+        let Some(reader) = Reader::new(&track.info, &secret) else {
+            *self.counters.packets_rejected.entry(Reject::Tag).or_default() += 1;
+            return;
+        };
+        track.key = Some(Keyed { reader, seen: Ring::new(SEEN) });
+        let keep = write && track.stored && !track.made_here;
+        let carry = Carry {
+            track: id,
+            ssrc: track.info.ssrc,
+            secret: secret.clone(),
+            log: false,
+            emergency: track.emergency,
+            areas: track.areas.clone(),
+            duration: track.info.packet_micros(),
+            delay: track.delay,
+            rate: rate(&track.info),
+            next: 0,
+            stored: if track.stored { track.have.until } else { 0 },
+        };
+        self.to_branches(Command::Carry(carry));
+        if keep {
+            self.journal_key(now, id, &secret);
+        }
+        self.tune(now);
+    }
+
+    pub(super) fn journal_key(&mut self, now: Local, track: Uuid, secret: &Secret) {
+        let track = track.as_bytes().to_vec().into();
+        let key = proto::StoredKey { track, secret: Some(secret.to_proto()) };
+        self.journal(now, vec![proto::Record { body: Some(record::Body::Key(key)) }], Pending::Record);
+    }
+
+    /// The broadcast is over, or other renditions took its place.
+    pub(super) fn end_track(&mut self, now: Local, id: Uuid) {
+        let Some(track) = self.tracks.remove(&id) else { return };
+        if track.listening || track.fetch.is_some() {
+            self.parents.unlisten(now, id);
+        }
+        self.to_branches(Command::Drop { track: id });
+        if track.stored || track.made_here {
+            self.job(Pending::Record, Job::Forget { track: id });
+        }
+    }
+
+    /// A candidate from a parent: verified before it is kept, forwarded or sounded.
+    pub(super) fn handle_sound_packet(&mut self, now: Local, id: Uuid, packet: Packet, via: Via) -> Result<(), Reject> {
+        let track = self.tracks.get_mut(&id).ok_or(Reject::UnknownSsrc)?;
+        let key = track.key.as_mut().ok_or(Reject::UnknownSsrc)?;
+        if track.info.packets.is_some_and(|packets| packet.index >= packets) {
+            return Err(Reject::OutOfWindow);
+        }
+        let ahead = via == Via::Bulk && !track.listening;
+        if ahead && track.have.contains(packet.index) || key.seen.get(packet.index).is_some() {
+            return Err(Reject::Duplicate);
+        }
+        if !ahead
+            && key.seen.oldest().is_some_and(|oldest| packet.index < oldest)
+            && key.seen.newest() > Some(SEEN as u64)
+        {
+            return Err(Reject::OutOfWindow);
+        }
+        let sound = key.reader.read(packet.index, &packet.bytes)?;
+        self.counters.received += 1;
+        self.time.handle_signed(sound.time, false);
+        if let (Via::Live, Some(civil)) = (via, self.time.civil(now)) {
+            self.counters.delivery = civil - sound.time;
+        }
+        if ahead {
+            if track.stored {
+                track.to_keep.push(packet);
+                if let Some(fetch) = &mut track.fetch {
+                    // It comes: no reason to ask again yet.
+                    fetch.at = now + FETCH_AGAIN;
+                }
+                if track.to_keep.len() >= KEEP {
+                    self.keep(id);
+                }
+            }
+            return Ok(());
+        }
+        key.seen.insert(packet.clone());
+        self.to_branches(Command::Packet { track: id, packet, again: false });
+        if let Some(player) = &mut self.player {
+            player.handle_sound(now, id, Arc::new(sound));
+        }
+        Ok(())
+    }
+
+    /// Sends what has gathered to the store.
+    pub(super) fn keep(&mut self, id: Uuid) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let packets = std::mem::take(&mut track.to_keep);
+        if packets.is_empty() {
+            return;
+        }
+        let indices = packets.iter().map(|packet| packet.index).collect();
+        self.job(Pending::Kept { track: id, indices }, Job::Keep { track: id, packets });
+    }
+
+    pub(super) fn handle_kept(&mut self, now: Local, id: Uuid, indices: &[u64]) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        indices.iter().for_each(|index| track.have.insert(*index));
+        let until = track.have.until;
+        if track.complete() {
+            track.fetch = None;
+        }
+        self.to_branches(Command::Stored { track: id, until });
+        self.tune(now);
+    }
+
+    /// A live source of this node made a packet.
+    pub(super) fn handle_made(&mut self, now: Local, id: Uuid, packet: Packet) {
+        if self.tracks.get(&id).is_some_and(|track| track.made_here) {
+            self.air(now, id, packet);
+        } else {
+            self.dropped("made_packets");
+        }
+    }
+
+    /// Begins to air a complete stored track, from the first packet that can still sound.
+    pub(super) fn start_source(&mut self, now: Local, id: Uuid) {
+        let Some(civil) = self.time.civil(now) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        if track.source.is_some() {
+            return;
+        }
+        let late = civil - (track.info.anchor + track.delay);
+        let first = late.max(0).unsigned_abs() / track.info.packet_micros().max(1).unsigned_abs();
+        track.source = Some(Source { next: first, read: first, reading: false, ready: VecDeque::new() });
+        self.read_ahead(id);
+    }
+
+    fn read_ahead(&mut self, id: Uuid) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(source) = &mut track.source else { return };
+        let end = track.info.packets.unwrap_or(0);
+        if source.reading || source.read >= end || source.ready.len() >= READ as usize / 2 {
+            return;
+        }
+        source.reading = true;
+        let (from, until) = (source.read, end.min(source.read + READ));
+        self.job(Pending::Air { track: id }, Job::Fetch { track: id, from, until });
+    }
+
+    pub(super) fn handle_fetched_to_air(&mut self, now: Local, id: Uuid, packets: Vec<Packet>) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(source) = &mut track.source else {
+            return self.handle_counted(now, id, &packets);
+        };
+        source.reading = false;
+        match packets.last() {
+            Some(last) => source.read = last.index + 1,
+            // Not readable: pass over this piece, so that the rest still sounds.
+            None => source.read += READ,
+        }
+        source.ready.extend(packets);
+        self.air_due(now);
+    }
+
+    /// A piece of what the store held at a restart.
+    fn handle_counted(&mut self, now: Local, id: Uuid, packets: &[Packet]) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(total) = track.info.packets else { return };
+        packets.iter().for_each(|packet| track.have.insert(packet.index));
+        let next = packets.last().map_or(total, |last| last.index + 1);
+        if next < total {
+            self.job(Pending::Air { track: id }, Job::Fetch { track: id, from: next, until: total.min(next + READ) });
+            return;
+        }
+        let until = track.have.until;
+        self.to_branches(Command::Stored { track: id, until });
+        self.tune(now);
+    }
+
+    /// When the next stored packet is to be aired.
+    pub(super) fn next_air(&self) -> Option<(Local, Reason)> {
+        let times = self.tracks.values().filter_map(|track| {
+            let next = track.source.as_ref()?.ready.front()?;
+            Some(self.line?.local(track.info.instant(next.index)))
+        });
+        times.min().map(|at| (at, Reason::Air))
+    }
+
+    pub(super) fn air_due(&mut self, now: Local) {
+        let Some(civil) = self.time.civil(now) else { return };
+        let ids: Vec<Uuid> =
+            self.tracks.iter().filter(|(_, track)| track.source.is_some()).map(|(id, _)| *id).collect();
+        for id in ids {
+            loop {
+                let Some(track) = self.tracks.get_mut(&id) else { break };
+                let (info, Some(source)) = (&track.info, &mut track.source) else { break };
+                match source.ready.front() {
+                    Some(packet) if info.instant(packet.index) <= civil + MILLISECOND => {}
+                    _ => break,
+                }
+                let Some(packet) = source.ready.pop_front() else { break };
+                source.next = packet.index + 1;
+                self.air(now, id, packet);
+            }
+            self.read_ahead(id);
+        }
+    }
+
+    /// A packet that stands in this node's own store, or was made here: out to all who listen.
+    fn air(&mut self, now: Local, id: Uuid, packet: Packet) {
+        if let Some(player) = &mut self.player
+            && let Some(track) = self.tracks.get(&id)
+            && let Some(key) = &track.key
+            && let Ok(sound) = key.reader.read(packet.index, &packet.bytes)
+        {
+            player.handle_sound(now, id, Arc::new(sound));
+        }
+        self.to_branches(Command::Packet { track: id, packet, again: false });
+    }
+
+    /// When the next fetch is to begin.
+    pub(super) fn next_fetch(&self) -> Option<(Local, Reason)> {
+        let times = self.tracks.values().filter_map(|track| track.fetch.as_ref());
+        times.map(|fetch| (fetch.at, Reason::Fetch)).min()
+    }
+
+    /// Asks for what is missing; asks again while it does not come.
+    pub(super) fn fetch_due(&mut self, now: Local) {
+        let due = |track: &Track| track.fetch.as_ref().is_some_and(|fetch| fetch.at <= now);
+        let ids: Vec<Uuid> = self.tracks.iter().filter(|(_, track)| due(track)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.keep(id);
+            let jitter = self.ids.jitter(SECOND);
+            let Some(track) = self.tracks.get_mut(&id) else { continue };
+            let first = track.have.until;
+            let (info, Some(fetch)) = (&track.info, &mut track.fetch) else { continue };
+            fetch.at = now + FETCH_AGAIN + jitter;
+            fetch.asked = true;
+            if let Some(packets) = info.packets
+                && first < packets
+            {
+                self.parents.fetch(now, info, first, packets);
+            }
+        }
+    }
+
+    /// A transfer ended, whole or cut: store what came and ask for the rest soon.
+    pub(super) fn handle_fetch_ended(&mut self, now: Local, id: Uuid) {
+        self.keep(id);
+        if let Some(fetch) = self.tracks.get_mut(&id).and_then(|track| track.fetch.as_mut()) {
+            fetch.at = now + FETCH_SOON;
+        }
+    }
+}
+
+/// Media bytes per second of a track: the Opus rate and 100 bytes a packet.
+fn rate(info: &Info) -> u32 {
+    let overhead = 100 * crate::time::RATE / info.duration.max(1);
+    info.bitrate / 8 + overhead
+}
+
+/// Tracks at once: as many programmes as a province knows of for the coming day.
+const TRACKS: usize = 512;
+/// Secrets that wait for their order.
+const EARLY: usize = 64;
+/// Packets remembered against duplicates: a minute at 240 ms.
+const SEEN: usize = 256;
+/// Packets gathered before a write.
+const KEEP: usize = 32;
+/// Packets read at a time when airing from the store.
+const READ: u64 = 32;
+/// A fetch that brings nothing is repeated after this.
+const FETCH_AGAIN: i64 = 15 * SECOND;
+/// One that ended is continued after this.
+const FETCH_SOON: i64 = 300 * MILLISECOND;

@@ -1,0 +1,197 @@
+//! What this node pulls, airs from its store and sounds, now: worked out anew at every order, key and
+//! instant at which the answer may change (DESIGN §3 "Who gets what", §7).
+
+use super::tracks::{Fetch, Track};
+use super::{Command, Trunk, What};
+use crate::broadcast::{State, choose};
+use crate::playout::Program;
+use crate::session::child::Wish;
+use crate::time::{Civil, Local, MILLISECOND, SECOND};
+use uuid::Uuid;
+
+impl Trunk {
+    pub(super) fn tune(&mut self, now: Local) {
+        let civil = self.time.civil(now);
+        if let Some(civil) = civil {
+            for broadcast in self.book.expire(civil) {
+                self.end_broadcast(now, broadcast);
+            }
+        }
+        let next_choice = self.choose(now, civil);
+        let next_pull = civil.and_then(|civil| self.pull(now, civil));
+        let next = [next_choice, next_pull].into_iter().flatten().min();
+        let longest = now + LOOK_AGAIN;
+        self.tune_at = Some(match (next, self.time.phase(now)) {
+            // One µs on: at the instant itself, rounded down, the answer may still be the old one.
+            (Some(at), Some(phase)) => (phase.local(at) + 1).clamp(now + MILLISECOND, longest),
+            _ => longest,
+        });
+    }
+
+    fn end_broadcast(&mut self, now: Local, broadcast: Uuid) {
+        let of = |track: &Track| track.broadcast == broadcast;
+        let tracks: Vec<Uuid> = self.tracks.iter().filter(|(_, track)| of(track)).map(|(id, _)| *id).collect();
+        for track in tracks {
+            self.end_track(now, track);
+        }
+        if self.player.is_none() {
+            let at = self.time.civil(now).unwrap_or_default();
+            self.event(now, What::Ended { broadcast, at, whole: false });
+        }
+    }
+
+    /// The tuner's choice to the player. It is asked a moment ahead, since steps are planned ahead, so
+    /// that a change is heard at its instant. Returns when to ask again.
+    fn choose(&mut self, now: Local, civil: Option<Civil>) -> Option<Civil> {
+        let place = self.place.as_ref()?;
+        let ahead = self.options.playout.map_or(0, |options| options.horizon + options.fade);
+        let choice = choose(&self.book, &place.area, civil.map(|civil| civil + ahead));
+        let next = choice.next.map(|next| next - ahead);
+        self.tuned = Some(choice);
+        let program = choice.broadcast.and_then(|id| {
+            let entry = self.book.get(id)?;
+            let broadcast = &entry.broadcast;
+            Some(Program {
+                broadcast: id,
+                priority: broadcast.priority,
+                track: broadcast.renditions.first()?.clone(),
+                delay: broadcast.delay,
+                until: broadcast.until,
+                tone: broadcast.tone,
+            })
+        });
+        if let Some(player) = &mut self.player {
+            player.handle_program(now, program);
+        }
+        next
+    }
+
+    /// Listens, airs and fetches as the broadcasts in the book ask. Returns the next instant of interest.
+    fn pull(&mut self, now: Local, civil: Civil) -> Option<Civil> {
+        let mut next: Option<Civil> = None;
+        let mut note = |at: Civil| next = Some(next.map_or(at, |next| next.min(at)));
+        for id in self.tracks.keys().copied().collect::<Vec<_>>() {
+            let Some(track) = self.tracks.get(&id) else { continue };
+            let Some(entry) = self.book.get(track.broadcast) else { continue };
+            let over = entry.cancelled_at.unwrap_or(entry.broadcast.until + entry.broadcast.delay);
+            let starts = track.info.anchor - LEAD;
+            if civil >= over {
+                if matches!(entry.state, State::Cancelled) || entry.cancelled_at.is_some() {
+                    self.end_track(now, id);
+                }
+                continue;
+            }
+            note(over);
+            let complete = track.complete();
+            if track.made_here || complete {
+                if complete && track.info.packets.is_some() {
+                    if civil + READ_LEAD >= track.info.anchor {
+                        self.start_source(now, id);
+                    } else {
+                        note(track.info.anchor - READ_LEAD);
+                    }
+                }
+                self.stop_listening(now, id);
+                continue;
+            }
+            if track.key.is_none() {
+                continue;
+            }
+            if civil < starts {
+                note(starts);
+                self.plan_fetch(now, civil, id);
+            } else if self.wanted(id) {
+                self.start_listening(now, civil, id);
+            } else {
+                self.stop_listening(now, id);
+            }
+        }
+        next
+    }
+
+    /// Whether this node or one below it will sound the track.
+    fn wanted(&self, id: Uuid) -> bool {
+        let Some(track) = self.tracks.get(&id) else { return false };
+        let chosen =
+            self.player.is_some() && self.tuned.is_some_and(|choice| choice.broadcast == Some(track.broadcast));
+        let soon =
+            self.player.is_some() && self.book.get(track.broadcast).is_some_and(|entry| entry.state == State::Known);
+        let below = track.listened_to() || self.below.direct_in(&track.areas);
+        track.emergency || chosen || soon || below
+    }
+
+    fn start_listening(&mut self, now: Local, civil: Civil, id: Uuid) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        if track.listening {
+            return;
+        }
+        track.listening = true;
+        track.fetch = None;
+        let packet = track.info.packet_micros().max(1);
+        let late = (civil - (track.info.anchor + track.delay)).max(0);
+        let wish = Wish {
+            track: id,
+            ssrc: track.info.ssrc,
+            duration: packet,
+            from: (late / packet).unsigned_abs(),
+            useful: (track.delay - packet - USEFUL_MARGIN).max(packet / 2),
+            packets: track.info.packets,
+        };
+        self.parents.listen(now, wish);
+    }
+
+    fn stop_listening(&mut self, now: Local, id: Uuid) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        if std::mem::take(&mut track.listening) {
+            self.parents.unlisten(now, id);
+        }
+    }
+
+    /// Fetches a stored track at an instant that the node's id spreads over the time there is.
+    fn plan_fetch(&mut self, now: Local, civil: Civil, id: Uuid) {
+        let node = self.options.node.as_u128();
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        if !track.stored || track.fetch.is_some() {
+            return;
+        }
+        // Half of the time left, so that the slow rate has the other half.
+        let window = ((track.info.anchor - civil - LEAD) / 2).clamp(1, FETCH_SPREAD);
+        let spread = ((node ^ (node >> 64)) as u64 % window.unsigned_abs()) as i64;
+        track.fetch = Some(Fetch { at: now + spread, asked: false });
+    }
+
+    /// Says anew what this node wants, to a parent that has just welcomed it.
+    pub(super) fn listen_again(&mut self, now: Local) {
+        for track in self.tracks.values_mut() {
+            track.listening = false;
+            if let Some(fetch) = &mut track.fetch
+                && fetch.asked
+            {
+                fetch.at = now;
+            }
+        }
+        self.tune(now);
+    }
+
+    /// What the branches carry, for nodes whose branches were there before their tracks.
+    pub(super) fn announce_self(&mut self, now: Local) {
+        if let Some(phase) = self.time.phase(now) {
+            self.to_branches(Command::Phase(phase));
+        }
+    }
+
+    pub(super) fn is_hushed(&self) -> bool {
+        self.tuned.is_some_and(|choice| choice.hushed)
+    }
+}
+
+/// The rule is asked at least this often: a guard, not a clock.
+const LOOK_AGAIN: i64 = SECOND;
+/// Before the first packet is due, by which a relay listens and has its answer.
+const LEAD: i64 = 2 * SECOND;
+/// Before the first packet is due, by which it is read from the store.
+const READ_LEAD: i64 = 500 * MILLISECOND;
+/// A packet must be at the device's planner before its sound: horizon and decoding.
+const USEFUL_MARGIN: i64 = 120 * MILLISECOND;
+/// Fetches ahead spread over at most ten minutes.
+const FETCH_SPREAD: i64 = 600 * SECOND;
