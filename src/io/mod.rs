@@ -3,10 +3,12 @@
 pub mod clock;
 pub mod identity;
 pub mod node;
+mod fanout;
 mod link;
 mod queue;
 mod quic;
 mod socket;
+mod sound;
 pub mod store;
 mod tls;
 mod wake;
