@@ -297,12 +297,7 @@ impl Vector {
                 // at (`push` points anew when the names move). The payload's bytes belong to
                 // `packet`, which the queue holds; sendmmsg only reads them.
                 let sent = unsafe {
-                    libc::sendmmsg(
-                        socket.descriptor(),
-                        rest.as_mut_ptr(),
-                        count as libc::c_uint,
-                        libc::MSG_DONTWAIT,
-                    )
+                    libc::sendmmsg(socket.descriptor(), rest.as_mut_ptr(), count as libc::c_uint, libc::MSG_DONTWAIT)
                 };
                 if sent > 0 {
                     self.next += sent as usize;

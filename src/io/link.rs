@@ -142,7 +142,10 @@ impl Line {
                     self.drop_bulk(stream);
                     return Err(Ok(Lost::Bulk));
                 }
-                let bulk = self.bulk_out.entry(stream).or_insert_with(BulkOut::new);
+                let bulk = self.bulk_out.entry(stream).or_insert_with(|| {
+                    self.bulk_bytes += FLOWS.len();
+                    BulkOut::new()
+                });
                 if bulk.gone || bulk.ended {
                     return Err(Ok(Lost::Bulk));
                 }
@@ -295,10 +298,8 @@ impl Line {
                     let _ = self.connection.datagrams().send(echo, true);
                 }
                 Some(proto::datagram::Body::PathEcho(echo)) => {
-                    let right = self
-                        .probe
-                        .as_ref()
-                        .is_some_and(|probe| probe.nonce == echo.nonce && probe.address == source);
+                    let right =
+                        self.probe.as_ref().is_some_and(|probe| probe.nonce == echo.nonce && probe.address == source);
                     if right {
                         self.probe = None;
                         self.media = source;
@@ -412,8 +413,7 @@ impl BulkIn {
 impl BulkOut {
     fn new() -> Self {
         let mut bulk = Self::default();
-        bulk.out.queue.push_back(Bytes::from_static(&[FLOW]));
-        bulk.out.bytes = 1;
+        bulk.out.push(Bytes::from_static(&FLOWS));
         bulk
     }
 }
@@ -424,6 +424,7 @@ fn datagram(body: proto::datagram::Body) -> Bytes {
 
 /// RTP over QUIC's flow identifier, as a varint of one byte; there is one flow.
 const FLOW: u8 = 0;
+const FLOWS: [u8; 1] = [FLOW];
 /// A handshake takes two round trips; five seconds are room for losses, and bound what half-open ones
 /// hold.
 const HANDSHAKE: Duration = Duration::from_secs(5);

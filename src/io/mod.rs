@@ -1,10 +1,10 @@
 //! The world: sockets, threads, files, sound devices, TLS, metrics, the wall clock (DESIGN §8).
 
 pub mod clock;
-pub mod identity;
-pub mod node;
 mod fanout;
+pub mod identity;
 mod link;
+pub mod node;
 mod queue;
 mod quic;
 mod socket;

@@ -46,12 +46,24 @@ pub struct Driver {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A handshake is complete; `dialled` by us or by the peer.
-    Up { link: Link, peer: Peer },
+    Up {
+        link: Link,
+        peer: Peer,
+    },
     /// Once per link that was up or dialled; nothing of it follows.
-    Down { link: Link, reason: String },
-    Arrival { link: Link, arrival: Arrival },
+    Down {
+        link: Link,
+        reason: String,
+    },
+    Arrival {
+        link: Link,
+        arrival: Arrival,
+    },
     /// Media now goes to this address.
-    Moved { link: Link, address: SocketAddr },
+    Moved {
+        link: Link,
+        address: SocketAddr,
+    },
 }
 
 /// What came and was not taken, or was not sent.
@@ -585,9 +597,9 @@ fn explain(reason: &ConnectionError) -> String {
 
 /// Whether to try again when there is room; any other error is a lost packet.
 fn would_block(result: &io::Result<()>) -> bool {
-    result.as_ref().is_err_and(|error| {
-        error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
-    })
+    result
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS))
 }
 
 fn transport() -> quic::TransportConfig {

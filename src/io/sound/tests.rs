@@ -38,9 +38,8 @@ fn frame_p_of_the_plan_is_frame_p_of_the_device() {
         Some(tone(number - 1))
     });
     let tone = crate::audio::tone(crate::audio::TONE).unwrap().samples;
-    let error = |shift: usize| -> f64 {
-        (4_800..43_000).map(|at| f64::from(out[at + shift] - tone[at]).powi(2)).sum::<f64>()
-    };
+    let error =
+        |shift: usize| -> f64 { (4_800..43_000).map(|at| f64::from(out[at + shift] - tone[at]).powi(2)).sum::<f64>() };
     assert!(error(0) < error(1) / 10.0, "{} {}", error(0), error(1));
 }
 
