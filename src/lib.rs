@@ -9,6 +9,7 @@ pub mod key;
 pub mod node;
 pub mod playout;
 pub mod session;
+pub mod sim;
 pub mod time;
 pub mod track;
 

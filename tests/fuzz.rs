@@ -51,7 +51,8 @@ fn input(random: &mut ChaCha8Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
 /// Well-formed inputs to start from: the committed vectors and demo files.
 fn seeds() -> Vec<Vec<u8>> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut seeds = vec![b"vn/01/00004".to_vec(), b"[node]\ndata = \"d\"\n[children]\nlisten = \"0.0.0.0:1\"\n".to_vec()];
+    let mut seeds =
+        vec![b"vn/01/00004".to_vec(), b"[node]\ndata = \"d\"\n[children]\nlisten = \"0.0.0.0:1\"\n".to_vec()];
     for folder in ["tests/vectors", "config", "config/demo"] {
         for entry in std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten() {
             let Ok(bytes) = std::fs::read(entry.path()) else { continue };

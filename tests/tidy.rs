@@ -17,10 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim", &["time", "key", "proto", "track", "audio", "broadcast", "session", "playout", "node"]),
     ("config", &[]),
     ("io", &["time", "key", "proto", "track", "audio", "broadcast", "session", "playout", "node", "config"]),
-    (
-        "control",
-        &["time", "key", "proto", "track", "audio", "broadcast", "session", "playout", "node", "config", "io"],
-    ),
+    ("control", &["time", "key", "proto", "track", "audio", "broadcast", "session", "playout", "node", "config", "io"]),
 ];
 
 /// Rooms that run in virtual time from a seed.

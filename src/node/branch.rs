@@ -151,6 +151,8 @@ pub enum Command {
         track: Uuid,
         until: u64,
     },
+    /// Orders and grants that this node learnt at a join of its own: to every child.
+    Push(Vec<proto::Signed>),
     Phase(Phase),
     /// Say goodbye to all children.
     Drain,
@@ -382,6 +384,15 @@ impl Branch {
                 carried.carry.stored = carried.carry.stored.max(until);
                 for link in self.links() {
                     self.advance_transfers(now, link);
+                }
+            }
+            Command::Push(orders) => {
+                for link in self.links() {
+                    let Some(child) = self.children.get_mut(&link) else { continue };
+                    if matches!(child.standing, Standing::Member { .. }) {
+                        child.session.push(orders.clone());
+                        self.settle(now, link);
+                    }
                 }
             }
             Command::Phase(phase) => self.phase = Some(phase),

@@ -11,7 +11,7 @@ mod tune;
 use super::branch::{Command, Notice};
 use super::{Done, Job, Link, Peer, Role};
 use crate::audio::Step;
-use crate::broadcast::{Area, Authorities, Book, Choice, Order, Priority, State};
+use crate::broadcast::{Area, Authorities, Book, Choice, Order, Priority, State, Vouched};
 use crate::key::{KeyId, PublicKey, SigningKey};
 use crate::playout::{self, Player};
 use crate::proto;
@@ -21,7 +21,7 @@ use crate::track::{Info, Packet, Reject, Secret};
 use below::Below;
 use logs::{Ids, LogTrack};
 use parents::Parents;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use time::Time;
 use tracks::Track;
 use uuid::Uuid;
@@ -282,6 +282,8 @@ pub struct Trunk {
     own_tracks: BTreeMap<Uuid, u64>,
     /// Secrets that came before their order.
     early: BTreeMap<Uuid, Secret>,
+    /// Grants and revocations that stand in the journal: every join brings them again.
+    written: BTreeSet<Uuid>,
     /// Orders whose grant has not come yet.
     parked: VecDeque<(proto::Signed, From)>,
     jobs: BTreeMap<u64, Pending>,
@@ -290,6 +292,8 @@ pub struct Trunk {
     repeats: BTreeMap<(Local, u64), (Uuid, Packet)>,
     below: Below,
     tick_at: Local,
+    /// When this node last gave an order.
+    ordered_at: Option<Local>,
     tune_at: Option<Local>,
     /// What the tuner chose last.
     tuned: Option<Choice>,
@@ -312,7 +316,7 @@ enum Pending {
     /// A record that nobody waits for.
     Record,
     /// An order that becomes valid when it is on disk.
-    Order { order: Box<Order>, signed: proto::Signed, from: From },
+    Order { order: Box<Vouched>, signed: proto::Signed, from: From },
     /// Packets fetched ahead are on disk.
     Kept { track: Uuid, indices: Vec<u64> },
     /// Packets of an own stored track, to be aired.
@@ -347,12 +351,14 @@ impl Trunk {
             tracks: BTreeMap::new(),
             own_tracks: BTreeMap::new(),
             early: BTreeMap::new(),
+            written: BTreeSet::new(),
             parked: VecDeque::new(),
             jobs: BTreeMap::new(),
             next_job: 0,
             repeats: BTreeMap::new(),
             below: Below::new(now),
             tick_at: now,
+            ordered_at: None,
             tune_at: None,
             tuned: None,
             event_number: 0,
@@ -433,6 +439,8 @@ impl Trunk {
         self.air_due(now);
         self.fetch_due(now);
         if self.tune_at.is_some_and(|at| at <= now) {
+            // A line bends where its slew ends, also when no exchange comes to say so.
+            self.handle_phase(now);
             self.tune(now);
         }
         if self.below.due() <= now {
@@ -477,7 +485,9 @@ impl Trunk {
         let synced = self.time.civil(now).is_some();
         if synced != self.counters.synced {
             self.counters.synced = synced;
+            self.retry_parked(now);
             self.tune(now);
+            self.drain_sessions(now);
         }
         self.line = self.time.phase(now);
         self.counters.uncertainty = self.line.map_or(0, |phase| phase.uncertainty);
@@ -555,10 +565,12 @@ impl Trunk {
                     self.refuse(id, "store.failed", &text);
                 } else {
                     // A full disk must not silence a country: what is signed is acted on, unrecorded.
-                    self.accept(now, *order, signed, from);
+                    let _ = self.accept(now, *order, signed, from);
                 }
             }
-            (Pending::Order { order, signed, from }, _) => self.accept(now, *order, signed, from),
+            (Pending::Order { order, signed, from }, _) => {
+                let _ = self.accept(now, *order, signed, from);
+            }
             (Pending::Kept { track, indices }, Done::Ok) => self.handle_kept(now, track, &indices),
             (Pending::Kept { .. }, _) => {}
             (Pending::Air { track }, Done::Packets { packets, .. }) => self.handle_fetched_to_air(now, track, packets),

@@ -15,6 +15,8 @@
 //!    └──────────────────────▶ local
 //! ```
 mod strip;
+#[cfg(test)]
+mod tests;
 
 use crate::session::Exchange;
 use crate::time::{Civil, Local};
@@ -64,11 +66,27 @@ pub struct Clock {
     /// `civil − local` in whole µs at the first exchange: offsets are kept relative to it, so that
     /// f64 holds them to far below 1 µs.
     base: i64,
+    /// The parent's newest line, and the base of the samples, which are `parent's oscillator − local`.
+    line: Line,
+    line_at: Local,
+    sample_base: i64,
     /// Skew to expect, ppm, and how sure that is.
     prior: Prior,
     given: Option<Given>,
     /// Least uncertainty that the parent claimed since it last rose.
     level: f64,
+}
+
+/// A node's phase against its own oscillator: what a relay may tell its children beside its phase
+/// time. A relay's phase bends whenever it learns; its oscillator runs straight. A child that knows
+/// the line measures the oscillator and adds the line, so that bends reach it at once and all
+/// siblings alike, where otherwise they linger in every child's fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Line {
+    /// `civil − local`, µs.
+    pub offset: i64,
+    /// As [`Phase::skew`].
+    pub skew: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,29 +133,55 @@ impl Clock {
 
     /// Ignores an exchange whose round trip is negative or over 10 s.
     pub fn handle_exchange(&mut self, now: Local, exchange: Exchange) {
+        self.handle(now, exchange, None);
+    }
+
+    /// The same from a parent that also tells its line at `parent_sent`.
+    pub fn handle_exchange_with_line(&mut self, now: Local, exchange: Exchange, line: Line) {
+        // A lying parent: a skew beyond any clock's would only be clamped later.
+        let skew = if line.skew.is_finite() { line.skew.clamp(-MOST_SKEW, MOST_SKEW) } else { 0.0 };
+        self.handle(now, exchange, Some(Line { skew, ..line }));
+    }
+
+    /// What this node may tell its own children.
+    pub fn line(&self, now: Local) -> Option<Line> {
+        self.phase(now).map(|phase| Line { offset: phase.civil.0.saturating_sub(now.0), skew: phase.skew })
+    }
+
+    fn handle(&mut self, now: Local, exchange: Exchange, line: Option<Line>) {
         let away = exchange.received - exchange.sent;
         let held = exchange.parent_sent - exchange.parent_received;
         if held < 0 || away < held || away > LONGEST_ROUND_TRIP {
             return;
         }
-        let above = exchange.parent_received.0.saturating_sub(exchange.sent.0);
-        let below = exchange.parent_sent.0.saturating_sub(exchange.received.0);
+        let uncertainty = (exchange.parent_uncertainty as f64).min(LONGEST_ROUND_TRIP as f64);
+        let told = line.is_some();
+        let line = line.unwrap_or_default();
+        let above = exchange.parent_received.0.saturating_sub(exchange.sent.0).saturating_sub(line.offset);
+        let below = exchange.parent_sent.0.saturating_sub(exchange.received.0).saturating_sub(line.offset);
         if self.exchanges == 0 {
-            self.base = above;
+            self.base = above.saturating_add(line.offset);
+        }
+        if self.of_parent == 0 {
+            self.sample_base = above;
         }
         self.exchanges += 1;
         self.of_parent += 1;
-        let uncertainty = (exchange.parent_uncertainty as f64).min(LONGEST_ROUND_TRIP as f64);
-        self.handle_level(uncertainty);
+        if exchange.received >= self.line_at || self.of_parent == 1 {
+            (self.line, self.line_at) = (line, exchange.received);
+        }
+        if !told {
+            self.handle_level(uncertainty);
+        }
         if self.samples.len() == WINDOW {
             self.samples.pop_front();
         }
         self.samples.push_back(Sample {
             sent: exchange.sent,
             received: exchange.received,
-            above: above.saturating_sub(self.base) as f64,
-            below: below.saturating_sub(self.base) as f64,
-            slack: uncertainty,
+            above: above.saturating_sub(self.sample_base) as f64,
+            below: below.saturating_sub(self.sample_base) as f64,
+            slack: if told { 0.0 } else { slack(uncertainty) },
         });
         self.update(now, uncertainty);
     }
@@ -217,12 +261,24 @@ impl Clock {
         loop {
             let fit = strip::fit(self.samples.iter(), now, self.prior.skew, self.prior.deviation);
             if fit.gap >= 0.0 || self.samples.len() <= LEAST {
-                return fit;
+                return self.with_line(fit, now);
             }
             let keep = (self.samples.len() / 2).max(LEAST);
             self.samples.drain(..self.samples.len() - keep);
         }
     }
+
+    /// From the parent's oscillator to civil time.
+    fn with_line(&self, fit: Fit, now: Local) -> Fit {
+        let base = self.sample_base.saturating_add(self.line.offset).saturating_sub(self.base) as f64;
+        let since = seconds(now - self.line_at) * self.line.skew * 1e6;
+        Fit { offset: fit.offset + base + since, skew: fit.skew + self.line.skew * 1e6, ..fit }
+    }
+}
+
+/// µs by which an exchange is loosened for what its parent did not know.
+fn slack(uncertainty: f64) -> f64 {
+    SLACK * uncertainty.min(PARENT_MOVES) + (uncertainty - PARENT_MOVES).max(0.0)
 }
 
 fn seconds(micros: i64) -> f64 {
@@ -247,57 +303,11 @@ const STEP: f64 = 50_000.0;
 const LONGEST_ROUND_TRIP: i64 = 10_000_000;
 /// ppm, one standard deviation: what a cheap oscillator errs by before anything is known.
 const OSCILLATOR: f64 = 100.0;
+/// Steeper than any line given out.
+const MOST_SKEW: f64 = 1_500e-6;
+/// Of the parent's uncertainty (two standard deviations), how much counts as slack: more would waste
+/// exchanges that siblings need to agree, less would trust its first guesses. What is above
+/// [`PARENT_MOVES`] counts in full.
+const SLACK: f64 = 0.5;
 /// µs; a smaller rise of the parent's uncertainty is noise.
 const PARENT_MOVES: f64 = 2_000.0;
-
-#[cfg(test)]
-mod tests {
-    use super::super::model::{ACROSS, World};
-    use super::*;
-
-    #[test]
-    #[ignore]
-    fn figures() {
-        for n in [(16, 100u32, 0), (16, 100, 1)] {
-            let mut at = std::collections::BTreeMap::<i64, Vec<f64>>::new();
-            for seed in 0..n.1 as u64 {
-                let mut world = World::new(seed);
-                let mut clock = Clock::new();
-                let osc = world.oscillator();
-                let mut t = 1_000_000;
-                let mut k = 0;
-                while t < 1300_000_000 {
-                    world.exchange(&mut clock, &osc, t, ACROSS);
-                    k += 1;
-                    t += if k < n.0 {
-                        20_000
-                    } else if t < 181_000_000 {
-                        1_000_000
-                    } else if n.2 == 0 {
-                        10_000_000
-                    } else {
-                        (t / 180).min(10_000_000)
-                    };
-                    let s = t / 1_000_000;
-                    if [1, 2, 5, 10, 20, 30, 60, 120, 181, 191, 291, 501, 701, 901, 1191].contains(&s) {
-                        let now = osc.local(t);
-                        if let Some(p) = clock.phase(now) {
-                            at.entry(s).or_default().push((p.civil(now) - super::super::model::world_civil(t)) as f64);
-                            at.entry(s + 100000).or_default().push(p.uncertainty as f64);
-                        }
-                    }
-                }
-            }
-            for (s, mut v) in at {
-                let rms = (v.iter().map(|x| x * x).sum::<f64>() / v.len() as f64).sqrt();
-                v.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
-                eprintln!(
-                    "{s:7} rms {rms:9.1} p90 {:9.1} p99 {:9.1} max {:9.1}",
-                    v[v.len() * 9 / 10],
-                    v[v.len() * 99 / 100],
-                    v[v.len() - 1]
-                );
-            }
-        }
-    }
-}

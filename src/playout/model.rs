@@ -17,6 +17,9 @@ pub struct Path {
 /// DESIGN §11: 50 ms of jitter.
 pub const ACROSS: Path = Path { delay: 20_000, jitter: 50_000 };
 
+/// A quiet local network.
+pub const NEAR: Path = Path { delay: 500, jitter: 200 };
+
 /// True time is µs since the world began.
 pub struct World {
     random: ChaCha8Rng,
@@ -71,12 +74,6 @@ impl World {
         let (sent, received) = (node.local(time), node.local(back));
         (back, Exchange { sent, parent_received, parent_sent, received, parent_uncertainty })
     }
-
-    /// One with a parent that knows the time, handed to `clock` when it is back.
-    pub fn exchange(&mut self, clock: &mut Clock, node: &Oscillator, time: i64, path: Path) {
-        let (_, exchange) = self.travel(node, time, path, |time| (world_civil(time), 0));
-        clock.handle_exchange(exchange.received, exchange);
-    }
 }
 
 pub fn world_civil(time: i64) -> Civil {
@@ -96,7 +93,6 @@ pub struct Card {
     inserted: u64,
     steps: u64,
     pub heard: Vec<Heard>,
-    pub stalled: bool,
 }
 
 /// One step, and the true time at which its first sample left.
@@ -127,16 +123,12 @@ impl Heard {
 impl Card {
     pub fn new(start: i64, ppm: f64) -> Self {
         let rate = 0.048 * (1.0 + ppm * 1e-6);
-        Self {
-            start,
-            rate,
-            queue: VecDeque::new(),
-            taken: 0.0,
-            inserted: 0,
-            steps: 0,
-            heard: Vec::new(),
-            stalled: false,
-        }
+        Self { start, rate, queue: VecDeque::new(), taken: 0.0, inserted: 0, steps: 0, heard: Vec::new() }
+    }
+
+    /// One that expects step `steps` next.
+    pub fn resumed(start: i64, ppm: f64, steps: u64) -> Self {
+        Self { steps, ..Self::new(start, ppm) }
     }
 
     pub fn push(&mut self, step: Step) {
@@ -183,6 +175,7 @@ pub struct Speaker {
     pub path: Path,
     /// Added to what the phase says, µs: a clock that was set.
     pub shift: i64,
+    pub spacing: fn(u32, i64) -> i64,
     joined: i64,
     exchanges: u32,
     next_exchange: i64,
@@ -202,12 +195,18 @@ impl Speaker {
             events: Vec::new(),
             path: ACROSS,
             shift: 0,
+            spacing: by_default,
             joined,
             exchanges: 0,
             next_exchange: joined,
             next_report: joined,
             returning: Vec::new(),
         }
+    }
+
+    /// On a quiet local network.
+    pub fn near(world: &mut World, joined: i64) -> Self {
+        Self { path: NEAR, ..Self::new(world, joined) }
     }
 
     pub fn local(&self, time: i64) -> Local {
@@ -224,16 +223,14 @@ impl Speaker {
             let exchange = world.travel(&self.node, self.next_exchange, self.path, |time| (world_civil(time), 0));
             self.returning.push(exchange);
             self.exchanges += 1;
-            self.next_exchange += spacing(self.exchanges, self.next_exchange - self.joined);
+            self.next_exchange += (self.spacing)(self.exchanges, self.next_exchange - self.joined);
         }
         self.returning.sort_by_key(|(back, _)| *back);
         while self.returning.first().is_some_and(|(back, _)| *back <= time) {
             let (back, exchange) = self.returning.remove(0);
             self.clock.handle_exchange(self.node.local(back), exchange);
         }
-        if !self.card.stalled {
-            self.card.advance(time);
-        }
+        self.card.advance(time);
         if self.next_report <= time {
             let jitter = world.within(1_000.0) as i64;
             self.player.handle_device(now, self.card.report(&self.node, time, jitter));
@@ -254,11 +251,20 @@ impl Speaker {
 }
 
 /// When the next exchange follows: `session::child::Options` by default.
-pub fn spacing(exchanges: u32, age: i64) -> i64 {
+pub fn by_default(exchanges: u32, age: i64) -> i64 {
     match exchanges {
         0..16 => 20_000,
         _ if age < 180_000_000 => 1_000_000,
         _ => 10_000_000,
+    }
+}
+
+/// Twice a second for three minutes, then ever more rarely, so that what the skew may err by, times
+/// the time to the next exchange, stays the same.
+pub fn by_age(exchanges: u32, age: i64) -> i64 {
+    match exchanges {
+        0..16 => 20_000,
+        _ => (age / 360).clamp(500_000, 10_000_000),
     }
 }
 

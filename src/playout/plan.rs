@@ -172,7 +172,7 @@ impl Player {
         let samples = match timeline.place(at, &voice.program) {
             Place::BeforeTone(samples) => return Some(Sounding::silence(samples, ratio)),
             Place::Tone(samples) => {
-                let next = samples.round().max(0.0) as u64;
+                let next = nearest(samples, 0);
                 begin(voice, Part::Tone { next }, civil, &mut self.events);
                 return None;
             }
@@ -180,7 +180,7 @@ impl Player {
         };
         let done = self.buffer.track(id).map_or(0, |track| track.done);
         let ended = timeline.since(at, voice.program.end()) >= 0.0;
-        let next = (samples.round().max(0.0) as u64).max(done);
+        let next = nearest(samples, done);
         if ended || voice.program.samples().is_some_and(|all| next >= all) {
             voice.part = Part::Over;
             let event = voice.ended(civil, false);
@@ -320,6 +320,12 @@ impl Player {
     }
 }
 
+/// The sample due, but never one before `done`; and `done` itself, whole, if that is hardly late:
+/// the rest is for resampling.
+fn nearest(samples: f64, done: u64) -> u64 {
+    if samples - (done as f64) < HARDLY { done } else { samples.round() as u64 }
+}
+
 /// Enters a part: at its first sample as it is, later with a short fade.
 fn begin(voice: &mut Voice, part: Part, at: Civil, events: &mut std::collections::VecDeque<Event>) {
     let natural = matches!(part, Part::Tone { next: 0 } | Part::Speech { next: 0 });
@@ -355,6 +361,9 @@ fn lingers(voice: &Voice, wanted: Option<&Program>, timeline: &Timeline, at: f64
 const STEP: u32 = 480;
 /// µs of one step.
 const ONE_STEP: f64 = 10_000.0;
+/// Samples (1 ms) of lateness at which a beginning is still played from its first sample: what two
+/// clocks may differ by when speech follows a tone.
+const HARDLY: f64 = 48.0;
 /// Samples over which sound enters anywhere but at its beginning: one step, short enough to lose
 /// nothing of a word and long enough not to click.
 const FADE_IN: f32 = 480.0;

@@ -190,13 +190,13 @@ impl Player {
     }
 
     /// What the device inserted shifts every step that it has not yet taken. A device that counts
-    /// from 0 again was opened anew: what it had of the plan is gone, and the next step leaves at once.
+    /// from 0 again was opened anew: what it had of the plan is gone, and the next step is its first.
     pub fn handle_device(&mut self, _now: Local, device: Device) {
         let anew = device.played < self.played;
         self.device.handle_device(&device);
         (self.inserted, self.played) = (device.inserted as f64, device.played);
         if anew {
-            self.planned = device.played - self.inserted;
+            self.planned = 0.0;
         }
     }
 

@@ -1,9 +1,19 @@
 //! The child's side of a link to a parent.
-use super::{Arrival, Departure, Exchange, Violation};
+mod input;
+
+use super::bulk::{Read, Streams};
+use super::exchange::{Beat, Pulse};
+use super::flood::Meter;
+use super::repair::{COPY_AFTER, ROUND_TRIP, Seeker};
+use super::{Arrival, Departure, Exchange, VERSION, Violation, frame, wire};
 use crate::proto;
-use crate::time::Local;
+use crate::proto::datagram::Body;
+use crate::proto::to_parent;
+use crate::time::{Local, SECOND};
 use crate::track::Secret;
 use bytes::Bytes;
+use prost::Message;
+use std::collections::VecDeque;
 use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug)]
@@ -142,85 +152,360 @@ pub struct Counters {
     pub abandoned: u64,
     pub unknown_ssrc: u64,
     pub malformed: u64,
+    /// Media packets dropped unread: their index was already accepted.
+    pub duplicate: u64,
+    /// Candidates that the caller refused.
+    pub rejected: u64,
+    /// Input beyond what a peer may send in a second, and events and datagrams beyond their queues.
+    pub flooded: u64,
+    pub dropped: u64,
 }
 
 /// One link's session, seen from below. Bounded: 64 tracks, 512 gaps per track.
-pub struct Child {}
+#[derive(Debug)]
+pub struct Child {
+    welcomed: bool,
+    began: Local,
+    silent: bool,
+    pulse: Pulse,
+    report: Option<proto::Report>,
+    /// The report changed since it was sent.
+    fresh: bool,
+    tracks: Vec<Seeker>,
+    /// Tracks asked for in bulk, with their SSRC.
+    fetches: Vec<(Uuid, u32)>,
+    streams: Streams,
+    /// Second copies of requests, in the order of their times.
+    copies: VecDeque<(Local, Bytes)>,
+    asked: Meter,
+    control: Meter,
+    datagrams: Meter,
+    /// Packets that came of themselves, and packets asked for, since the last beat.
+    came: u32,
+    lost: u32,
+    counters: Counters,
+    departures: VecDeque<Departure>,
+    events: VecDeque<Event>,
+}
 
 impl Child {
     /// The link is up: queues Hello and the first exchange.
-    pub fn new(_now: Local, _options: Options, _me: Me) -> Self {
-        todo!()
+    pub fn new(now: Local, options: Options, me: Me) -> Self {
+        let mut child = Self {
+            welcomed: false,
+            began: now,
+            silent: false,
+            pulse: Pulse::new(now, options),
+            report: None,
+            fresh: false,
+            tracks: Vec::new(),
+            fetches: Vec::new(),
+            streams: Streams::default(),
+            copies: VecDeque::new(),
+            asked: Meter::new("indices", INDICES_PER_SECOND),
+            control: Meter::new("control messages", CONTROL_PER_SECOND),
+            datagrams: Meter::new("datagrams", DATAGRAMS_PER_SECOND),
+            came: 0,
+            lost: 0,
+            counters: Counters::default(),
+            departures: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        child.control(to_parent::Body::Hello(proto::Hello {
+            version: VERSION,
+            features: 0,
+            node: wire::id(me.node),
+            placement: me.placement,
+            grants: me.grants,
+        }));
+        child.beat_if_due(now);
+        child
     }
 
-    pub fn handle_arrival(&mut self, _now: Local, _arrival: Arrival) -> Result<(), Violation> {
-        todo!()
+    pub fn handle_arrival(&mut self, now: Local, arrival: Arrival) -> Result<(), Violation> {
+        match arrival {
+            Arrival::Control(bytes) => {
+                self.pulse.handle_heard(now);
+                if !self.control.handle(now)? {
+                    self.counters.flooded += 1;
+                }
+                self.handle_control(wire::read_control(bytes)?)
+            }
+            Arrival::Datagram(bytes) => {
+                if self.datagrams.handle(now)? {
+                    self.handle_datagram(now, bytes);
+                } else {
+                    self.counters.flooded += 1;
+                }
+                Ok(())
+            }
+            Arrival::Media(bytes) => {
+                self.handle_media(bytes);
+                Ok(())
+            }
+            Arrival::Bulk { stream, frame } => {
+                self.pulse.handle_heard(now);
+                let (tracks, fetches) = (&self.tracks, &self.fetches);
+                let wished =
+                    |track| tracks.iter().find(|seeker| seeker.wish.track == track).map(|seeker| seeker.wish.ssrc);
+                let fetched = |track| fetches.iter().find(|(fetched, _)| *fetched == track).map(|(_, ssrc)| *ssrc);
+                match self.streams.handle_frame(stream, frame, |track| wished(track).or_else(|| fetched(track)))? {
+                    Read::Packet { track, index, bytes } => {
+                        self.event(Event::Packet { track, index, bytes, via: Via::Bulk });
+                    }
+                    Read::Begun => {}
+                    Read::Useless => self.counters.malformed += 1,
+                }
+                Ok(())
+            }
+            Arrival::BulkEnd { stream } => {
+                let mut ended = None;
+                self.streams.handle_end(stream, |track| ended = Some(track));
+                if let Some(track) = ended {
+                    self.event(Event::Fetched { track });
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Sends Listen (or updates `useful` and `packets` of a wish already made).
-    pub fn listen(&mut self, _now: Local, _wish: Wish) {
-        todo!()
+    pub fn listen(&mut self, _now: Local, wish: Wish) {
+        if let Some(seeker) = self.seeker(wish.track) {
+            (seeker.wish.useful, seeker.wish.packets) = (wish.useful, wish.packets);
+            return;
+        }
+        if self.tracks.len() >= MAX_TRACKS {
+            let reason = format!("this session listens to {MAX_TRACKS} tracks already; unlisten one first");
+            self.event(Event::Unavailable { track: wish.track, reason });
+            return;
+        }
+        self.tracks.push(Seeker::new(wish));
+        self.control(to_parent::Body::Listen(proto::Listen { track: wire::id(wish.track), from: wish.from }));
     }
 
-    pub fn unlisten(&mut self, _now: Local, _track: Uuid) {
-        todo!()
+    pub fn unlisten(&mut self, _now: Local, track: Uuid) {
+        if self.forget(track) {
+            self.control(to_parent::Body::Unlisten(proto::Unlisten { track: wire::id(track) }));
+        }
     }
 
-    /// Asks for `[from, until)` in bulk.
-    pub fn fetch(&mut self, _now: Local, _track: Uuid, _ssrc: u32, _from: u64, _until: u64) {
-        todo!()
+    /// Asks for `[from, until)` in bulk. The parent answers with streams of this track and SSRC.
+    pub fn fetch(&mut self, _now: Local, track: Uuid, ssrc: u32, from: u64, until: u64) {
+        self.fetches.retain(|(fetched, _)| *fetched != track);
+        if self.fetches.len() >= MAX_TRACKS {
+            self.fetches.remove(0);
+        }
+        self.fetches.push((track, ssrc));
+        self.control(to_parent::Body::Fetch(proto::Fetch { track: wire::id(track), from, until }));
     }
 
-    /// The packet of an `Event::Packet` was verified, or came another way: no need to ask for it.
-    pub fn handle_accepted(&mut self, _now: Local, _track: Uuid, _index: u64, _via: Via) {
-        todo!()
+    /// The packet of an `Event::Packet` was verified (`via` as there: at once, since the time of a live
+    /// one teaches when packets are due), or came over another link (`Via::Bulk`): no need to ask for it.
+    pub fn handle_accepted(&mut self, now: Local, track: Uuid, index: u64, via: Via) {
+        let round_trip = self.round_trip().unwrap_or(ROUND_TRIP);
+        let Some(seeker) = self.seeker(track) else { return };
+        let live = via == Via::Live;
+        if seeker.handle_accepted(now, index, live, round_trip) {
+            self.counters.repaired += 1;
+        } else if live {
+            self.came = self.came.saturating_add(1);
+        }
     }
 
+    /// The packet of an `Event::Packet` is not what it claims: nothing but a count changes.
     pub fn handle_rejected(&mut self, _now: Local, _track: Uuid, _index: u64) {
-        todo!()
+        self.counters.rejected += 1;
     }
 
     /// A signed tick names the next index of its log: what is before it and has not come is missing.
-    pub fn handle_head(&mut self, _now: Local, _track: Uuid, _head: u64) {
-        todo!()
+    pub fn handle_head(&mut self, now: Local, track: Uuid, head: u64) {
+        if let Some(seeker) = self.seeker(track) {
+            seeker.handle_head(now, head);
+        }
     }
 
     /// What the next beat says. `urgent` sends a beat at once.
-    pub fn report(&mut self, _now: Local, _report: proto::Report, _urgent: bool) {
-        todo!()
+    pub fn report(&mut self, now: Local, report: proto::Report, urgent: bool) {
+        self.report = Some(report);
+        self.fresh = true;
+        if urgent {
+            let beat = self.pulse.beat(now);
+            self.send_beat(now, beat);
+        }
     }
 
     /// Sends reports of those below, at most 64 a frame.
-    pub fn health(&mut self, _reports: Vec<proto::Report>) {
-        todo!()
+    pub fn health(&mut self, reports: Vec<proto::Report>) {
+        for reports in reports.chunks(REPORTS_PER_FRAME) {
+            self.health_frame(reports);
+        }
     }
 
-    pub fn goodbye(&mut self, _code: &str, _text: &str) {
-        todo!()
+    pub fn goodbye(&mut self, code: &str, text: &str) {
+        self.control(to_parent::Body::Goodbye(wire::goodbye(code, text)));
     }
 
     pub fn poll_departure(&mut self) -> Option<Departure> {
-        todo!()
+        self.departures.pop_front()
     }
 
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        self.events.pop_front()
     }
 
     pub fn poll_timeout(&self) -> Option<(Local, Reason)> {
-        todo!()
+        if self.silent {
+            return None;
+        }
+        let mut beat = self.pulse.poll_timeout();
+        if !self.welcomed {
+            beat = beat.min(self.began + WELCOME_WITHIN);
+        }
+        let earliest = self.pulse.may_ping_at();
+        let ping = self.tracks.iter().filter_map(|seeker| seeker.ping_at(earliest)).min();
+        let copy = self.copies.front().map(|(at, _)| *at);
+        let nack = self.tracks.iter().filter_map(Seeker::poll_timeout).chain(copy).min();
+        let beat = (ping.map_or(beat, |ping| ping.min(beat)), Reason::Beat);
+        Some(nack.map_or(beat, |at| beat.min((at, Reason::Nack))))
     }
 
-    pub fn handle_timeout(&mut self, _now: Local) {
-        todo!()
+    pub fn handle_timeout(&mut self, now: Local) {
+        if self.silent {
+            return;
+        }
+        if self.pulse.is_silent(now) || !self.welcomed && self.began + WELCOME_WITHIN <= now {
+            self.silent = true;
+            self.event(Event::Silent);
+            return;
+        }
+        let earliest = self.pulse.may_ping_at();
+        if self.tracks.iter().any(|seeker| seeker.ping_at(earliest).is_some_and(|at| at <= now)) {
+            self.pulse.ping(now);
+        }
+        self.beat_if_due(now);
+        while self.copies.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, copy)) = self.copies.pop_front() {
+                self.datagram(copy);
+            }
+        }
+        self.seek(now);
     }
 
     pub fn counters(&self) -> Counters {
-        todo!()
+        self.counters
     }
 
     /// Smoothed round trip, µs.
     pub fn round_trip(&self) -> Option<i64> {
-        todo!()
+        self.pulse.round_trip()
+    }
+
+    fn seek(&mut self, now: Local) {
+        let round_trip = self.round_trip().unwrap_or(ROUND_TRIP);
+        for at in 0..self.tracks.len() {
+            self.tracks[at].handle_timeout(now);
+            self.counters.abandoned += self.tracks[at].take_abandoned();
+            while let Some(ask) = self.tracks[at].poll_ask(now, round_trip, self.asked.left(now)) {
+                self.asked.take(now, ask.indices);
+                let track = self.tracks[at].wish.track;
+                for range in ask.found {
+                    self.lost = self.lost.saturating_add(range.count as u32);
+                    self.event(Event::Gap { track, first: range.first, count: range.count });
+                }
+                self.counters.nacks += 1;
+                let nack = wire::datagram(Body::Nack(ask.nack));
+                if self.copies.len() < MAX_COPIES {
+                    self.copies.push_back((now + COPY_AFTER, nack.clone()));
+                }
+                self.datagram(nack);
+            }
+        }
+    }
+
+    fn beat_if_due(&mut self, now: Local) {
+        if let Some(beat) = self.pulse.poll_beat(now) {
+            self.send_beat(now, beat);
+        }
+    }
+
+    fn send_beat(&mut self, now: Local, beat: Beat) {
+        // At join the beats are for the clock: sixteen times the same report would be waste.
+        let report = self.report.clone().filter(|_| self.fresh || beat == Beat::Regular);
+        let expected = (self.came + self.lost).max(1);
+        let loss = (self.lost as u64 * 1_000 / expected as u64) as u32;
+        (self.came, self.lost, self.fresh) = (0, 0, false);
+        let mut beat = proto::Beat { sent: now.0 as u64, report, loss };
+        if beat.encoded_len() > wire::MAX_DATAGRAM - 8 {
+            // Better alive without a report than silent.
+            beat.report = None;
+            self.counters.dropped += 1;
+        }
+        self.datagram(wire::datagram(Body::Beat(beat)));
+    }
+
+    fn health_frame(&mut self, reports: &[proto::Report]) {
+        let health = proto::Health { reports: reports.to_vec() };
+        if health.encoded_len() <= frame::MAX_FRAME - 16 {
+            self.control(to_parent::Body::Health(health));
+        } else if let (left, right @ [_, ..]) = reports.split_at(reports.len() / 2)
+            && !left.is_empty()
+        {
+            self.health_frame(left);
+            self.health_frame(right);
+        } else {
+            self.counters.dropped += reports.len() as u64;
+        }
+    }
+
+    fn seeker(&mut self, track: Uuid) -> Option<&mut Seeker> {
+        self.tracks.iter_mut().find(|seeker| seeker.wish.track == track)
+    }
+
+    fn forget(&mut self, track: Uuid) -> bool {
+        let before = self.tracks.len();
+        self.tracks.retain(|seeker| seeker.wish.track != track);
+        self.tracks.len() < before
+    }
+
+    fn control(&mut self, body: to_parent::Body) {
+        self.departures.push_back(Departure::Control(proto::ToParent { body: Some(body) }.encode_to_vec().into()));
+    }
+
+    fn datagram(&mut self, bytes: Bytes) {
+        if self.departures.len() < MAX_DEPARTURES {
+            self.departures.push_back(Departure::Datagram(bytes));
+        } else {
+            self.counters.dropped += 1;
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        // What came reliably must not be lost in a queue; its number is bounded by one frame.
+        let unreliable =
+            matches!(event, Event::Packet { via: Via::Live, .. } | Event::Missing { .. } | Event::Gap { .. });
+        if unreliable && self.events.len() >= MAX_EVENTS {
+            self.counters.dropped += 1;
+        } else {
+            self.events.push_back(event);
+        }
     }
 }
+
+/// Tracks listened to at once, logs included: a node needs what it or those below may sound now.
+pub const MAX_TRACKS: usize = 64;
+/// A node asks for fewer indices a second than its parent answers (`parent::INDICES_PER_SECOND`).
+const INDICES_PER_SECOND: u32 = 200;
+/// Orders, keys and logs come some a minute; at join, within a few frames.
+const CONTROL_PER_SECOND: u32 = 200;
+/// Echoes and announcements: some a second.
+const DATAGRAMS_PER_SECOND: u32 = 1_000;
+/// A parent must check a placement first, and may be starting itself.
+const WELCOME_WITHIN: i64 = 10 * SECOND;
+/// Fixed by the contract of `health`; the parent refuses more.
+pub const REPORTS_PER_FRAME: usize = 64;
+/// Requests whose second copy waits: 20 ms of them.
+const MAX_COPIES: usize = 64;
+/// Both queues are drained after every call; these hold what one call may leave behind and more.
+const MAX_DEPARTURES: usize = 1_024;
+const MAX_EVENTS: usize = 1_024;

@@ -5,11 +5,22 @@
 //! them; this room decides what they say. Contract: pure; `handle_*`, then drain `poll_departure` and
 //! `poll_event`, then wait until `poll_timeout` and call `handle_timeout`.
 
+mod arrivals;
+mod bulk;
 pub mod child;
 mod exchange;
+mod flood;
 pub mod frame;
+mod held;
 pub mod parent;
-pub mod repair;
+mod ration;
+mod repair;
+mod wire;
+
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod lossy;
 
 pub use child::Child;
 pub use exchange::Exchange;
@@ -21,6 +32,8 @@ use bytes::Bytes;
 pub const VERSION: u32 = 1;
 /// ALPN of the QUIC connection.
 pub const ALPN: &[u8] = b"loa/1";
+/// Bulk streams that a child reads at once: `io` gives the parent as many in QUIC's stream limit.
+pub const MAX_BULK_STREAMS: usize = 8;
 
 /// What came over a link. Frames are whole, without their length prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]

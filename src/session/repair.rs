@@ -1,2 +1,485 @@
-//! Repair by due time (DESIGN §3): what is missing, when to ask, when to give up; and the budget of
-//! the one who answers. Used by `child` and `parent`.
+//! Repair by due time (DESIGN §3): what is missing, when to ask, when to give up. One `Seeker` per
+//! track that a child listens to; the budget of the one who answers is `ration`.
+//!
+//! ```text
+//!  due ── margin ──▶ missing: ask, ask ──── round trip ───▶ ask, ask ─▶ … denser ─▶ due + useful
+//!                    (twice, 20 ms apart)                   again                   given up
+//! ```
+use super::arrivals::Arrivals;
+use super::child::Wish;
+use super::held::Held;
+use super::wire;
+use crate::proto;
+use crate::time::{Local, MILLISECOND, SECOND};
+use crate::track::{LAST_INDEX, extend};
+use std::collections::BTreeMap;
+
+/// Finds what one track lacks. Only verified packets move it: a forged one changes nothing.
+#[derive(Debug)]
+pub struct Seeker {
+    pub wish: Wish,
+    /// Everything before is held, in `gaps` or given up. `None` until the parent says what comes live.
+    next: Option<u64>,
+    /// The newest index that came live and was verified; before, where the track is expected to begin.
+    newest: u64,
+    held: Held,
+    gaps: BTreeMap<u64, Gap>,
+    arrivals: Arrivals,
+    /// Packets in a row that came after they were asked for.
+    late: u32,
+    round: u32,
+    abandoned: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    due: Local,
+    ask_at: Local,
+    first_asked: Option<Local>,
+    rounds: u32,
+    /// The parent said that it lacks this itself.
+    lacking: bool,
+}
+
+/// One request, and which of its indices are asked for the first time.
+#[derive(Debug)]
+pub struct Ask {
+    pub nack: proto::Nack,
+    pub found: Vec<proto::Range>,
+    pub indices: u32,
+}
+
+impl Seeker {
+    pub fn new(wish: Wish) -> Self {
+        Self {
+            next: None,
+            newest: wish.from.min(LAST_INDEX),
+            held: Held::new(),
+            gaps: BTreeMap::new(),
+            arrivals: Arrivals::new(wish.duration),
+            late: 0,
+            round: 0,
+            abandoned: 0,
+            wish,
+        }
+    }
+
+    /// The parent sends `next` and later ones live. Only the first such word counts.
+    pub fn anchor(&mut self, next: u64) {
+        if self.next.is_none() {
+            let next = next.max(self.wish.from);
+            self.next = Some(next);
+            self.newest = self.newest.max(next);
+            self.skip_held();
+        }
+    }
+
+    pub fn is_anchored(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// The index that a bare packet claims by its sequence number; `None` if it is held already.
+    pub fn claim(&self, sequence: u16) -> Option<u64> {
+        let index = extend(sequence, self.newest);
+        (!self.held.contains(index)).then_some(index)
+    }
+
+    /// A packet was verified. `live`: it came over this link as media, just now. True if it had been
+    /// asked for.
+    pub fn handle_accepted(&mut self, now: Local, index: u64, live: bool, round_trip: i64) -> bool {
+        // What a bulk transfer brings from far ahead would move the window away from what is live.
+        if index > LAST_INDEX || !live && index >= self.newest + MAX_GAPS {
+            return false;
+        }
+        let gap = self.gaps.remove(&index);
+        let asked = gap.and_then(|gap| gap.first_asked);
+        let expected = gap.is_some() || self.next.is_none_or(|next| index >= next);
+        if !self.held.insert(index) {
+            return asked.is_some();
+        }
+        if live {
+            self.newest = self.newest.max(index);
+            if expected && !gap.is_some_and(|gap| gap.lacking) {
+                self.learn(now, index, asked, round_trip);
+            }
+            self.find_before(now, index);
+        }
+        self.skip_held();
+        asked.is_some()
+    }
+
+    /// Everything before `head` exists: what has not come is missing.
+    pub fn handle_head(&mut self, now: Local, head: u64) {
+        self.find_before(now, head.min(LAST_INDEX));
+        self.skip_held();
+    }
+
+    /// The parent itself lacks these: asking for them now is vain. It sends them once it has them,
+    /// but that one sending may be lost too, so they are asked for again before it is too late.
+    pub fn handle_missing(&mut self, now: Local, first: u64, count: u64, round_trip: i64) {
+        let last = first.saturating_add(count.saturating_sub(1));
+        let useful = self.wish.useful;
+        for gap in self.gaps.range_mut(first..=last).map(|(_, gap)| gap) {
+            if !gap.lacking || gap.ask_at <= now {
+                gap.lacking = true;
+                gap.ask_at = gap.next_ask(now, useful, round_trip);
+            }
+        }
+        let Some(next) = self.next else { return };
+        for index in first.max(next)..last.saturating_add(1).min(self.limit()).min(next + MAX_GAPS) {
+            if !self.held.contains(index) && !self.gaps.contains_key(&index) {
+                self.open(now, index, now);
+                if let Some(gap) = self.gaps.get_mut(&index) {
+                    gap.lacking = true;
+                    gap.ask_at = gap.next_ask(now, useful, round_trip);
+                }
+            }
+        }
+    }
+
+    /// Finds what is overdue, and forgets what is too late.
+    pub fn handle_timeout(&mut self, now: Local) {
+        while let Some(next) = self.next
+            && next < self.limit()
+            && self.arrivals.missing_at(next).is_some_and(|at| at <= now)
+        {
+            self.open(now, next, now);
+            self.next = Some(next + 1);
+            self.skip_held();
+        }
+        let useful = self.wish.useful;
+        let before = self.gaps.len();
+        self.gaps.retain(|_, gap| gap.until(useful) > now && (gap.rounds < MAX_ROUNDS || gap.ask_at > now));
+        self.abandoned += (before - self.gaps.len()) as u64;
+    }
+
+    /// The next request that is due, of at most `allowance` indices; call until `None`.
+    pub fn poll_ask(&mut self, now: Local, round_trip: i64, allowance: u32) -> Option<Ask> {
+        if !self.gaps.values().any(|gap| gap.ask_at <= now) {
+            return None;
+        }
+        let useful = self.wish.useful;
+        let (mut asked, mut found) = (Vec::new(), Vec::new());
+        for (&index, gap) in &mut self.gaps {
+            if gap.ask_at > now + TOGETHER || gap.until(useful) <= now || gap.rounds >= MAX_ROUNDS {
+                continue;
+            }
+            if asked.len() as u32 >= allowance {
+                gap.ask_at = now + POSTPONE;
+                continue;
+            }
+            if asked.len() >= wire::MAX_RANGES {
+                break;
+            }
+            if gap.first_asked.is_none() {
+                gap.first_asked = Some(now);
+                found.push(index);
+            }
+            gap.rounds += 1;
+            gap.ask_at = gap.next_ask(now, useful, round_trip);
+            asked.push(index);
+        }
+        if asked.is_empty() {
+            return None;
+        }
+        self.round = self.round.wrapping_add(1);
+        let indices = asked.len() as u32;
+        let nack = proto::Nack { track: wire::id(self.wish.track), ranges: wire::ranges(asked), round: self.round };
+        Some(Ask { nack, found: wire::ranges(found), indices })
+    }
+
+    /// When `handle_timeout` and `poll_ask` have something to do.
+    pub fn poll_timeout(&self) -> Option<Local> {
+        let overdue = self.next.filter(|next| *next < self.limit()).and_then(|next| self.arrivals.missing_at(next));
+        let gaps = self.gaps.values().map(|gap| gap.ask_at.min(gap.until(self.wish.useful)));
+        gaps.chain(overdue).min()
+    }
+
+    /// When to ask whether the parent is still there: the next packet is far beyond its due time.
+    /// `earliest`: when that may be asked at all.
+    pub fn ping_at(&self, earliest: Local) -> Option<Local> {
+        let expected = self.newest + 1;
+        if self.wish.packets.is_some_and(|packets| expected >= packets) {
+            return None;
+        }
+        let late = self.arrivals.due(expected)? + PING_AFTER;
+        let at = late.max(earliest);
+        (at < late + PING_FOR).then_some(at)
+    }
+
+    /// Packets given up since the last call.
+    pub fn take_abandoned(&mut self) -> u64 {
+        std::mem::take(&mut self.abandoned)
+    }
+
+    #[cfg(test)]
+    pub fn gaps(&self) -> usize {
+        self.gaps.len()
+    }
+
+    fn learn(&mut self, now: Local, index: u64, asked: Option<Local>, round_trip: i64) {
+        // Sooner than any answer could be here, it is the packet itself, only late.
+        let answered = asked.is_some_and(|asked| now - asked >= round_trip / 4 * 3);
+        self.late = if answered { self.late + 1 } else { 0 };
+        if self.late >= LATE_IN_A_ROW {
+            // Not losses but a longer path: everything comes, and everything was asked for first.
+            self.arrivals.forget();
+            self.late = 0;
+        } else if answered {
+            return;
+        }
+        self.arrivals.learn(index, now);
+    }
+
+    /// Opens gaps for what is missing before `index`, after a short allowance for reordering.
+    fn find_before(&mut self, now: Local, index: u64) {
+        let Some(next) = self.next.filter(|next| *next < index) else { return };
+        let first = next.max(index.saturating_sub(MAX_GAPS));
+        self.abandoned += first - next;
+        for missing in first..index {
+            if !self.held.contains(missing) {
+                self.open(now, missing, now + REORDER);
+            }
+        }
+        self.next = Some(index);
+    }
+
+    fn open(&mut self, now: Local, index: u64, ask_at: Local) {
+        let due = self.arrivals.due(index).unwrap_or(now);
+        if self.gaps.contains_key(&index) {
+            return;
+        }
+        if due + self.wish.useful <= now {
+            self.abandoned += 1;
+            return;
+        }
+        if self.gaps.len() as u64 >= MAX_GAPS {
+            self.gaps.pop_first();
+            self.abandoned += 1;
+        }
+        self.gaps.insert(index, Gap { due, ask_at, first_asked: None, rounds: 0, lacking: false });
+    }
+
+    fn skip_held(&mut self) {
+        while let Some(next) = self.next
+            && self.held.contains(next)
+        {
+            self.next = Some(next + 1);
+        }
+    }
+
+    /// Nothing from here on is asked for by its due time: it lies beyond the track's end, or so far
+    /// beyond the last packet that came that rather the track has stopped.
+    fn limit(&self) -> u64 {
+        let ahead = match self.wish.duration {
+            0 => MAX_GAPS,
+            duration => (self.wish.useful / duration).unsigned_abs().saturating_add(AHEAD).min(MAX_GAPS),
+        };
+        self.wish.packets.unwrap_or(LAST_INDEX).min(self.newest + ahead)
+    }
+}
+
+impl Gap {
+    fn until(&self, useful: i64) -> Local {
+        self.due + useful
+    }
+
+    /// When to ask next, having asked now.
+    fn next_ask(&self, now: Local, useful: i64, round_trip: i64) -> Local {
+        let until = self.until(useful);
+        let left = until - round_trip - now;
+        if left < COPY_AFTER {
+            return until;
+        }
+        let wait = if self.lacking {
+            (left / 2).clamp(ROUND_LEAST, LACKING_MOST)
+        } else {
+            let round = round_trip.saturating_add(ROUND_MARGIN).clamp(ROUND_LEAST, ROUND_MOST);
+            let doublings = self.rounds.saturating_sub(QUICK_ROUNDS).min(6);
+            // The end in sight, waiting for an answer is no use any more: what matters is that one
+            // request falls outside a burst of loss.
+            (round << doublings).min(ROUND_MOST).min((left / 2).max(ROUND_LEAST))
+        };
+        now + wait.min(left)
+    }
+}
+
+/// Each request goes twice, so far apart that most short bursts of loss take only one.
+pub const COPY_AFTER: i64 = 20 * MILLISECOND;
+/// Before an exchange has measured it: a mobile network's.
+pub const ROUND_TRIP: i64 = 150 * MILLISECOND;
+/// Gaps remembered per track: two minutes at 240 ms, more than any playout delay.
+pub const MAX_GAPS: u64 = 512;
+
+/// A packet that the network only reordered comes within this.
+const REORDER: i64 = 10 * MILLISECOND;
+/// Requests due so soon go in the same datagram.
+const TOGETHER: i64 = 5 * MILLISECOND;
+/// Beyond the allowance of one second, so that asking does not look like a flood to the parent.
+const POSTPONE: i64 = 100 * MILLISECOND;
+/// A round lasts a round trip and this: both copies of the request, and some jitter.
+const ROUND_MARGIN: i64 = COPY_AFTER + 5 * MILLISECOND;
+const ROUND_LEAST: i64 = 60 * MILLISECOND;
+const ROUND_MOST: i64 = 2 * SECOND;
+/// Rounds before they grow longer: nearly a second at a round trip of 100 ms.
+const QUICK_ROUNDS: u32 = 6;
+/// Rounds after which a packet without deadline (an order) is given up: about two minutes. The
+/// tick and the next join show what is in force.
+const MAX_ROUNDS: u32 = 60;
+/// What the parent lacks is asked for again after half the time left, at most this.
+const LACKING_MOST: i64 = SECOND;
+/// Packets that a stopped track is asked for, beyond those whose time has not passed.
+const AHEAD: u64 = 4;
+/// At 10 % loss eight packets in a row would all be lost once in 10^8.
+const LATE_IN_A_ROW: u32 = 8;
+/// A packet so late means more than jitter (DESIGN §4).
+const PING_AFTER: i64 = 200 * MILLISECOND;
+/// A track silent for longer has stopped, and the ordinary beats tell whether the parent lives.
+const PING_FOR: i64 = 10 * SECOND;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const DURATION: i64 = 240 * MILLISECOND;
+    const RTT: i64 = 100 * MILLISECOND;
+
+    fn seeker(packets: Option<u64>) -> Seeker {
+        let useful = 640 * MILLISECOND;
+        let mut seeker =
+            Seeker::new(Wish { track: Uuid::nil(), ssrc: 1, duration: DURATION, from: 0, useful, packets });
+        seeker.anchor(0);
+        seeker
+    }
+
+    fn arrival(index: u64) -> Local {
+        Local(index as i64 * DURATION)
+    }
+
+    /// What is asked for, when, as (µs, first, count), from `now` until nothing more happens.
+    fn asks(seeker: &mut Seeker, until: Local) -> Vec<(Local, u64, u64)> {
+        let mut asks = Vec::new();
+        while let Some(now) = seeker.poll_timeout().filter(|now| *now < until) {
+            seeker.handle_timeout(now);
+            while let Some(ask) = seeker.poll_ask(now, RTT, 200) {
+                asks.extend(ask.nack.ranges.iter().map(|range| (now, range.first, range.count)));
+            }
+        }
+        asks
+    }
+
+    #[test]
+    fn a_lost_packet_is_noticed_by_its_due_time_without_any_later_arrival() {
+        let mut seeker = seeker(None);
+        seeker.handle_accepted(arrival(0), 0, true, RTT);
+        let asks = asks(&mut seeker, arrival(2));
+        assert_eq!(asks[0], (arrival(1) + 15 * MILLISECOND, 1, 1));
+    }
+
+    #[test]
+    fn a_later_packet_shows_a_gap_before_its_due_time_is_sure() {
+        let mut seeker = seeker(None);
+        seeker.handle_accepted(arrival(0), 0, true, RTT);
+        let early = arrival(1) - 20 * MILLISECOND;
+        seeker.handle_accepted(early, 2, true, RTT);
+        assert_eq!(asks(&mut seeker, arrival(1))[0], (early + REORDER, 1, 1));
+    }
+
+    #[test]
+    fn a_packet_reordered_by_the_network_is_not_asked_for() {
+        let mut seeker = seeker(Some(3));
+        seeker.handle_accepted(arrival(0), 0, true, RTT);
+        seeker.handle_accepted(arrival(1), 2, true, RTT);
+        assert!(!seeker.handle_accepted(arrival(1) + 5 * MILLISECOND, 1, true, RTT));
+        assert_eq!(asks(&mut seeker, Local(i64::MAX)), []);
+    }
+
+    #[test]
+    fn asking_grows_denser_towards_the_deadline_and_ends_a_round_trip_before_it() {
+        let mut seeker = seeker(Some(2));
+        seeker.handle_accepted(arrival(0), 0, true, RTT);
+        let times: Vec<i64> = asks(&mut seeker, Local(i64::MAX)).iter().map(|ask| ask.0 - arrival(1)).collect();
+        assert!(times.len() >= 5, "{times:?}");
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= RTT + ROUND_MARGIN), "{times:?}");
+        assert!(*times.last().unwrap() <= 640 * MILLISECOND - RTT, "{times:?}");
+        assert!(*times.last().unwrap() >= 640 * MILLISECOND - RTT - ROUND_LEAST, "{times:?}");
+        assert_eq!(seeker.take_abandoned(), 1);
+    }
+
+    #[test]
+    fn a_track_that_stops_is_asked_for_a_few_packets_and_no_more() {
+        let mut seeker = seeker(None);
+        seeker.handle_accepted(arrival(0), 0, true, RTT);
+        let asks = asks(&mut seeker, Local(3_600 * SECOND));
+        assert_eq!(asks.iter().map(|ask| ask.1 + ask.2).max(), Some(1 + 640 / 240 + AHEAD - 1));
+        assert_eq!(seeker.gaps(), 0);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_beyond_the_end_of_the_track() {
+        let mut seeker = seeker(Some(1));
+        seeker.handle_accepted(arrival(0), 0, true, RTT);
+        assert_eq!(seeker.poll_timeout(), None);
+        assert_eq!(seeker.ping_at(Local(0)), None);
+    }
+
+    #[test]
+    fn a_path_that_grows_longer_is_learnt_anew() {
+        let mut seeker = seeker(None);
+        for index in 0..20 {
+            seeker.handle_accepted(arrival(index), index, true, RTT);
+        }
+        for index in 20..60 {
+            let at = arrival(index) + 180 * MILLISECOND;
+            asks(&mut seeker, at);
+            seeker.handle_accepted(at, index, true, RTT);
+        }
+        assert_eq!(asks(&mut seeker, arrival(60) + 180 * MILLISECOND), []);
+    }
+
+    #[test]
+    fn repairs_do_not_make_the_due_times_later() {
+        let mut seeker = seeker(None);
+        for index in 0..200 {
+            let at = if index % 4 == 3 { arrival(index) + 130 * MILLISECOND } else { arrival(index) };
+            asks(&mut seeker, at);
+            seeker.handle_accepted(at, index, true, RTT);
+        }
+        assert_eq!(seeker.arrivals.missing_at(200), Some(arrival(200) + 15 * MILLISECOND));
+    }
+
+    #[test]
+    fn what_the_parent_lacks_is_left_alone_for_half_the_time_there_is() {
+        let mut seeker = seeker(Some(2));
+        seeker.handle_accepted(arrival(0), 0, true, RTT);
+        seeker.handle_missing(arrival(1), 1, 1, RTT);
+        let times: Vec<i64> = asks(&mut seeker, Local(i64::MAX)).iter().map(|ask| ask.0 - arrival(1)).collect();
+        assert_eq!(times[0], (640 - 100) / 2 * MILLISECOND);
+        assert!(times.len() <= 4, "{times:?}");
+    }
+
+    #[test]
+    fn a_missing_order_is_asked_for_ever_more_slowly_and_then_given_up() {
+        let wish = Wish { track: Uuid::nil(), ssrc: 1, duration: 0, from: 7, useful: i64::MAX, packets: None };
+        let mut seeker = Seeker::new(wish);
+        seeker.anchor(7);
+        seeker.handle_head(Local(0), 8);
+        let asks = asks(&mut seeker, Local(i64::MAX));
+        assert_eq!(asks.len(), MAX_ROUNDS as usize);
+        assert!(asks.windows(2).all(|pair| pair[1].0 - pair[0].0 <= ROUND_MOST));
+        assert!(asks[59].0 - asks[0].0 > 90 * SECOND);
+        assert_eq!((seeker.gaps(), seeker.take_abandoned()), (0, 1));
+    }
+
+    #[test]
+    fn a_leap_ahead_leaves_a_bounded_number_of_gaps() {
+        let wish = Wish { track: Uuid::nil(), ssrc: 1, duration: 0, from: 0, useful: i64::MAX, packets: None };
+        let mut seeker = Seeker::new(wish);
+        seeker.anchor(0);
+        seeker.handle_accepted(Local(0), 1 << 40, true, RTT);
+        assert_eq!(seeker.gaps() as u64, MAX_GAPS);
+        let ask = std::iter::from_fn(|| seeker.poll_ask(Local(SECOND), RTT, 200)).take(5).map(|ask| ask.indices);
+        assert!(ask.sum::<u32>() <= 5 * 60);
+    }
+}

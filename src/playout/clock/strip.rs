@@ -147,19 +147,19 @@ impl Strip {
         of_law - 0.5 * self.precision * (slope - self.prior).powi(2)
     }
 
-    /// Logarithm of the likelihood of all samples under the law at `slope`, comparable between laws.
+    /// Logarithm of the likelihood of all samples under the law at `slope`, comparable between laws:
+    /// here the exponential has the scale that suits all samples best.
     fn evidence(&self, slope: f64) -> f64 {
         match self.law {
             Law::Band | Law::Twin => self.likelihood(slope),
-            Law::Tail { scale } => {
+            Law::Tail { .. } => {
                 let excess = |envelope: &Envelope| -> f64 {
                     let shortest = envelope.shortest(slope);
                     envelope.points.iter().map(|&(x, y)| y - envelope.side * slope * x - shortest).sum()
                 };
                 let sum = excess(&self.above) + excess(&self.below);
-                -2.0 * self.above.count() * scale.ln()
-                    - sum / scale
-                    - 0.5 * self.precision * (slope - self.prior).powi(2)
+                let scale = (sum / (2.0 * self.above.count())).max(FINEST);
+                -2.0 * self.above.count() * (scale.ln() + 1.0) - 0.5 * self.precision * (slope - self.prior).powi(2)
             }
         }
     }

@@ -1,0 +1,94 @@
+//! Bulk streams as a child reads them: a `Bulk` message, then SRTP packets whose indices rise by one.
+use super::{MAX_BULK_STREAMS, Violation, wire};
+use crate::proto;
+use crate::track::{Header, LAST_INDEX};
+use bytes::Bytes;
+use prost::Message;
+use uuid::Uuid;
+
+/// The bulk streams of one link.
+#[derive(Debug, Default)]
+pub struct Streams {
+    open: Vec<(u64, State)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Reading {
+        track: Uuid,
+        ssrc: u32,
+        next: u64,
+    },
+    /// Of no use, or beyond the limit; read over until it ends.
+    Ignored,
+}
+
+/// What a frame of a bulk stream turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    Packet {
+        track: Uuid,
+        index: u64,
+        bytes: Bytes,
+    },
+    Begun,
+    /// Counted and dropped.
+    Useless,
+}
+
+impl Streams {
+    /// `ssrc_of`: the SSRC of a track that this child wants.
+    pub fn handle_frame(
+        &mut self,
+        stream: u64,
+        frame: Bytes,
+        ssrc_of: impl Fn(Uuid) -> Option<u32>,
+    ) -> Result<Read, Violation> {
+        let reading = self.reading();
+        let Some((_, state)) = self.open.iter_mut().find(|(open, _)| *open == stream) else {
+            if self.open.len() >= STREAMS_REMEMBERED {
+                let text = format!("more than {STREAMS_REMEMBERED} bulk streams at once; finish some first");
+                return Err(Violation::new("bulk.too_many", text));
+            }
+            let state = match begin(frame, ssrc_of) {
+                Some(state) if reading < MAX_BULK_STREAMS => state,
+                _ => State::Ignored,
+            };
+            self.open.push((stream, state));
+            return Ok(if matches!(state, State::Ignored) { Read::Useless } else { Read::Begun });
+        };
+        let State::Reading { track, ssrc, next } = state else { return Ok(Read::Useless) };
+        let (track, index) = (*track, *next);
+        let fits = Header::parse(&frame).is_some_and(|header| header.ssrc == *ssrc && header.sequence == index as u16);
+        if !fits || index > LAST_INDEX {
+            // The peer and this node no longer agree what the stream holds.
+            *state = State::Ignored;
+            return Ok(Read::Useless);
+        }
+        *next += 1;
+        Ok(Read::Packet { track, index, bytes: frame })
+    }
+
+    /// The stream has ended: the track that it was about.
+    pub fn handle_end(&mut self, stream: u64, ended: impl FnOnce(Uuid)) {
+        if let Some(at) = self.open.iter().position(|(open, _)| *open == stream)
+            && let (_, State::Reading { track, .. }) = self.open.swap_remove(at)
+        {
+            ended(track);
+        }
+    }
+
+    fn reading(&self) -> usize {
+        self.open.iter().filter(|(_, state)| matches!(state, State::Reading { .. })).count()
+    }
+}
+
+fn begin(frame: Bytes, ssrc_of: impl Fn(Uuid) -> Option<u32>) -> Option<State> {
+    let bulk = proto::Bulk::decode(frame).ok()?;
+    let track = wire::read_id(&bulk.track, "Bulk.track").ok()?;
+    let first = wire::read_index(bulk.first, "Bulk.first").ok()?;
+    Some(State::Reading { track, ssrc: ssrc_of(track)?, next: first })
+}
+
+/// Streams known at once, the ignored ones included: a parent that opens so many is broken.
+const STREAMS_REMEMBERED: usize = 64;
