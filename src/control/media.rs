@@ -88,10 +88,10 @@ impl Library {
             name: upload.name.clone(),
             bytes: upload.bytes,
             bitrate: frames.bitrate,
-            duration: report.duration,
-            loudness: report.loudness,
-            true_peak: report.true_peak,
-            gain: report.gain,
+            duration: thousandths(report.duration),
+            loudness: report.loudness.map(thousandths),
+            true_peak: report.true_peak.map(thousandths),
+            gain: thousandths(report.gain),
         };
         self.place(&upload, &media, &frames).map_err(|error| unkept(&upload.folder, &error))?;
         Ok(media)
@@ -198,6 +198,11 @@ fn file_name(name: &str) -> Result<String, Failure> {
         return Err(Failure::new("media.name", [&format!("{name:?}")]));
     }
     Ok(last.to_owned())
+}
+
+/// What people can use of a measurement; and a number that JSON gives back exactly.
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 fn is_id(id: &str) -> bool {

@@ -136,7 +136,7 @@ fn fill(text: &str, places: &[String]) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
-        let Some((number, behind)) = after.split_once('}') else { break };
+        let (number, behind) = after.split_once('}').unwrap_or((after, ""));
         filled.push_str(number.parse().ok().and_then(|n: usize| places.get(n)).map_or("", String::as_str));
         rest = behind;
     }
