@@ -13,7 +13,8 @@
 //! ```
 //! Everything needs `Authorization: Bearer <api.token>`; every failure is `{code, text}`, in Vietnamese or
 //! English by `Accept-Language`.
-use super::forms::{self, Fault};
+use super::answer::{STALLED, blocking, created, done, query, read, refuse};
+use super::forms;
 use super::media::{Library, Media};
 use super::packets;
 use super::reach::{self, Known};
@@ -25,17 +26,15 @@ use crate::io::Handle;
 use crate::node::Role;
 use crate::node::trunk::{self, Reply, Request};
 use crate::time::{Civil, MILLISECOND, SECOND};
+use axum::Extension;
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, HttpBody};
 use axum::extract::{OriginalUri, Path, Request as Asked, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
-use axum::{Extension, Json};
 use chrono_tz::Tz;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,7 +57,6 @@ pub struct Api {
 }
 
 type Shared = State<Arc<Api>>;
-type Answer<T> = Result<(StatusCode, Json<T>), Response>;
 
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
@@ -110,7 +108,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-async fn upload(State(api): Shared, Extension(language): Extension<Language>, uri: Uri, body: Body) -> Answer<Media> {
+async fn upload(State(api): Shared, Extension(language): Extension<Language>, uri: Uri, body: Body) -> Response {
     let work = async {
         let name = query(&uri, "name")?.unwrap_or_default();
         let _place = api.uploads.try_acquire().map_err(|_| Failure::new("media.busy", [&UPLOADS]))?;
@@ -137,22 +135,18 @@ async fn upload(State(api): Shared, Extension(language): Extension<Language>, ur
     created(work.await, language)
 }
 
-async fn list_media(State(api): Shared, Extension(language): Extension<Language>) -> Answer<serde_json::Value> {
+async fn list_media(State(api): Shared, Extension(language): Extension<Language>) -> Response {
     let library = api.library.clone();
     let list = blocking(move || library.list()).await;
     done(list.map(|media| serde_json::json!({ "media": media })), language)
 }
 
-async fn one_media(
-    State(api): Shared,
-    Extension(language): Extension<Language>,
-    Path(id): Path<String>,
-) -> Answer<Media> {
+async fn one_media(State(api): Shared, Extension(language): Extension<Language>, Path(id): Path<String>) -> Response {
     let library = api.library.clone();
     done(blocking(move || get_media(&library, &id)).await, language)
 }
 
-async fn air(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Answer<forms::Aired> {
+async fn air(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
     let work = async {
         let form: forms::Air = read(body).await?;
         let areas = areas(&form.areas)?;
@@ -200,7 +194,7 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
     created(work.await, language)
 }
 
-async fn list_broadcasts(State(api): Shared, Extension(language): Extension<Language>) -> Answer<forms::Broadcasts> {
+async fn list_broadcasts(State(api): Shared, Extension(language): Extension<Language>) -> Response {
     let listed = match request(&api, Request::Broadcasts).await {
         Ok(Reply::Broadcasts(all)) => Ok(all.into_iter().map(|one| forms::Listed::new(one, api.zone)).collect()),
         other => Err(unexpected(other)),
@@ -208,11 +202,7 @@ async fn list_broadcasts(State(api): Shared, Extension(language): Extension<Lang
     done(listed.map(|broadcasts| forms::Broadcasts { broadcasts }), language)
 }
 
-async fn cancel(
-    State(api): Shared,
-    Extension(language): Extension<Language>,
-    Path(id): Path<String>,
-) -> Answer<forms::Done> {
+async fn cancel(State(api): Shared, Extension(language): Extension<Language>, Path(id): Path<String>) -> Response {
     let work = async {
         let broadcast = id.parse().map_err(|_| Failure::new("broadcast.id", [&format!("{id:?}")]))?;
         ordered(request(&api, Request::Cancel { broadcast }).await)
@@ -220,7 +210,7 @@ async fn cancel(
     done(work.await, language)
 }
 
-async fn stop(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Answer<forms::Done> {
+async fn stop(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
     let work = async {
         let form: forms::Stop = read(body).await?;
         let areas = areas(&form.areas)?;
@@ -234,7 +224,7 @@ async fn stop(State(api): Shared, Extension(language): Extension<Language>, body
     done(work.await, language)
 }
 
-async fn nodes(State(api): Shared, Extension(language): Extension<Language>) -> Answer<forms::Nodes> {
+async fn nodes(State(api): Shared, Extension(language): Extension<Language>) -> Response {
     let nodes = match request(&api, Request::Nodes).await {
         Ok(Reply::Nodes(reports)) => Ok(reports.iter().map(|report| forms::Node::new(report, api.zone)).collect()),
         other => Err(unexpected(other)),
@@ -249,7 +239,7 @@ async fn nodes(State(api): Shared, Extension(language): Extension<Language>) -> 
     done(nodes.map(answer), language)
 }
 
-async fn events(State(api): Shared, Extension(language): Extension<Language>, uri: Uri) -> Answer<forms::Events> {
+async fn events(State(api): Shared, Extension(language): Extension<Language>, uri: Uri) -> Response {
     let after = query(&uri, "after").and_then(|after| match after {
         None => Ok(0),
         Some(text) => text.parse::<u64>().map_err(|error| {
@@ -381,62 +371,12 @@ fn unexpected(reply: Result<Reply, Failure>) -> Failure {
     reply.err().unwrap_or_else(|| Failure::new("node.stopping", []))
 }
 
-/// A bounded JSON body.
-async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Failure> {
-    if body.size_hint().lower() > LONGEST_FORM as u64 {
-        return Err(Failure::new("request.too_long", [&LONGEST_FORM]));
-    }
-    let bytes: Bytes = match tokio::time::timeout(STALLED, axum::body::to_bytes(body, LONGEST_FORM)).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => return Err(Failure::new("request.too_long", [&LONGEST_FORM])),
-        Err(_) => return Err(Failure::new("request.cut", [&0, &"nothing more came"])),
-    };
-    serde_json::from_slice(&bytes).map_err(|error| Failure::new("request.json", [&error]))
-}
-
-/// One value of the query; any other name in it is refused, so that a misspelt one is noticed.
-fn query(uri: &Uri, name: &str) -> Result<Option<String>, Failure> {
-    let wrong = |what: &dyn std::fmt::Display| Failure::new("request.query", [what]);
-    let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
-    let pairs = pairs.map_err(|error| wrong(&error.body_text()))?.0;
-    if let Some((other, _)) = pairs.iter().find(|(key, _)| key != name) {
-        return Err(wrong(&format!("{other:?} is not known here, {name:?} is")));
-    }
-    Ok(pairs.into_iter().next().map(|(_, value)| value))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    // It ends early only when it panicked or the program is stopping.
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Failure::new("node.stopping", [])))
-}
-
-fn created<T: Serialize>(result: Result<T, Failure>, language: Language) -> Answer<T> {
-    result.map(|value| (StatusCode::CREATED, Json(value))).map_err(|failure| refuse(&failure, language))
-}
-
-fn done<T: Serialize>(result: Result<T, Failure>, language: Language) -> Answer<T> {
-    result.map(|value| (StatusCode::OK, Json(value))).map_err(|failure| refuse(&failure, language))
-}
-
-fn refuse(failure: &Failure, language: Language) -> Response {
-    tracing::info!(code = failure.code, "refused: {failure}");
-    let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let fault = Fault { code: failure.code.clone(), text: failure.text(language) };
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_LANGUAGE, header::HeaderValue::from_static(language.tag()));
-    (status, headers, Json(fault)).into_response()
-}
-
-/// Whoever uploads no byte for so long has gone.
-const STALLED: Duration = Duration::from_secs(30);
 /// The trunk answers within a tick; an order waits for the disk.
 const SILENT: Duration = Duration::from_secs(10);
 /// Uploads at once: each may take 2 GiB of disk.
 pub const UPLOADS: usize = 8;
 /// Files encoded at once: leaves a core of a small machine to the sound.
 pub const ENCODERS: usize = 1;
-/// Bytes of a JSON body: 64 areas and a title fill a tenth.
-const LONGEST_FORM: usize = 64 * 1_024;
 /// Areas in one order: it must fit one packet.
 const AREAS: usize = 64;
 const FARTHEST_DAYS: i64 = 400;
@@ -491,14 +431,6 @@ mod tests {
         for wrong in [0, -5, 100, 60_001, i64::MAX, i64::MIN] {
             assert_eq!(code(wrong, Priority::Normal), Err("broadcast.delay".into()), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_query_has_the_one_name_that_is_known() {
-        let uri = |text: &str| text.parse::<Uri>().unwrap();
-        assert_eq!(query(&uri("/v1/media?name=b%E1%BA%A3n+tin.wav"), "name").unwrap().unwrap(), "bản tin.wav");
-        assert_eq!(query(&uri("/v1/media"), "name"), Ok(None));
-        assert_eq!(query(&uri("/v1/media?nmae=a"), "name").unwrap_err().code, "request.query");
     }
 
     #[test]

@@ -283,7 +283,7 @@ pub mod tests {
         assert_eq!(second, first);
         assert_eq!(fs::metadata(&frames).unwrap().modified().unwrap(), written);
         assert_eq!(names(&library), [first.id.as_str()]);
-        assert_eq!(library.list().unwrap(), [first.clone()]);
+        assert_eq!(library.list().unwrap(), std::slice::from_ref(&first));
         assert_eq!(library.frames(&first).unwrap().frames.len(), 25);
     }
 

@@ -5,6 +5,7 @@
 //! what came of it in the reader's language.
 
 mod admin;
+mod answer;
 mod api;
 pub mod cli;
 pub mod client;

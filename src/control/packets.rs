@@ -21,8 +21,8 @@ pub fn duration(bitrate: u32, priority: Priority, delay: Option<i64>) -> u32 {
     let millis = match bitrate {
         _ if delay.is_some_and(|delay| delay < SHORT_DELAY) => 60,
         _ if priority == Priority::Emergency => 120,
-        ..=16_000 => 480,
-        ..=32_000 => 240,
+        0..=16_000 => 480,
+        16_001..=32_000 => 240,
         _ => 120,
     };
     millis * (RATE / 1_000)
