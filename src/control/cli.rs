@@ -154,9 +154,8 @@ async fn command(command: Command, json: bool, language: Language) -> Result<u8,
         }
         Command::Air(args) => air(args, json, language).await,
         Command::Cancel { id, node } => {
-            let client = find(&node, language)?;
             let id: Uuid = id.parse().map_err(|_| Failure::new("broadcast.id", [&format!("{id:?}")]))?;
-            let done = client.cancel(id).await?;
+            let done = find(&node, language)?.cancel(id).await?;
             told(json, &done, || say(language, "cli.cancelled", [&id]));
             Ok(DONE)
         }

@@ -85,11 +85,16 @@ impl Failure {
             (Said::Ready(text), _) | (Said::English(text), Language::English) => text.clone(),
             (Said::Here(places), _) => fill(pick(&self.code, language), places),
             // The detail has the place in it, and it exists in English alone.
-            (Said::English(detail), Language::Vietnamese) => match find(&self.code) {
+            (Said::English(detail), Language::Vietnamese) => match find(&self.code).or_else(|| self.family()) {
                 Some(entry) => format!("{} (chi tiết: {detail})", entry.vietnamese),
                 None => detail.clone(),
             },
         }
+    }
+
+    /// The configuration's own codes say only which rule a field breaks.
+    fn family(&self) -> Option<&'static Entry> {
+        self.code.starts_with("config.").then(|| find("config.invalid")).flatten()
     }
 
     /// The HTTP status that goes with the code.
@@ -229,5 +234,9 @@ mod tests {
         assert!(failure.text(Language::Vietnamese).contains("3.2 s"));
         assert_ne!(failure.text(Language::English), failure.text(Language::Vietnamese));
         assert_eq!(failure.status(), 422);
+        let strange = "config.no_such_rule";
+        let failure = Failure::from_room(strange, "loa.toml:3:1: unknown field bad");
+        assert!(failure.text(Language::Vietnamese).starts_with("cấu hình"));
+        assert_eq!(failure.exit(), 2);
     }
 }
