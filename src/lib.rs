@@ -4,6 +4,7 @@
 pub mod audio;
 pub mod broadcast;
 pub mod config;
+pub mod control;
 pub mod io;
 pub mod key;
 pub mod node;
