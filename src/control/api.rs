@@ -205,7 +205,11 @@ async fn list_broadcasts(State(api): Shared, Extension(language): Extension<Lang
 async fn cancel(State(api): Shared, Extension(language): Extension<Language>, Path(id): Path<String>) -> Response {
     let work = async {
         let broadcast = id.parse().map_err(|_| Failure::new("broadcast.id", [&format!("{id:?}")]))?;
-        ordered(request(&api, Request::Cancel { broadcast }).await)
+        match ordered(request(&api, Request::Cancel { broadcast }).await) {
+            // Cancelled already, and its instant is yet to come.
+            Err(failure) if failure.code == "order.stale" => Err(Failure::new("broadcast.over", [])),
+            other => other,
+        }
     };
     done(work.await, language)
 }

@@ -1,6 +1,6 @@
 //! `loa up`: a whole tree on this machine, with the code, sockets, certificates and configuration of a
 //! real one; it airs a bulletin over HTTP like any client and says what became of it.
-use super::cli::{DONE, MISSED, print_json};
+use super::cli::{DONE, MISSED};
 use super::client::Client;
 use super::demo::{Demo, ORIGIN, Place, TREE};
 use super::forms::{Air, Aired, Node};
@@ -11,7 +11,7 @@ use super::table::{self, Screen};
 use super::text::{Failure, Language, say};
 use super::token::Token;
 use crate::config::Config;
-use crate::io::Handle;
+use crate::io::{Handle, clock};
 use crate::node::trunk::{Event, Reply, Request};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -56,7 +56,8 @@ pub async fn up(options: Options, json: bool, language: Language) -> Result<u8, 
     let dial = forwarders.iter().map(|(parent, lossy)| (*parent, lossy.address())).collect();
     let files = demo.configure(&dial)?;
 
-    let mut tree = Tree { members: Vec::new(), screen: Screen::new(), titles: BTreeMap::new(), json, language };
+    let mut tree =
+        Tree { members: Vec::new(), last: Vec::new(), screen: Screen::new(), titles: BTreeMap::new(), json, language };
     let result = tokio::select! {
         result = tree.run(&demo, files, &options) => result,
         // A demonstration that is stopped has not been heard to its end.
@@ -66,6 +67,7 @@ pub async fn up(options: Options, json: bool, language: Language) -> Result<u8, 
     for member in tree.members.into_iter().rev() {
         member.running.stop().await;
     }
+    tree.last.iter().for_each(|line| println!("{line}"));
     result
 }
 
@@ -94,6 +96,8 @@ struct Member {
 
 struct Tree {
     members: Vec<Member>,
+    /// What stands below everything, once the nodes have stopped.
+    last: Vec<String>,
     screen: Screen,
     titles: BTreeMap<Uuid, String>,
     json: bool,
@@ -128,14 +132,19 @@ impl Tree {
         for bulletin in bulletins.iter().cycle() {
             let began = Instant::now();
             let outcome = self.air(&client, bulletin).await?;
-            match self.json {
-                true => print_json(&outcome),
-                false => self.print(outcome.text(self.language).trim_end().to_owned()),
-            }
+            let said = match self.json {
+                true => serde_json::to_string(&outcome).unwrap_or_default(),
+                false => outcome.text(self.language).trim_end().to_owned(),
+            };
             if options.once {
-                self.print(say(self.language, "demo.sound", [&demo.speakers().display()]));
+                if !self.json {
+                    self.last.push(say(self.language, "demo.sound", [&demo.speakers().display()]));
+                }
+                self.last.push(said);
                 return Ok(if outcome.whole { DONE } else { MISSED });
             }
+            self.screen.leave();
+            println!("{said}");
             self.watch(&client, began + EVERY).await;
         }
         Ok(DONE)
@@ -222,7 +231,8 @@ impl Tree {
             }
             speakers.push(one.speaker);
         }
-        let outcome = Outcome::new(aired.id, aired.accepted_us, &speakers);
+        let civil = (clock::wall().0 - clock::local().0) as f64;
+        let outcome = Outcome::new(aired.id, aired.accepted_us, civil, &speakers);
         if !outcome.whole {
             let waited = began.elapsed().as_secs();
             let failure = Failure::new("demo.unfinished", [&aired.id, &waited, &outcome.missing()]);
