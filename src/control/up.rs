@@ -231,7 +231,11 @@ impl Tree {
             }
             speakers.push(one.speaker);
         }
-        let civil = (clock::wall().0 - clock::local().0) as f64;
+        let civil = match self.members.first() {
+            Some(origin) => civil_of(&origin.running.handle).await,
+            None => None,
+        };
+        let civil = civil.unwrap_or_else(|| clock::wall().0 - clock::local().0) as f64;
         let outcome = Outcome::new(aired.id, aired.accepted_us, civil, &speakers);
         if !outcome.whole {
             let waited = began.elapsed().as_secs();
@@ -314,6 +318,20 @@ async fn own(handle: &Handle) -> Option<Node> {
     }
 }
 
+/// What to add to the machine's monotonic µs for the origin's civil time, which stamped the acceptance and
+/// may differ from the wall clock that it follows. Of several readings the one with the shortest way counts.
+async fn civil_of(origin: &Handle) -> Option<i64> {
+    let mut best: Option<(i64, i64)> = None;
+    for _ in 0..READINGS {
+        let asked = clock::local();
+        let Some(at) = own(origin).await.and_then(|own| own.at_us) else { continue };
+        let way = clock::local() - asked;
+        let reading = (way, at - (asked.0 + way / 2));
+        best = Some(best.map_or(reading, |best| best.min(reading)));
+    }
+    best.map(|(_, civil)| civil)
+}
+
 fn progress(nodes: &[Node], language: Language) -> String {
     let speakers = || nodes.iter().filter(|node| node.role == "speaker");
     let sounding = speakers().filter(|node| node.sounding.is_some()).count();
@@ -336,6 +354,8 @@ const GRACE: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_millis(1_200);
 /// From the beginning of one bulletin to that of the next.
 const EVERY: Duration = Duration::from_secs(120);
+/// Of the origin's clock.
+const READINGS: usize = 8;
 const LOOK: Duration = Duration::from_millis(200);
 const DRAW: Duration = Duration::from_millis(500);
 const LINE: Duration = Duration::from_secs(5);
