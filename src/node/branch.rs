@@ -274,7 +274,7 @@ impl Branch {
             Input::Up { link, peer } => self.handle_up(now, link, peer),
             Input::Down { link } => self.remove(link),
             Input::Arrival { link, arrival } => {
-                let phase = self.phase.map(|phase| (phase.civil(now), phase.uncertainty));
+                let phase = self.phase.map(|phase| phase.told(now));
                 let Some(child) = self.children.get_mut(&link) else { return };
                 if let Err(violation) = child.session.handle_arrival(now, phase, arrival) {
                     self.counters.violations += 1;

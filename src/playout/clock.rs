@@ -18,7 +18,7 @@ mod strip;
 #[cfg(test)]
 mod tests;
 
-use crate::session::Exchange;
+use crate::session::{Exchange, Line, Told};
 use crate::time::{Civil, Local};
 use std::collections::VecDeque;
 use strip::{Fit, Sample};
@@ -45,13 +45,23 @@ impl Phase {
         self.civil + elapsed.saturating_add((elapsed as f64 * self.skew).round() as i64)
     }
 
+    /// What a parent tells its children at `now`.
+    pub fn told(&self, now: Local) -> Told {
+        let civil = self.civil(now);
+        Told {
+            civil,
+            uncertainty: self.uncertainty,
+            line: Line { offset: civil.0.saturating_sub(now.0), skew: self.skew },
+        }
+    }
+
     pub fn local(&self, civil: Civil) -> Local {
         self.at + ((civil - self.civil) as f64 / (1.0 + self.skew)).round() as i64
     }
 }
 
 /// Both envelopes with a common skew, over the newest [`WINDOW`] exchanges. While the first
-/// [`ACQUISITION`] exchanges come the phase may step (nothing sounds yet); after that it never
+/// [`SETTLED`] exchanges come the phase may step; after that it never
 /// jumps: it slews at ≤ 500 ppm towards the fit, unless it is more than 50 ms off, where slewing
 /// would take minutes and playout restarts anyway.
 ///
@@ -75,18 +85,6 @@ pub struct Clock {
     given: Option<Given>,
     /// Least uncertainty that the parent claimed since it last rose.
     level: f64,
-}
-
-/// A node's phase against its own oscillator: what a relay may tell its children beside its phase
-/// time. A relay's phase bends whenever it learns; its oscillator runs straight. A child that knows
-/// the line measures the oscillator and adds the line, so that bends reach it at once and all
-/// siblings alike, where otherwise they linger in every child's fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Line {
-    /// `civil − local`, µs.
-    pub offset: i64,
-    /// As [`Phase::skew`].
-    pub skew: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -244,7 +242,8 @@ impl Clock {
         }
         let fit = self.fit(now);
         let uncertainty = 2.0 * fit.deviation + parent;
-        let Some(given) = self.given.filter(|given| acquired && (fit.offset - given.offset(now)).abs() <= STEP) else {
+        let settled = self.exchanges > SETTLED;
+        let Some(given) = self.given.filter(|given| settled && (fit.offset - given.offset(now)).abs() <= STEP) else {
             self.given =
                 Some(Given { at: now, offset: fit.offset, slope: fit.skew, slew: 0.0, uncertainty, rest: 0.0 });
             return;
@@ -291,8 +290,12 @@ fn seconds(micros: i64) -> f64 {
 const WINDOW: usize = 512;
 /// Exchanges until the first phase.
 const LEAST: usize = 4;
-/// Exchanges during which the phase may step: those of the join.
+/// Exchanges of a join: fewer say less than the line of an earlier parent.
 const ACQUISITION: u64 = 16;
+/// Exchanges during which the phase may step: some ten seconds. At the end of the join alone it may
+/// still be 10 ms off on a bad path, which would take 20 s to slew; playout follows a step by
+/// resampling, so that it is not heard as a jump.
+const SETTLED: u64 = 64;
 /// ppm; beyond what the fit's own slope asks.
 const SLEW_LIMIT: f64 = 500.0;
 /// Seconds over which an error is slewed away: long enough to average over some exchanges.

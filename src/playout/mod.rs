@@ -10,7 +10,7 @@ mod plan;
 mod player;
 mod timeline;
 
-pub use clock::{Clock, Line, Phase};
+pub use clock::{Clock, Phase};
 pub use device::{Device, DeviceClock};
 pub use player::{Counters, Event, Options, Player, Program, Reason, State, Status};
 

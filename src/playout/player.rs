@@ -26,7 +26,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { horizon: 100_000, correction_ppm: 500.0, restart: 20_000, fade: 50_000 }
+        Self { horizon: 100_000, correction_ppm: 1_000.0, restart: 20_000, fade: 50_000 }
     }
 }
 

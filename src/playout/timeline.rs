@@ -1,6 +1,5 @@
 //! From civil time to device frames and back, and where a programme stands at one of them.
 use super::{DeviceClock, Phase, Program};
-use crate::audio::Renderer;
 use crate::time::{Civil, RATE};
 
 /// One moment's view: two lines, civil ─ phase ─▶ local ─ device ─▶ frame. In f64 relative to the
@@ -31,12 +30,12 @@ impl<'a> Timeline<'a> {
     pub fn frame(&self, civil: Civil, micros: f64) -> f64 {
         let civil = (civil - self.phase.civil) as f64 + micros;
         let frame = self.device.frame_after(self.phase.at, civil / (1.0 + self.phase.skew));
-        frame.unwrap_or_default() - Renderer::LATENCY as f64
+        frame.unwrap_or_default()
     }
 
     /// µs after `civil` at which a sample planned at `frame` is heard.
     pub fn since(&self, frame: f64, civil: Civil) -> f64 {
-        let local = self.device.micros_until(frame + Renderer::LATENCY as f64, self.phase.at).unwrap_or_default();
+        let local = self.device.micros_until(frame, self.phase.at).unwrap_or_default();
         local * (1.0 + self.phase.skew) - (civil - self.phase.civil) as f64
     }
 

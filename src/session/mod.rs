@@ -23,7 +23,7 @@ mod hostile;
 mod lossy;
 
 pub use child::Child;
-pub use exchange::Exchange;
+pub use exchange::{Exchange, Line, Told};
 pub use parent::Parent;
 
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! A modelled sound card: takes steps in, lets them out on a clock of its own, and writes down when.
 
 use super::Tracks;
-use crate::audio::{Content, Renderer, Step};
+use crate::audio::{Content, Step};
 use crate::playout;
 use crate::time::{Local, RATE};
 use uuid::Uuid;
@@ -91,8 +91,7 @@ impl Device {
         self.faults.misshapen += u64::from(step.count == 0 || !(0.998..=1.002).contains(&step.ratio));
         self.steps += 1;
         let length = f64::from(step.count) * step.ratio;
-        // The renderer's filter holds every sample back by a constant.
-        let left = self.start as f64 + (self.end + Renderer::LATENCY as f64) / self.rate;
+        let left = self.start as f64 + self.end / self.rate;
         self.end += length;
         let (what, track, sample) = match &step.content {
             Content::Silence => (What::Silence, None, 0),

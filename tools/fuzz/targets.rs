@@ -95,7 +95,10 @@ pub fn parent_session(bytes: &[u8]) {
     let mut now = Local(0);
     for arrival in arrivals(bytes) {
         now += 1_000;
-        if parent.handle_arrival(now, Some((Civil(now.0), 5)), arrival).is_err() {
+        if parent
+            .handle_arrival(now, Some(session::Told { civil: Civil(now.0), ..Default::default() }), arrival)
+            .is_err()
+        {
             return;
         }
         while parent.poll_event().is_some() {}
@@ -162,7 +165,6 @@ fn arrivals(bytes: &[u8]) -> Vec<Arrival> {
         });
         rest = tail;
     }
-    let _ = session::VERSION;
     arrivals
 }
 
