@@ -4,10 +4,12 @@ mod contract;
 
 use contract::{Attack, Limits, NODES};
 use loa::broadcast::Priority;
+use loa::node::trunk::{self, Event};
 use loa::session::Arrival;
 use loa::sim::check::{self, Account, Timeline};
 use loa::sim::{Aired, Bulletin, Bursts, Conditions, EPOCH, Forgery, Heard, Hop, Random, Tree, What, World};
 use loa::time::{Civil, MILLISECOND, SECOND};
+use std::sync::OnceLock;
 
 struct Simulated {
     world: World,
@@ -137,9 +139,9 @@ fn overrun(world: &World, nodes: &[&str]) -> Vec<String> {
 }
 
 /// The standard tree of the contract.
-fn standard(seed: u64, above: &Hop, last: &Hop) -> Tree {
+fn standard(seed: u64, wander: f64, above: &Hop, last: &Hop) -> Tree {
     let mut tree = Tree::new(seed);
-    tree.err_by(100.0).origin("origin", "vn");
+    tree.err_by(100.0).wander_by(wander).origin("origin", "vn");
     tree.station("north", "vn/01", "origin", above.clone()).branches(2);
     tree.relay("south", "vn/02", "origin", above.clone());
     for (name, area, parent) in [
@@ -160,7 +162,7 @@ fn fair(seed: u64) -> Simulated {
     let above = Hop::both(Conditions::clean(10_000, 2_000));
     let last = Hop::both(Conditions::clean(25_000, 10_000));
     let limits = Limits { step: 5_000.0, on_time: 15_000.0, missing: 0.0 };
-    let world = World::new(standard(seed, &above, &last));
+    let world = World::new(standard(seed, 0.0, &above, &last));
     Simulated { world, random: Random::of(seed, "test", 0), limits }
 }
 
@@ -180,7 +182,7 @@ fn rough(seed: u64) -> Simulated {
         ..Conditions::clean(30_000, 30_000)
     };
     let limits = Limits { step: 5_000.0, on_time: 15_000.0, missing: 0.01 };
-    let world = World::new(standard(seed, &Hop::both(backbone), &Hop::both(street)));
+    let world = World::new(standard(seed, 1.0, &Hop::both(backbone), &Hop::both(street)));
     Simulated { world, random: Random::of(seed, "test", 0), limits }
 }
 
@@ -251,65 +253,92 @@ fn the_same_seed_gives_the_same_events_and_another_seed_others() {
     }
 }
 
-/// DESIGN §11, rows *loss* and *sync*: origin, two relays, 24 speakers in four communes; ten minutes.
-#[test]
-fn ten_minutes_of_hard_weather_hold_the_loss_and_the_sync_row() {
-    let seed = seeds()[0];
-    let _seed = Seed(seed);
-    let began = std::time::Instant::now();
-    let (mut tree, communes) = (Tree::new(seed), 4);
-    let (above, last) = (Hop::both(Conditions::backbone()), Hop::both(Conditions::last_hop()));
-    tree.err_by(100.0).origin("origin", "vn");
-    tree.relay("north", "vn/01", "origin", above.clone()).relay("south", "vn/02", "origin", above);
-    let mut names = vec![Vec::new(); communes];
-    for (commune, names) in names.iter_mut().enumerate() {
-        let (parent, province) = if commune % 2 == 0 { ("north", "01") } else { ("south", "02") };
-        for number in 0..6 {
-            let name = format!("s{commune}{number}");
-            tree.speaker(&name, &format!("vn/{province}/0000{commune}"), parent, last.clone());
-            names.push(name);
-        }
-    }
-    let mut world = World::new(tree);
-    world.run_for(5 * SECOND);
-    let length = 600 * SECOND;
-    let aired = world.air("origin", &Bulletin { live: true, ..Bulletin::new("vn", length) }).expect("on the air");
-    world.run_until(aired.sounds - EPOCH + length + SECOND);
+/// What ten minutes of DESIGN §11's weather did to origin, two relays and 24 speakers in four communes.
+struct Hard {
+    account: Account,
+    /// Largest difference in a commune per second, µs: in the first three minutes, and after.
+    early: Vec<f64>,
+    late: Vec<f64>,
+}
 
-    let zero = (aired.sounds - EPOCH) as f64;
-    let timeline = Timeline { track: aired.track, zero, tolerance: 15_000.0 };
-    let mut all = Account::default();
-    for name in names.iter().flatten() {
-        check::once_and_in_order(world.heard(name), aired.track).unwrap_or_else(|error| panic!("{name}: {error}"));
-        all = all.plus(Account::of(world.heard(name), timeline, 0, aired.samples));
-    }
-    let (mut early, mut late) = (Vec::new(), Vec::new());
-    for commune in &names {
-        let heard: Vec<&[Heard]> = commune.iter().map(|name| world.heard(name)).collect();
-        for (at, spread) in check::spread(&heard, aired.track) {
-            if at < 180 * SECOND { early.push(spread) } else { late.push(spread) }
+/// Run once for all tests that judge it.
+fn hard_weather() -> &'static Hard {
+    static RUN: OnceLock<Hard> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let seed = seeds()[0];
+        let _seed = Seed(seed);
+        let began = std::time::Instant::now();
+        let mut tree = Tree::new(seed);
+        let (above, last) = (Hop::both(Conditions::backbone()), Hop::both(Conditions::last_hop()));
+        tree.err_by(100.0).wander_by(1.0).origin("origin", "vn");
+        tree.relay("north", "vn/01", "origin", above.clone()).relay("south", "vn/02", "origin", above);
+        let mut names = vec![Vec::new(); 4];
+        for (commune, names) in names.iter_mut().enumerate() {
+            let (parent, province) = if commune % 2 == 0 { ("north", "01") } else { ("south", "02") };
+            for number in 0..6 {
+                let name = format!("s{commune}{number}");
+                tree.speaker(&name, &format!("vn/{province}/0000{commune}"), parent, last.clone());
+                names.push(name);
+            }
         }
-    }
-    let of = |values: &[f64]| (check::percentile(values, 0.99), check::percentile(values, 1.0));
-    let ((early_p99, early_max), (late_p99, late_max)) = (of(&early), of(&late));
-    let relays = ["origin", "north", "south"];
-    let nodes: Vec<&str> = relays.into_iter().chain(names.iter().flatten().map(String::as_str)).collect();
+        let mut world = World::new(tree);
+        world.run_for(5 * SECOND);
+        let length = 600 * SECOND;
+        let bulletin = Bulletin { live: true, ..Bulletin::new("vn", length) };
+        let aired = world.air("origin", &bulletin).expect("on the air");
+        world.run_until(aired.sounds - EPOCH + length + SECOND);
+
+        let timeline = Timeline { track: aired.track, zero: (aired.sounds - EPOCH) as f64, tolerance: 15_000.0 };
+        let mut hard = Hard { account: Account::default(), early: Vec::new(), late: Vec::new() };
+        for name in names.iter().flatten() {
+            check::once_and_in_order(world.heard(name), aired.track).unwrap_or_else(|error| panic!("{name}: {error}"));
+            hard.account = hard.account.plus(Account::of(world.heard(name), timeline, 0, aired.samples));
+        }
+        for commune in &names {
+            let heard: Vec<&[Heard]> = commune.iter().map(|name| world.heard(name)).collect();
+            for (at, spread) in check::spread(&heard, aired.track) {
+                if at < 180 * SECOND { hard.early.push(spread) } else { hard.late.push(spread) }
+            }
+        }
+        let nodes: Vec<&str> =
+            ["origin", "north", "south"].into_iter().chain(names.iter().flatten().map(String::as_str)).collect();
+        assert_eq!(overrun(&world, &nodes), Vec::<String>::new());
+        assert_eq!((world.foreign(), world.faults()), (0, Default::default()));
+        let lost = |event: &Event| matches!(event.what, trunk::What::Parent { up: false, .. });
+        let rejoined: Vec<&&str> =
+            nodes.iter().filter(|node| world.events(node).iter().any(|(_, event)| lost(event))).collect();
+        assert!(rejoined.is_empty(), "no link was ever cut, yet {rejoined:?} joined anew");
+        println!("600 s, 27 nodes, {} events in {:.1} s", world.delivered(), began.elapsed().as_secs_f64());
+        hard
+    })
+}
+
+/// DESIGN §11, row *loss*.
+#[test]
+fn ten_minutes_of_hard_weather_leave_all_but_one_frame_in_ten_thousand_on_time() {
+    let account = hard_weather().account;
     println!(
-        "600 s, 24 speakers, {} events in {:.1} s\n\
-         frames on time {:.4} % (concealed {}, out of step {}, absent {} of {})\n\
-         spread in a commune, first 3 min: p99 {early_p99:.0} µs, max {early_max:.0}; then p99 {late_p99:.0}, max {late_max:.0}",
-        world.delivered(),
-        began.elapsed().as_secs_f64(),
-        all.share_on_time() * 100.0,
-        all.concealed / 960,
-        all.out_of_step / 960,
-        all.absent / 960,
-        all.samples / 960,
+        "frames on time {:.4} % (of {}: concealed {}, out of step {}, absent {})",
+        account.share_on_time() * 100.0,
+        account.samples / 960,
+        account.concealed / 960,
+        account.out_of_step / 960,
+        account.absent / 960,
     );
-    assert_eq!(overrun(&world, &nodes), Vec::<String>::new());
-    assert_eq!((world.foreign(), world.faults()), (0, Default::default()));
-    assert!(all.share_on_time() >= 0.9999, "{all:?}");
-    assert!(early_p99 <= 5_000.0 && late_p99 <= 1_000.0, "{early_p99} {late_p99}");
+    assert!(account.share_on_time() >= 0.9999, "{account:?}");
+}
+
+/// DESIGN §11, row *sync*.
+#[test]
+fn ten_minutes_of_hard_weather_leave_the_speakers_of_a_commune_in_step() {
+    let hard = hard_weather();
+    let of = |values: &[f64]| (check::percentile(values, 0.99), check::percentile(values, 1.0));
+    let ((early, early_most), (late, late_most)) = (of(&hard.early), of(&hard.late));
+    println!(
+        "spread in a commune of six: first three minutes p99 {early:.0} µs, most {early_most:.0} µs; \
+         then p99 {late:.0} µs, most {late_most:.0} µs"
+    );
+    assert!(early <= 5_000.0 && late <= 1_000.0, "p99 {early:.0} µs before three minutes, {late:.0} µs after");
 }
 
 #[test]

@@ -44,6 +44,15 @@ pub struct Counters {
     pub blocked: u64,
 }
 
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.unreachable += other.unreachable;
+        self.dropped += other.dropped;
+        self.blocked += other.blocked;
+    }
+}
+
 struct Vector {
     links: Vec<Link>,
     names: Vec<Name>,

@@ -261,8 +261,8 @@ fn unhex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
 
 /// µs that a grant lasts: a stolen key works offline until then (DESIGN §6).
 const GRANT: i64 = 14 * 24 * 3600 * SECOND;
-/// µs that a placement lasts: ten years, the life of a loudspeaker; a newer one replaces it.
-const PLACEMENT: i64 = 3650 * 24 * 3600 * SECOND;
+/// µs that a placement lasts: the longest that is accepted is 400 days; setting a tree up again renews it.
+const PLACEMENT: i64 = 400 * 24 * 3600 * SECOND;
 /// µs by which clocks may differ when a tree is set up.
 const SLACK: i64 = 60 * SECOND;
 

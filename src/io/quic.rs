@@ -84,6 +84,21 @@ pub struct Counters {
     pub dropped_datagrams: u64,
 }
 
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.datagrams_received += other.datagrams_received;
+        self.unknown_source += other.unknown_source;
+        self.handshakes_refused += other.handshakes_refused;
+        self.handshakes_failed += other.handshakes_failed;
+        self.retries += other.retries;
+        self.violations += other.violations;
+        self.dropped_quic += other.dropped_quic;
+        self.dropped_media += other.dropped_media;
+        self.dropped_bulk += other.dropped_bulk;
+        self.dropped_datagrams += other.dropped_datagrams;
+    }
+}
+
 /// What a driver is for.
 pub struct Options {
     /// Dials with this.

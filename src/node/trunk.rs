@@ -434,7 +434,7 @@ impl Trunk {
                 break;
             }
             let (track, packet) = entry.remove();
-            self.to_branches(Command::Packet { track, packet, again: true });
+            self.tell_branches(Command::Packet { track, packet, again: true });
         }
         self.air_due(now);
         self.fetch_due(now);
@@ -521,7 +521,7 @@ impl Trunk {
     /// A new line from local to civil time: to the branches for clock answers, to the player.
     fn handle_phase(&mut self, now: Local) {
         let Some(phase) = self.time.phase(now) else { return };
-        self.to_branches(Command::Phase(phase));
+        self.tell_branches(Command::Phase(phase));
         if let Some(player) = &mut self.player {
             player.handle_phase(now, phase);
         }
@@ -532,14 +532,14 @@ impl Trunk {
 
     fn drain(&mut self, now: Local) {
         self.draining = true;
-        self.to_branches(Command::Drain);
+        self.tell_branches(Command::Drain);
         self.goodbye_to_parents(now);
         if let Some(player) = &mut self.player {
             player.handle_program(now, None);
         }
     }
 
-    fn to_branches(&mut self, command: Command) {
+    fn tell_branches(&mut self, command: Command) {
         if self.options.branches > 0 {
             self.outputs.push_back(Output::Branch { branch: None, command });
         }

@@ -49,6 +49,7 @@ impl Default for Options {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a Hello comes once in a session; the queue is mostly empty")]
 pub enum Event {
     Hello {
         node: Uuid,

@@ -19,6 +19,7 @@ pub struct Tree {
     ministry: SigningKey,
     orders: u64,
     ppm: f64,
+    wander: f64,
 }
 
 /// How a child reaches its parent.
@@ -57,12 +58,18 @@ impl Tree {
         let mut random = Random::of(seed, "tree", 0);
         let root = SigningKey::from_seed(&random.bytes());
         let ministry = SigningKey::from_seed(&random.bytes());
-        Self { seed, members: Vec::new(), random, root, ministry, orders: 0, ppm: 0.0 }
+        Self { seed, members: Vec::new(), random, root, ministry, orders: 0, ppm: 0.0, wander: 0.0 }
     }
 
     /// Oscillators and sound cards of nodes added from now on err by up to this, either way.
     pub fn err_by(&mut self, ppm: f64) -> &mut Self {
         self.ppm = ppm;
+        self
+    }
+
+    /// Their oscillators drift by as much more and less, over ten minutes, as crystals warm and cool.
+    pub fn wander_by(&mut self, ppm: f64) -> &mut Self {
+        self.wander = ppm;
         self
     }
 
@@ -117,8 +124,7 @@ impl Tree {
         let ppm = error(self);
         let device_ppm = error(self);
         let offset = self.random.below(10_000_000_000) as i64;
-        let wander = self.ppm * WANDER_SHARE;
-        let oscillator = super::Oscillator::new(offset, ppm, wander, self.random.unit());
+        let oscillator = super::Oscillator::new(offset, ppm, self.wander, self.random.unit());
         self.members.push(Member {
             name: name.into(),
             node,
@@ -183,5 +189,3 @@ fn sign(order: &Order, key: &SigningKey) -> proto::Record {
 
 /// µs. Grants are kept at 14 days or less (DESIGN §6).
 const DAY: i64 = 86_400 * SECOND;
-/// Of the rate error: a crystal's temperature moves it by some hundredths of what its making does.
-const WANDER_SHARE: f64 = 0.01;

@@ -34,7 +34,7 @@ impl LogTrack {
 
 impl Trunk {
     pub(super) fn carry_log(&mut self, log: &LogTrack) {
-        self.to_branches(Command::Carry(Carry {
+        self.tell_branches(Command::Carry(Carry {
             track: log.id,
             ssrc: log.ssrc,
             secret: log.secret.clone(),
@@ -69,7 +69,7 @@ impl Trunk {
     pub(super) fn handle_log_ended(&mut self, id: Uuid) {
         if self.logs.get(&id).is_some_and(|log| !log.own) {
             self.logs.remove(&id);
-            self.to_branches(Command::Drop { track: id });
+            self.tell_branches(Command::Drop { track: id });
         }
     }
 
@@ -106,7 +106,7 @@ impl Trunk {
                 }
             }
         }
-        self.to_branches(Command::Packet { track, packet, again: false });
+        self.tell_branches(Command::Packet { track, packet, again: false });
     }
 
     /// Appends an own order to the own log.

@@ -163,7 +163,7 @@ impl Trunk {
         }
         if matches!(from, From::Push) {
             // Those below may have joined before this node did, and no log will bring it to them.
-            self.to_branches(super::Command::Push(vec![signed.clone()]));
+            self.tell_branches(super::Command::Push(vec![signed.clone()]));
         }
         self.pass_on(now, &signed, from, urgent);
         true

@@ -219,7 +219,7 @@ impl Trunk {
                 }
             }
             Event::Missing { track, first, count } | Event::Gap { track, first, count } => {
-                self.to_branches(super::Command::Missing { track, first, count });
+                self.tell_branches(super::Command::Missing { track, first, count });
             }
             Event::Fetched { track } => self.handle_fetch_ended(now, track),
             Event::Exchange(exchange, line) => self.handle_exchange(now, exchange, line),

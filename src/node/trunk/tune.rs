@@ -180,7 +180,7 @@ impl Trunk {
     /// What the branches carry, for nodes whose branches were there before their tracks.
     pub(super) fn announce_self(&mut self, now: Local) {
         if let Some(phase) = self.time.phase(now) {
-            self.to_branches(Command::Phase(phase));
+            self.tell_branches(Command::Phase(phase));
         }
     }
 
