@@ -13,7 +13,6 @@ pub mod clock;
 pub mod fanout;
 pub mod identity;
 mod jobs;
-mod link;
 mod metrics;
 pub mod node;
 mod queue;

@@ -102,7 +102,10 @@ impl Loop {
             self.setup.driver.flush(now.instant);
             self.take_events(now);
             self.setup.driver.flush(now.instant);
-            let late = self.setup.branches.iter_mut().fold(false, |late, branch| branch.flush() || late);
+            let mut late = false;
+            for branch in &mut self.setup.branches {
+                late |= branch.flush();
+            }
             now = Now::read();
             if now.instant - self.second >= SECOND {
                 self.each_second(now);
