@@ -42,6 +42,20 @@
 //!                           control: HTTP, command line
 //! ```
 //!
+//! | room | |
+//! |---|---|
+//! | [`audio`] | WAV and FLAC, loudness, Opus; renders a plan of playout |
+//! | [`track`] | numbered, sealed, encrypted packets; documents them byte by byte |
+//! | [`broadcast`] | who may say what, where and when; documents orders on the wire |
+//! | [`session`] | what a child and a parent say over a link: joining, listening, repair, clock |
+//! | [`playout`] | when a packet becomes sound: jitter buffer, clock and drift, plan |
+//! | [`node`] | one node but for the world: a trunk and its branches |
+//! | [`sim`] | whole trees on a virtual network in virtual time |
+//! | [`io`] | the world: sockets, QUIC, threads, files, sound devices, TLS, metrics, clocks |
+//! | [`control`] | people and programs: HTTP, the command line, the demonstration tree |
+//! | [`config`] | the one typed configuration file |
+//! | [`time`], [`key`], [`proto`] | leaves: the two clocks, Ed25519 keys and their domains, the wire messages |
+//!
 //! Imports point one way; `tests/tidy.rs` enforces the arrows, and that no room above the line touches the world:
 //!
 //! ```text
@@ -56,29 +70,17 @@
 //! Only [`io`], [`control`] and `main` see [`config`]; a room takes its own `Options`. Only `io::quic` names the QUIC
 //! library. `unsafe` stands in [`io`] alone.
 
-/// Sound: decodes WAV and FLAC, resamples, levels, encodes to Opus; renders a plan of playout.
 pub mod audio;
-/// Who may say what, where and when: areas, authorities, orders, the tuner. Documents orders on the wire.
 pub mod broadcast;
-/// The one typed configuration file.
 pub mod config;
-/// People and programs: HTTP, the command line, the demonstration tree.
 pub mod control;
-/// The world: sockets, QUIC, threads, files, sound devices, TLS, metrics, clocks.
 pub mod io;
-/// Leaf: Ed25519 keys, their ids, and the domains they sign in.
 pub mod key;
-/// One node but for the world: a trunk and its branches.
 pub mod node;
-/// When a packet becomes sound: jitter buffer, clock and drift, plan.
 pub mod playout;
-/// What a child and a parent say over a link: joining, listening, repair, clock.
 pub mod session;
-/// Whole trees on a virtual network in virtual time.
 pub mod sim;
-/// Leaf: the two clocks, local and civil, in µs.
 pub mod time;
-/// Numbered, sealed, encrypted packets. Documents them byte by byte.
 pub mod track;
 
 /// Leaf: the wire and stored messages, generated from `session/loa.proto`.
