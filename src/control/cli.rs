@@ -92,7 +92,7 @@ struct AirArgs {
     areas: AreaArgs,
     #[arg(long, value_enum, default_value_t = Level::Normal)]
     priority: Level,
-    /// RFC 3339; HH:MM[:SS], today or tomorrow in the node's zone; +30s, +5m [default: now]
+    /// RFC 3339; HH:MM or HH:MM:SS, today or tomorrow in the node's zone; +30s, +5m [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// What the broadcast is called [default: the file's name]

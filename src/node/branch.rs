@@ -214,7 +214,7 @@ struct Child {
     session: session::Parent,
     peer: Peer,
     standing: Standing,
-    /// Tracks of sound it listens to: at most [`TRACKS_PER_CHILD`].
+    /// Tracks of sound it listens to: at most `members::TRACKS_PER_CHILD`.
     listens: Vec<Uuid>,
     transfers: Vec<Transfer>,
     /// Media is withheld (RFC 8083).

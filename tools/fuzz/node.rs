@@ -103,10 +103,10 @@ impl Relay {
                 skew,
             };
             let body = Some(proto::datagram::Body::Echo(echo));
-            self.from_parent(3, proto::Datagram { body }.encode_to_vec().into());
+            self.parent_says(3, proto::Datagram { body }.encode_to_vec().into());
         }
         match lane % 14 {
-            lane @ 0..5 => self.from_parent(lane, frame),
+            lane @ 0..5 => self.parent_says(lane, frame),
             lane @ 5..10 => {
                 let arrival = super::arrival(lane, frame);
                 self.run(Work::Branch(branch::Input::Arrival { link: BELOW, arrival }));
@@ -114,12 +114,12 @@ impl Relay {
             10 => {
                 let bytes = self.log.protect(self.logged, self.logged as u32, 97, &signed(&frame).encode_to_vec());
                 self.logged += 1;
-                self.from_parent(4, bytes);
+                self.parent_says(4, bytes);
             }
             11 => {
                 let push = proto::Push { orders: vec![signed(&frame)], last: true };
                 let body = Some(proto::to_child::Body::Push(push));
-                self.from_parent(0, proto::ToChild { body }.encode_to_vec().into());
+                self.parent_says(0, proto::ToChild { body }.encode_to_vec().into());
             }
             12 => {
                 let info = super::info(&super::secret());
@@ -127,9 +127,9 @@ impl Relay {
                 let frame = frame.slice(..frame.len().min(1_172));
                 let bytes = cipher.protect(self.aired, info.timestamp(self.aired), 96, &frame);
                 self.aired += 1;
-                self.from_parent(4, bytes);
+                self.parent_says(4, bytes);
             }
-            _ if frame.len() % 2 == 0 => {
+            _ if frame.len().is_multiple_of(2) => {
                 self.run(Work::Branch(branch::Input::Down { link: BELOW }));
                 self.connect_child();
             }
@@ -145,7 +145,7 @@ impl Relay {
         (self.trunk.counters(), self.branch.counters())
     }
 
-    fn from_parent(&mut self, lane: u8, frame: Bytes) {
+    fn parent_says(&mut self, lane: u8, frame: Bytes) {
         self.run(Work::Trunk(trunk::Input::Arrival { link: ABOVE, arrival: super::arrival(lane, frame) }));
     }
 

@@ -29,8 +29,11 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// Takes any bytes and returns.
+pub type Target = fn(&[u8]);
+
 /// Name and body of each target.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("packet", packet),
     ("order", order),
     ("frames_of_a_stream", frames_of_a_stream),
