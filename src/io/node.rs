@@ -263,6 +263,10 @@ pub struct Played {
     pub concealed: bool,
     /// When its first sample left the device: µs of the machine's monotonic clock, with a fraction.
     pub left: f64,
+    /// µs that all of them take.
+    pub lasts: f64,
+    /// Strongest gain within.
+    pub gain: f32,
 }
 
 fn check_role(config: &Config, identity: &Identity) -> Result<(), StartError> {

@@ -217,10 +217,7 @@ impl Trunk {
 
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters.clone();
-        let session = self.parents.counters();
-        counters.repaired = session.repaired;
-        counters.lost = session.abandoned;
-        counters.parents = self.parents.welcomed() as u64;
+        self.parents.count(&mut counters);
         counters.children = self.below.direct() as u64;
         if let Some(player) = &self.player {
             counters.player = player.counters();

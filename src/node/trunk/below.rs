@@ -7,6 +7,7 @@ use crate::playout;
 use crate::proto;
 use crate::session::VERSION;
 use crate::time::{Civil, Local, SECOND};
+use crate::track::Reject;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -189,6 +190,9 @@ impl Trunk {
             (true, broadcast) => broadcast.filter(|_| status.state == playout::State::Sounding),
             (false, _) => self.tuned.and_then(|choice| choice.broadcast),
         };
+        // Repairs and urgent orders come more than once: a duplicate says nothing of the other side.
+        let refused = counters.packets_rejected.iter().filter(|(reject, _)| **reject != Reject::Duplicate);
+        let refused: u64 = refused.map(|(_, count)| count).sum();
         let bytes = |id: Uuid| id.as_bytes().to_vec().into();
         proto::Report {
             node: bytes(self.options.node),
@@ -206,7 +210,7 @@ impl Trunk {
             first: self.below.first.map(|(id, _)| bytes(id)).unwrap_or_default(),
             first_at: self.below.first.map_or(0, |(_, at)| at.0),
             role: self.options.role.as_str().into(),
-            rejected: counters.packets_rejected.values().sum::<u64>() + counters.orders_rejected.values().sum::<u64>(),
+            rejected: refused + counters.orders_rejected.values().sum::<u64>(),
             ended: self.below.ended.map(bytes).unwrap_or_default(),
             at: self.time.civil(now).map_or(0, |civil| civil.0),
             uncertainty: counters.uncertainty,

@@ -1,6 +1,6 @@
 //! Sessions with parents: dialling, joining, and what comes over them.
 
-use super::{From, Link, Output, Packet, Peer, Reason, Role, Trunk, What};
+use super::{Counters, From, Link, Output, Packet, Peer, Reason, Role, Trunk, What};
 use crate::session::child::{self, Child, Event, Me, Wish};
 use crate::session::{Arrival, Exchange, Line};
 use crate::time::{Local, MILLISECOND, SECOND};
@@ -48,7 +48,8 @@ impl Parents {
         self.session.as_ref().filter(|joined| joined.welcomed).map(|joined| joined.peer.node)
     }
 
-    pub fn counters(&self) -> child::Counters {
+    /// Of the present session and of those before.
+    fn counters(&self) -> child::Counters {
         let mut sum = self.past;
         if let Some(joined) = &self.session {
             let now = joined.child.counters();
@@ -57,8 +58,29 @@ impl Parents {
             sum.abandoned += now.abandoned;
             sum.unknown_ssrc += now.unknown_ssrc;
             sum.malformed += now.malformed;
+            sum.duplicate += now.duplicate;
+            sum.flooded += now.flooded;
+            sum.dropped += now.dropped;
         }
         sum
+    }
+
+    /// Adds what sessions have counted to what the trunk has.
+    pub fn count(&self, counters: &mut Counters) {
+        let session = self.counters();
+        counters.repaired = session.repaired;
+        counters.lost = session.abandoned;
+        counters.parents = self.welcomed() as u64;
+        let rejected = [
+            (Reject::UnknownSsrc, session.unknown_ssrc),
+            (Reject::Malformed, session.malformed),
+            (Reject::Duplicate, session.duplicate),
+        ];
+        for (reject, count) in rejected.into_iter().filter(|(_, count)| *count > 0) {
+            *counters.packets_rejected.entry(reject).or_default() += count;
+        }
+        let dropped = [("session.flood", session.flooded), ("session.events", session.dropped)];
+        counters.dropped.extend(dropped.into_iter().filter(|(_, count)| *count > 0));
     }
 
     pub fn session(&mut self) -> Option<&mut Child> {
