@@ -17,6 +17,12 @@ pub(super) struct LogTrack {
     cipher: Cipher,
     /// Index of the next packet (own) or of the first one that is of interest (others').
     next: u64,
+    /// What the parent at a join, or a signed tick, last named as the next index. An order does not say
+    /// at which index it stands, and every holder of the key can pack one again: what is further ahead
+    /// than [`SEEN`] would push the window past packets still to come.
+    head: u64,
+    /// The present parent carries it.
+    carried: bool,
     /// Those verified and forwarded.
     seen: Ring,
     pub own: bool,
@@ -28,7 +34,17 @@ impl LogTrack {
     }
 
     pub fn new(id: Uuid, ssrc: u32, secret: Secret, next: u64, own: bool) -> Self {
-        Self { id, ssrc, cipher: Cipher::new(&secret, ssrc), secret, next, seen: Ring::new(SEEN), own }
+        Self {
+            id,
+            ssrc,
+            cipher: Cipher::new(&secret, ssrc),
+            secret,
+            next,
+            head: next,
+            carried: true,
+            seen: Ring::new(SEEN),
+            own,
+        }
     }
 }
 
@@ -54,6 +70,8 @@ impl Trunk {
         if let Some(log) = self.logs.get_mut(&id) {
             if !log.own {
                 log.next = log.next.max(next);
+                log.head = log.head.max(next);
+                log.carried = true;
             }
             return;
         }
@@ -70,6 +88,24 @@ impl Trunk {
         if self.logs.get(&id).is_some_and(|log| !log.own) {
             self.logs.remove(&id);
             self.tell_branches(Command::Drop { track: id });
+        }
+    }
+
+    /// A parent has welcomed this node, and names its logs next.
+    pub(super) fn begin_logs(&mut self) {
+        self.logs.values_mut().for_each(|log| log.carried = log.own);
+    }
+
+    /// It has named them all. Logs of processes that are gone make room for those of their successors.
+    pub(super) fn end_logs(&mut self) {
+        let gone: Vec<Uuid> = self.logs.values().filter(|log| !log.carried).map(|log| log.id).collect();
+        gone.into_iter().for_each(|id| self.handle_log_ended(id));
+    }
+
+    /// A verified tick names the next index of its log.
+    pub(super) fn handle_log_head(&mut self, id: Uuid, head: u64) {
+        if let Some(log) = self.logs.get_mut(&id) {
+            log.head = log.head.max(head);
         }
     }
 
