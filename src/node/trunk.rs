@@ -289,7 +289,7 @@ pub struct Trunk {
     jobs: BTreeMap<u64, Pending>,
     next_job: u64,
     /// Urgent log packets go again at these instants.
-    repeats: BTreeMap<(Local, u64), (Uuid, Packet)>,
+    repeats: BTreeMap<(Local, u64, Uuid), Packet>,
     below: Below,
     tick_at: Local,
     /// When this node last gave an order.
@@ -414,7 +414,7 @@ impl Trunk {
             own_log,
             self.next_air(),
             self.next_fetch(),
-            self.repeats.first_key_value().map(|((at, _), _)| (*at, Reason::Repeat)),
+            self.repeats.first_key_value().map(|((at, ..), _)| (*at, Reason::Repeat)),
             self.tune_at.map(|at| (at, Reason::Tune)),
             self.player.as_ref().and_then(|player| player.poll_timeout()).map(|(at, _)| (at, Reason::Step)),
             Some((self.below.due(), Reason::Report)),
@@ -433,7 +433,8 @@ impl Trunk {
             if entry.key().0 > now {
                 break;
             }
-            let (track, packet) = entry.remove();
+            let track = entry.key().2;
+            let packet = entry.remove();
             self.tell_branches(Command::Packet { track, packet, again: true });
         }
         self.air_due(now);

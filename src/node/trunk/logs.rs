@@ -134,9 +134,9 @@ impl Trunk {
     fn send_log(&mut self, now: Local, track: Uuid, packet: Packet, urgent: bool) {
         if urgent {
             for (number, after) in REPEATS.into_iter().enumerate() {
-                let key = (now + after, packet.index << 8 | number as u64);
+                let key = (now + after, packet.index << 8 | number as u64, track);
                 if self.repeats.len() < REPEATS_QUEUED {
-                    self.repeats.insert(key, (track, packet.clone()));
+                    self.repeats.insert(key, packet.clone());
                 } else {
                     self.dropped("repeats");
                 }
