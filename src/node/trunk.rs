@@ -280,8 +280,9 @@ pub struct Trunk {
     tracks: BTreeMap<Uuid, Track>,
     /// Tracks that this process made, and how many packets of each are stored (0: live).
     own_tracks: BTreeMap<Uuid, u64>,
-    /// Secrets that came before their order.
+    /// Secrets that came before their order, in the order of their coming in `early_ids`.
     early: BTreeMap<Uuid, Secret>,
+    early_ids: VecDeque<Uuid>,
     /// Grants and revocations that stand in the journal: every join brings them again.
     written: BTreeSet<Uuid>,
     /// Orders whose grant has not come yet.
@@ -351,6 +352,7 @@ impl Trunk {
             tracks: BTreeMap::new(),
             own_tracks: BTreeMap::new(),
             early: BTreeMap::new(),
+            early_ids: VecDeque::new(),
             written: BTreeSet::new(),
             parked: VecDeque::new(),
             jobs: BTreeMap::new(),

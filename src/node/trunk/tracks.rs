@@ -149,11 +149,7 @@ impl Trunk {
     /// The SRTP key of a track, from the parent, the journal or this node's own making.
     pub(super) fn handle_key(&mut self, now: Local, id: Uuid, secret: Secret, write: bool) {
         let Some(track) = self.tracks.get_mut(&id) else {
-            if self.early.len() >= EARLY {
-                self.dropped("early_keys");
-                return;
-            }
-            self.early.insert(id, secret);
+            self.hold_early(id, secret);
             return;
         };
         if track.key.is_some() {
@@ -183,6 +179,21 @@ impl Trunk {
             self.journal_key(now, id, &secret);
         }
         self.tune(now);
+    }
+
+    /// A secret that came before its order. The longest held goes first: its order was refused, is over,
+    /// or was lost, and the next join brings both again.
+    pub(super) fn hold_early(&mut self, id: Uuid, secret: Secret) {
+        if self.early.insert(id, secret).is_none() {
+            self.early_ids.push_back(id);
+        }
+        let Self { early, early_ids, .. } = self;
+        early_ids.retain(|id| early.contains_key(id));
+        while early_ids.len() > EARLY
+            && let Some(oldest) = early_ids.pop_front()
+        {
+            early.remove(&oldest);
+        }
     }
 
     pub(super) fn journal_key(&mut self, now: Local, track: Uuid, secret: &Secret) {
