@@ -82,6 +82,10 @@ impl Trunk {
             // Its first copy is on the way to disk and will be forwarded from there.
             return;
         }
+        if matches!(order.body, Body::Grant(_) | Body::Revoke(_)) && self.written.contains(&order.id) {
+            // Every join brings it again: neither news, nor for those below.
+            return self.pass_on(now, &signed, from, false);
+        }
         let urgent = match &order.body {
             Body::Broadcast(broadcast) => broadcast.priority == Priority::Emergency,
             Body::Cancel(_) | Body::Hush(_) => true,
