@@ -209,7 +209,8 @@ impl Trunk {
             self.parents.unlisten(now, id);
         }
         self.tell_branches(Command::Drop { track: id });
-        if track.stored || track.made_here {
+        // A track of known length may be on disk from before a restart, which forgets who made it.
+        if track.stored || track.made_here || track.info.packets.is_some() {
             self.job(Pending::Record, Job::Forget { track: id });
         }
     }
