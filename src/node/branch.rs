@@ -655,9 +655,8 @@ impl Branch {
                 self.outputs.push_back(Output::Unlisten { link, track: *track });
             }
         }
-        if matches!(child.standing, Standing::Member { .. }) {
-            self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
-        }
+        // Also of one not admitted yet: the trunk may have counted it, with the answer on its way.
+        self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
     }
 
     fn flush_reports(&mut self) {
