@@ -1,5 +1,7 @@
 //! The trunk: broadcasts, tracks, tuner, clock, playout, parent sessions.
 mod below;
+#[cfg(test)]
+mod hostile;
 mod logs;
 mod orders;
 mod parents;

@@ -116,9 +116,19 @@ impl Trunk {
             return Err(Reject::Duplicate);
         }
         let payload = log.cipher.unprotect(packet.index, &packet.bytes)?;
+        let ahead = packet.index >= log.head.saturating_add(SEEN as u64);
         let signed = proto::Signed::decode(payload).map_err(|_| Reject::Malformed)?;
+        // Only a tick says where it stands, and may so follow a long silence.
+        if ahead && !self.is_tick_at(now, &signed, id, packet.index) {
+            return Err(Reject::OutOfWindow);
+        }
         self.handle_order(now, signed, From::Log { track: id, packet });
         Ok(())
+    }
+
+    fn is_tick_at(&self, now: Local, signed: &proto::Signed, log: Uuid, index: u64) -> bool {
+        let order = self.authorities.check(signed, self.time.civil(now)).map(crate::broadcast::Vouched::into_order);
+        matches!(order, Ok(Order { body: Body::Tick(tick), .. }) if tick.log == log && tick.head == index)
     }
 
     /// A log packet whose order is good goes on, once.

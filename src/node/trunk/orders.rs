@@ -136,6 +136,14 @@ impl Trunk {
         let mut title = String::new();
         match &order.body {
             Body::Tick(tick) => {
+                // A tick says at which index of its log it stands; packed at another it is a replay.
+                if let From::Log { track, packet } = &from
+                    && (tick.log, tick.head) != (*track, packet.index)
+                {
+                    let text = format!("tick {} stands at another place than it says", order.id);
+                    self.refuse_order(now, &Refusal { code: "order.replayed", text }, from);
+                    return false;
+                }
                 if let Err(refusal) = self.book.handle(civil, &order, &signed) {
                     match refusal.code {
                         "order.repeated" => self.pass_on(now, &signed, from, false),
@@ -147,6 +155,7 @@ impl Trunk {
                 // way it is signed, and phase that contradicts it is not believed.
                 self.time.handle_signed(tick.time, true);
                 self.below.last_tick = Some((order.authority, signed.clone()));
+                self.handle_log_head(tick.log, tick.head);
                 self.parents.handle_head(now, tick.log, tick.head);
             }
             Body::Placement(_) => {}
