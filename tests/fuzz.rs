@@ -1,6 +1,8 @@
 //! A short, seeded fuzz of everything that parses bytes. `LOA_FUZZ_RUNS` makes it long, `LOA_FUZZ_SEED`
-//! repeats a failure. The long way is libFuzzer: see `tools/fuzz/Cargo.toml`.
+//! repeats a failure, `LOA_FUZZ_CORPUS=DIR` writes the seeds for libFuzzer: see `tools/fuzz/Cargo.toml`.
 
+#[path = "../tools/fuzz/seeds.rs"]
+mod seeds;
 #[path = "../tools/fuzz/targets.rs"]
 mod targets;
 
@@ -10,19 +12,39 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
 fn no_bytes_from_outside_make_a_parser_panic() {
-    let runs = number("LOA_FUZZ_RUNS").unwrap_or(1_000);
+    let runs = number("LOA_FUZZ_RUNS").unwrap_or(500);
     let seed = number("LOA_FUZZ_SEED").unwrap_or(20_261_122);
-    let seeds = seeds();
+    let corpus = std::env::var_os("LOA_FUZZ_CORPUS").map(std::path::PathBuf::from);
     for (name, target) in targets::TARGETS {
+        if let Some(folder) = &corpus {
+            seeds::write(folder, name);
+        }
+        let seeds = seeds::of(name);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        // A target that decodes sound takes milliseconds where the others take microseconds.
-        let runs = if matches!(*name, "media_file" | "opus_records") { runs / 10 } else { runs };
+        // What decodes sound, signs or syncs a disk takes milliseconds where the others take microseconds.
+        let slow = ["media_file", "opus_records", "relay", "journal", "track_file"].contains(name);
+        let runs = if slow { runs / 10 } else { runs };
         for run in 0..runs {
-            let input = input(&mut random, &seeds);
+            // Seeds as they are come first: what is well formed must pass, too.
+            let input = match seeds.get(run as usize) {
+                Some(seed) => seed.clone(),
+                None => input(&mut random, &seeds),
+            };
             let ended = catch_unwind(AssertUnwindSafe(|| target(&input)));
             assert!(ended.is_ok(), "target {name}, LOA_FUZZ_SEED={seed}, run {run}, input {}", hex(&input));
         }
     }
+}
+
+/// Otherwise the mutations above stay at the door.
+#[test]
+fn the_seeds_of_the_relay_reach_its_rules() {
+    let ends: Vec<_> = seeds::of("relay").iter().map(|seed| targets::node::Relay::play(seed).counters()).collect();
+    let (trunk, branch) = &ends[0];
+    assert!(trunk.synced && trunk.received > 10 && trunk.orders_accepted >= 5 && branch.aired > 10, "{ends:?}");
+    let (trunk, branch) = &ends[1];
+    assert!(trunk.received > 3 && branch.nacked > 0 && branch.answered > 0, "{ends:?}");
+    assert!(ends.iter().all(|(_, branch)| branch.violations == 0), "{ends:?}");
 }
 
 /// A seed with some bytes changed, cut or doubled; now and then pure noise.
@@ -46,34 +68,6 @@ fn input(random: &mut ChaCha8Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// Well-formed inputs to start from: the committed vectors and demo files.
-fn seeds() -> Vec<Vec<u8>> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut seeds =
-        vec![b"vn/01/00004".to_vec(), b"[node]\ndata = \"d\"\n[children]\nlisten = \"0.0.0.0:1\"\n".to_vec()];
-    for folder in ["tests/vectors", "config", "config/demo"] {
-        for entry in std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten() {
-            let Ok(bytes) = std::fs::read(entry.path()) else { continue };
-            if entry.path().extension().is_some_and(|end| end == "json") {
-                seeds.extend(hex_strings(&bytes));
-            } else {
-                seeds.push(bytes[..bytes.len().min(20_000)].to_vec());
-            }
-        }
-    }
-    assert!(seeds.len() > 4, "the vectors are there");
-    seeds
-}
-
-/// Every string of hex digits in a JSON file, as bytes.
-fn hex_strings(json: &[u8]) -> Vec<Vec<u8>> {
-    let text = String::from_utf8_lossy(json);
-    let strings = text.split('"').filter(|part| part.len() >= 32 && part.len() % 2 == 0);
-    let strings = strings.filter(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or("00"), 16).unwrap_or(0);
-    strings.map(|part| part.as_bytes().chunks(2).map(byte).collect()).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

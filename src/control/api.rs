@@ -205,7 +205,11 @@ async fn list_broadcasts(State(api): Shared, Extension(language): Extension<Lang
 async fn cancel(State(api): Shared, Extension(language): Extension<Language>, Path(id): Path<String>) -> Response {
     let work = async {
         let broadcast = id.parse().map_err(|_| Failure::new("broadcast.id", [&format!("{id:?}")]))?;
-        ordered(request(&api, Request::Cancel { broadcast }).await)
+        match ordered(request(&api, Request::Cancel { broadcast }).await) {
+            // Cancelled already, and its instant is yet to come.
+            Err(failure) if failure.code == "order.stale" => Err(Failure::new("broadcast.over", [])),
+            other => other,
+        }
     };
     done(work.await, language)
 }
@@ -225,18 +229,18 @@ async fn stop(State(api): Shared, Extension(language): Extension<Language>, body
 }
 
 async fn nodes(State(api): Shared, Extension(language): Extension<Language>) -> Response {
-    let nodes = match request(&api, Request::Nodes).await {
-        Ok(Reply::Nodes(reports)) => Ok(reports.iter().map(|report| forms::Node::new(report, api.zone)).collect()),
-        other => Err(unexpected(other)),
+    let work = async {
+        let reports = match request(&api, Request::Nodes).await {
+            Ok(Reply::Nodes(reports)) => reports,
+            other => return Err(unexpected(other)),
+        };
+        let nodes: Vec<_> = reports.iter().map(|report| forms::Node::new(report, api.zone)).collect();
+        // Its own line was made for this answer; a snapshot may be a second old.
+        let own = nodes.iter().find(|node| node.id == api.handle.id());
+        let (now, now_us) = own.map_or((None, None), |own| (own.at.clone(), own.at_us));
+        Ok(forms::Nodes { zone: api.zone, now, now_us, nodes })
     };
-    let now = api.handle.snapshot().civil;
-    let answer = |nodes| forms::Nodes {
-        zone: api.zone,
-        now: now.map(|now| when::show(now, api.zone)),
-        now_us: now.map(|now| now.0),
-        nodes,
-    };
-    done(nodes.map(answer), language)
+    done(work.await, language)
 }
 
 async fn events(State(api): Shared, Extension(language): Extension<Language>, uri: Uri) -> Response {

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::time::Civil;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -91,7 +92,7 @@ struct AirArgs {
     areas: AreaArgs,
     #[arg(long, value_enum, default_value_t = Level::Normal)]
     priority: Level,
-    /// RFC 3339; HH:MM[:SS], today or tomorrow in the node's zone; +30s, +5m [default: now]
+    /// RFC 3339; HH:MM or HH:MM:SS, today or tomorrow in the node's zone; +30s, +5m [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// What the broadcast is called [default: the file's name]
@@ -242,7 +243,7 @@ fn told(json: bool, answer: &impl Serialize, text: impl FnOnce() -> String) {
     }
 }
 
-pub fn print_json(value: &impl Serialize) {
+fn print_json(value: &impl Serialize) {
     // The forms have string keys and finite numbers: they can be written.
     println!("{}", serde_json::to_string(value).unwrap_or_default());
 }
@@ -252,7 +253,10 @@ pub fn print_json(value: &impl Serialize) {
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("LOA_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(QUIET));
-    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logger = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match std::env::var("LOA_LOG_FORMAT").is_ok_and(|format| format == "json") {
         true => logger.json().init(),
         false => logger.init(),

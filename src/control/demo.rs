@@ -2,18 +2,18 @@
 //! any other (`data/demo/<node>/loa.toml`).
 use super::client::CONFIG;
 use super::text::Failure;
-use crate::broadcast::{self, Area};
-use crate::io::identity::{NewNode, Root, load_authority};
+use crate::broadcast::{Area, Body, Order, Placement};
+use crate::io::clock;
+use crate::io::identity::{Identity, NewNode, Root, load_authority};
 use crate::io::store::Store;
 use crate::node::Role;
 use crate::proto;
-use crate::time::{Civil, SECOND};
+use crate::time::SECOND;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// One node of the tree.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -158,7 +158,7 @@ fn root(file: &Path) -> io::Result<Root> {
 fn prepare(root: &Root, place: Place, data: &Path) -> io::Result<()> {
     let area: Area = place.area.parse().map_err(io::Error::other)?;
     if data.join("node.key").exists() {
-        return if place.parent.is_none() { renew(root, area, data) } else { Ok(()) };
+        return renew(root, place, area, data);
     }
     let making = data.with_file_name(format!(".new-{}", place.name));
     if making.exists() {
@@ -170,29 +170,37 @@ fn prepare(root: &Root, place: Place, data: &Path) -> io::Result<()> {
     fs::rename(&making, data)
 }
 
-/// Grants are short-lived (DESIGN §6): the root, which lies beside, gives a new one in good time.
-fn renew(root: &Root, area: Area, data: &Path) -> io::Result<()> {
-    let key = load_authority(data, AUTHORITY)?.public();
+/// Grants are short-lived and placements end (DESIGN §6): the root, which lies beside, gives new ones in
+/// good time.
+fn renew(root: &Root, place: Place, area: Area, data: &Path) -> io::Result<()> {
+    let node = Identity::load(data)?.node;
     let store = Store::open(data)?;
-    let now = now();
-    let lasts = store.journal()?.iter().any(|record| match &record.body {
-        Some(proto::record::Body::Order(signed)) => match broadcast::Order::decode(&signed.payload) {
-            Ok(order) => matches!(order.body, broadcast::Body::Grant(grant)
-                if grant.key == key && grant.until > now + RENEW_BEFORE),
-            Err(_) => false,
-        },
-        _ => false,
-    });
-    if lasts {
+    let now = clock::wall();
+    let journal = store.journal()?;
+    let lasting = |wanted: &dyn Fn(&Order) -> bool| {
+        journal.iter().any(|record| match &record.body {
+            Some(proto::record::Body::Order(signed)) => {
+                Order::decode(&signed.payload).is_ok_and(|order| order.expires > now + RENEW_BEFORE && wanted(&order))
+            }
+            _ => false,
+        })
+    };
+    let mut renewed = Vec::new();
+    if !lasting(&|order| matches!(&order.body, Body::Placement(placement) if placement.node == node)) {
+        let placement = Placement { node, area: area.clone(), name: place.name.into() };
+        renewed.push(root.placement(placement, now));
+    }
+    if place.parent.is_none() {
+        let key = load_authority(data, AUTHORITY)?.public();
+        if !lasting(&|order| matches!(&order.body, Body::Grant(grant) if grant.key == key)) {
+            renewed.push(root.grant(&key, area, AUTHORITY, now));
+        }
+    }
+    if renewed.is_empty() {
         return Ok(());
     }
-    let grant = root.grant(&key, area, AUTHORITY, now);
-    store.append(&[proto::Record { body: Some(proto::record::Body::Order(grant)) }])
-}
-
-fn now() -> Civil {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Civil(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    let record = |order| proto::Record { body: Some(proto::record::Body::Order(order)) };
+    store.append(&renewed.into_iter().map(record).collect::<Vec<_>>())
 }
 
 /// Free ports on loopback, from the fixed defaults upwards; none given twice.
@@ -230,7 +238,7 @@ const API: u16 = 8460;
 const ADMIN: u16 = 9460;
 /// Ports looked at: the next service's own begin a thousand further.
 const TRIED: usize = 900;
-/// µs: half of what a grant lasts at most.
+/// µs: half of what a grant lasts.
 const RENEW_BEFORE: i64 = 7 * 86_400 * SECOND;
 
 #[cfg(test)]
@@ -273,8 +281,12 @@ mod tests {
         assert_eq!(files.len(), TREE.len());
         let key = fs::read(demo.data(ORIGIN).join("node.key")).unwrap();
         drop(demo);
+        let journal = |name: &str| Store::open(&folder.path().join(name)).unwrap().journal().unwrap().len();
+        let before = (journal(ORIGIN), journal("relay-01"));
         let again = Demo::open(folder.path()).unwrap();
         assert_eq!(fs::read(again.data(ORIGIN).join("node.key")).unwrap(), key);
+        // What lasts is not renewed.
+        assert_eq!((journal(ORIGIN), journal("relay-01")), before);
     }
 
     #[test]

@@ -8,14 +8,12 @@
 //! A folder appears whole, by one rename, or not at all.
 use super::text::Failure;
 use crate::audio::{self, Frames};
-use crate::io::identity;
-use crate::time::Civil;
+use crate::io::{clock, identity};
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// What is known of one upload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +60,7 @@ impl Library {
     /// Begins an upload; nothing stays of it unless it is finished.
     pub fn begin(&self, name: &str) -> Result<Upload, Failure> {
         let name = file_name(name)?;
-        let folder = self.folder.join(format!("{MAKING}{}", identity::new_id(now())));
+        let folder = self.folder.join(format!("{MAKING}{}", identity::new_id(clock::wall())));
         let made = fs::create_dir(&folder).and_then(|()| File::create_new(folder.join(UPLOAD)));
         let file = made.map_err(|error| unkept(&folder, &error))?;
         Ok(Upload { folder, file, name, bytes: 0, hash: digest::Context::new(&digest::SHA256) })
@@ -215,11 +213,6 @@ fn hex(bytes: &[u8]) -> String {
 
 fn unkept(place: &Path, error: &io::Error) -> Failure {
     Failure::new("media.store", [&format!("{}: {error}", place.display())])
-}
-
-fn now() -> Civil {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Civil(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Bytes of an upload: three hours of 48 kHz, 24-bit stereo.

@@ -17,7 +17,7 @@ pub struct Speaker {
     /// Its report before the broadcast, and its newest.
     before: Node,
     now: Node,
-    /// µs Unix UTC of its first sound.
+    /// µs Unix UTC of its first sound, as planned.
     first: Option<i64>,
     /// Whether it played all of it, once it has ended.
     ended: Option<bool>,
@@ -62,12 +62,20 @@ impl Speaker {
         self.ended.is_some()
     }
 
-    fn line(&self, accepted: i64) -> Line {
+    /// When the first sample left the device, µs Unix UTC: what its log says of the instant that was
+    /// planned. `civil`: what to add to the machine's monotonic µs.
+    fn first_sound(&self, civil: f64) -> Option<f64> {
+        let planned = self.first? as f64;
+        let left = self.played.iter().map(|chunk| chunk.left + civil);
+        left.filter(|left| *left > planned - BEFORE_PLAN).min_by(f64::total_cmp)
+    }
+
+    fn line(&self, accepted: i64, civil: f64) -> Line {
         let since = |count: fn(&Node) -> u64| count(&self.now).saturating_sub(count(&self.before));
         Line {
             name: self.name.clone(),
             area: self.area.clone(),
-            first_sound_ms: self.first.map(|first| (first - accepted) as f64 / 1e3),
+            first_sound_ms: self.first_sound(civil).map(|first| (first - accepted as f64) / 1e3),
             received: since(|node| node.received),
             repaired: since(|node| node.repaired),
             lost: since(|node| node.lost),
@@ -112,9 +120,9 @@ pub struct Commune {
 }
 
 impl Outcome {
-    /// `accepted`: µs Unix UTC.
-    pub fn new(broadcast: Uuid, accepted: i64, speakers: &[Speaker]) -> Self {
-        let lines: Vec<Line> = speakers.iter().map(|speaker| speaker.line(accepted)).collect();
+    /// `accepted`: µs Unix UTC; `civil`: what to add to the machine's monotonic µs for those.
+    pub fn new(broadcast: Uuid, accepted: i64, civil: f64, speakers: &[Speaker]) -> Self {
+        let lines: Vec<Line> = speakers.iter().map(|speaker| speaker.line(accepted, civil)).collect();
         let mut logs: BTreeMap<&str, Vec<Vec<Played>>> = BTreeMap::new();
         for speaker in speakers {
             logs.entry(&speaker.area).or_default().push(speaker.played.clone());
@@ -138,7 +146,7 @@ impl Outcome {
     /// Who did not play the whole of it, and what is known of why.
     pub fn missing(&self) -> String {
         let missing = self.speakers.iter().filter(|line| !line.whole).map(|line| match line.first_sound_ms {
-            None => format!("{}: no sound", line.name),
+            None => format!("{}: no sound (received {})", line.name, line.received),
             Some(_) => format!("{}: lost {}, concealed {}", line.name, line.lost, line.concealed),
         });
         missing.collect::<Vec<_>>().join("; ")
@@ -185,6 +193,9 @@ impl Outcome {
     }
 }
 
+/// µs by which a first sample may leave before its plan and still be meant; a fade of what sounded before
+/// is over by then.
+const BEFORE_PLAN: f64 = 20_000.0;
 /// Chunks of 10 ms kept per speaker: an hour.
 const MOST_CHUNKS: usize = 360_000;
 
@@ -217,10 +228,12 @@ mod tests {
         heard.handle_event(THIS, &event(What::Began { broadcast: THIS, at: Civil(1_900_000) }));
         heard.handle_event(THIS, &event(What::Ended { broadcast: THIS, at: Civil(2_000_000), whole: true }));
         heard.handle_report(Node { received: 130, lost: 1, ..Default::default() });
-        let outcome = Outcome::new(THIS, 500_000, &[heard]);
+        heard.handle_played(&[chunk(0, 570_000.0), chunk(0, 590_000.0), chunk(480, 610_250.0)]);
+        heard.handle_played(&[chunk(0, 100.0)]);
+        let outcome = Outcome::new(THIS, 500_000, 1_000_000.0, &[heard]);
         assert!(outcome.whole);
         let line = &outcome.speakers[0];
-        assert_eq!((line.first_sound_ms, line.received, line.lost), (Some(1_100.0), 30, 0));
+        assert_eq!((line.first_sound_ms, line.received, line.lost), (Some(1_090.0), 30, 0));
         assert_eq!(outcome.missing(), "");
     }
 
@@ -229,13 +242,13 @@ mod tests {
         let mut heard = speaker("a");
         heard.handle_event(THIS, &event(What::Began { broadcast: THIS, at: Civil(1) }));
         heard.handle_event(THIS, &event(What::Ended { broadcast: THIS, at: Civil(2), whole: true }));
-        let outcome = Outcome::new(THIS, 0, &[heard, speaker("b")]);
+        let outcome = Outcome::new(THIS, 0, 0.0, &[heard, speaker("b")]);
         assert!(!outcome.whole);
-        assert_eq!(outcome.missing(), "b: no sound");
+        assert_eq!(outcome.missing(), "b: no sound (received 0)");
         for language in [Language::English, Language::Vietnamese] {
             assert!(outcome.text(language).lines().count() >= 4);
         }
-        assert!(!Outcome::new(THIS, 0, &[]).whole);
+        assert!(!Outcome::new(THIS, 0, 0.0, &[]).whole);
     }
 
     #[test]
@@ -246,7 +259,7 @@ mod tests {
         a.handle_played(&log(0.0));
         b.handle_played(&log(120.0));
         assert_eq!(a.played.len(), 100);
-        let outcome = Outcome::new(THIS, 0, &[a, b]);
+        let outcome = Outcome::new(THIS, 0, 0.0, &[a, b]);
         assert_eq!(outcome.communes.len(), 1);
         assert!((outcome.largest_us.unwrap() - 120.0).abs() < 0.01);
         let json = serde_json::to_value(&outcome).unwrap();

@@ -1,6 +1,6 @@
 //! `loa up`: a whole tree on this machine, with the code, sockets, certificates and configuration of a
 //! real one; it airs a bulletin over HTTP like any client and says what became of it.
-use super::cli::{DONE, MISSED, print_json};
+use super::cli::{DONE, MISSED};
 use super::client::Client;
 use super::demo::{Demo, ORIGIN, Place, TREE};
 use super::forms::{Air, Aired, Node};
@@ -11,7 +11,7 @@ use super::table::{self, Screen};
 use super::text::{Failure, Language, say};
 use super::token::Token;
 use crate::config::Config;
-use crate::io::Handle;
+use crate::io::{Handle, clock};
 use crate::node::trunk::{Event, Reply, Request};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -56,7 +56,8 @@ pub async fn up(options: Options, json: bool, language: Language) -> Result<u8, 
     let dial = forwarders.iter().map(|(parent, lossy)| (*parent, lossy.address())).collect();
     let files = demo.configure(&dial)?;
 
-    let mut tree = Tree { members: Vec::new(), screen: Screen::new(), titles: BTreeMap::new(), json, language };
+    let mut tree =
+        Tree { members: Vec::new(), last: Vec::new(), screen: Screen::new(), titles: BTreeMap::new(), json, language };
     let result = tokio::select! {
         result = tree.run(&demo, files, &options) => result,
         // A demonstration that is stopped has not been heard to its end.
@@ -66,6 +67,7 @@ pub async fn up(options: Options, json: bool, language: Language) -> Result<u8, 
     for member in tree.members.into_iter().rev() {
         member.running.stop().await;
     }
+    tree.last.iter().for_each(|line| println!("{line}"));
     result
 }
 
@@ -94,6 +96,8 @@ struct Member {
 
 struct Tree {
     members: Vec<Member>,
+    /// What stands below everything, once the nodes have stopped.
+    last: Vec<String>,
     screen: Screen,
     titles: BTreeMap<Uuid, String>,
     json: bool,
@@ -128,14 +132,19 @@ impl Tree {
         for bulletin in bulletins.iter().cycle() {
             let began = Instant::now();
             let outcome = self.air(&client, bulletin).await?;
-            match self.json {
-                true => print_json(&outcome),
-                false => self.print(outcome.text(self.language).trim_end().to_owned()),
-            }
+            let said = match self.json {
+                true => serde_json::to_string(&outcome).unwrap_or_default(),
+                false => outcome.text(self.language).trim_end().to_owned(),
+            };
             if options.once {
-                self.print(say(self.language, "demo.sound", [&demo.speakers().display()]));
+                if !self.json {
+                    self.last.push(say(self.language, "demo.sound", [&demo.speakers().display()]));
+                }
+                self.last.push(said);
                 return Ok(if outcome.whole { DONE } else { MISSED });
             }
+            self.screen.leave();
+            println!("{said}");
             self.watch(&client, began + EVERY).await;
         }
         Ok(DONE)
@@ -222,7 +231,12 @@ impl Tree {
             }
             speakers.push(one.speaker);
         }
-        let outcome = Outcome::new(aired.id, aired.accepted_us, &speakers);
+        let civil = match self.members.first() {
+            Some(origin) => civil_of(&origin.running.handle).await,
+            None => None,
+        };
+        let civil = civil.unwrap_or_else(|| clock::wall().0 - clock::local().0) as f64;
+        let outcome = Outcome::new(aired.id, aired.accepted_us, civil, &speakers);
         if !outcome.whole {
             let waited = began.elapsed().as_secs();
             let failure = Failure::new("demo.unfinished", [&aired.id, &waited, &outcome.missing()]);
@@ -304,6 +318,20 @@ async fn own(handle: &Handle) -> Option<Node> {
     }
 }
 
+/// What to add to the machine's monotonic µs for the origin's civil time, which stamped the acceptance and
+/// may differ from the wall clock that it follows. Of several readings the one with the shortest way counts.
+async fn civil_of(origin: &Handle) -> Option<i64> {
+    let mut best: Option<(i64, i64)> = None;
+    for _ in 0..READINGS {
+        let asked = clock::local();
+        let Some(at) = own(origin).await.and_then(|own| own.at_us) else { continue };
+        let way = clock::local() - asked;
+        let reading = (way, at - (asked.0 + way / 2));
+        best = Some(best.map_or(reading, |best| best.min(reading)));
+    }
+    best.map(|(_, civil)| civil)
+}
+
 fn progress(nodes: &[Node], language: Language) -> String {
     let speakers = || nodes.iter().filter(|node| node.role == "speaker");
     let sounding = speakers().filter(|node| node.sounding.is_some()).count();
@@ -326,6 +354,8 @@ const GRACE: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_millis(1_200);
 /// From the beginning of one bulletin to that of the next.
 const EVERY: Duration = Duration::from_secs(120);
+/// Of the origin's clock.
+const READINGS: usize = 8;
 const LOOK: Duration = Duration::from_millis(200);
 const DRAW: Duration = Duration::from_millis(500);
 const LINE: Duration = Duration::from_secs(5);

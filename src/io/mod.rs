@@ -10,21 +10,20 @@
 //! ```
 
 pub mod clock;
-mod fanout;
+pub mod fanout;
 pub mod identity;
 mod jobs;
-mod link;
 mod metrics;
 pub mod node;
 mod queue;
-mod quic;
+pub mod quic;
 mod resolve;
 mod shard;
-mod socket;
+pub mod socket;
 mod sound;
 pub mod store;
-mod tls;
+pub mod tls;
 mod trunk;
-mod wake;
+pub mod wake;
 
 pub use node::{Handle, Node};

@@ -3,21 +3,26 @@
 //! Contract: one thread owns a [`Driver`]. When the socket is readable, `handle_readable`; after any
 //! `handle_*`, `send` or `close`, drain `poll_event`; before waiting, `flush`; wait until
 //! `poll_timeout`, then `handle_timeout`.
-use super::link::{Closing, Line, Lost};
 use super::socket::{Receiver, Socket};
 use super::tls;
 use crate::node::{Link, Peer};
 use crate::session::{Arrival, Departure, Violation};
 use crate::track::is_rtp;
 use bytes::{Bytes, BytesMut};
+use handshakes::{Handshakes, Verdict};
+use link::{Closing, Line, Lost};
 use quinn_proto as quic;
-use quinn_proto::{ConnectionError, ConnectionHandle, DatagramEvent, StreamEvent, VarInt};
+use quinn_proto::{ConnectionHandle, DatagramEvent, StreamEvent, VarInt};
 use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod handshakes;
+mod link;
+mod transport;
 
 /// All links of one socket.
 pub struct Driver {
@@ -37,9 +42,7 @@ pub struct Driver {
     serial: u64,
     links: usize,
     most_links: usize,
-    /// Half-open handshakes of children, by their address.
-    shaking: HashMap<IpAddr, usize>,
-    half_open: usize,
+    handshakes: Handshakes,
     counters: Counters,
 }
 
@@ -110,33 +113,13 @@ pub struct Options {
 
 impl Driver {
     pub fn new(socket: Arc<Socket>, options: Options) -> Result<Self, quic::crypto::rustls::NoInitialCipherSuite> {
-        let mut endpoint = quic::EndpointConfig::default();
-        // Greasing would let QUIC's first byte run into SRTP's range (RFC 9443 §3).
-        endpoint.grease_quic_bit(false);
-        let transport = Arc::new(transport());
-        let server = match options.server {
-            Some(config) => {
-                let crypto = quic::crypto::rustls::QuicServerConfig::try_from(config)?;
-                let mut server = quic::ServerConfig::with_crypto(Arc::new(crypto));
-                server.transport_config(transport.clone()).migration(true);
-                server.max_incoming(HALF_OPEN).incoming_buffer_size(INCOMING).incoming_buffer_size_total(INCOMING * 64);
-                Some(Arc::new(server))
-            }
-            None => None,
-        };
-        let client = match options.client {
-            Some(config) => {
-                let crypto = quic::crypto::rustls::QuicClientConfig::try_from(config)?;
-                let mut client = quic::ClientConfig::new(Arc::new(crypto));
-                client.transport_config(transport);
-                Some(client)
-            }
-            None => None,
-        };
+        let transport = Arc::new(transport::config());
+        let server = options.server.map(|config| transport::server(config, transport.clone())).transpose()?;
+        let client = options.client.map(|config| transport::client(config, transport)).transpose()?;
         Ok(Self {
             socket,
             receiver: Some(Receiver::default()),
-            endpoint: quic::Endpoint::new(Arc::new(endpoint), server, true, None),
+            endpoint: quic::Endpoint::new(Arc::new(transport::endpoint()), server, true, None),
             client,
             lines: Vec::new(),
             by_address: HashMap::new(),
@@ -147,8 +130,7 @@ impl Driver {
             serial: 0,
             links: 0,
             most_links: options.most_links,
-            shaking: HashMap::new(),
-            half_open: 0,
+            handshakes: Handshakes::default(),
             counters: Counters::default(),
         })
     }
@@ -305,22 +287,22 @@ impl Driver {
         }
     }
 
-    /// Bounds what strangers can make this node keep: beyond a few half-open handshakes an address
-    /// must prove itself (RFC 9000 §8.1.2), beyond the bound new ones are refused.
     fn handle_incoming(&mut self, now: Instant, incoming: quic::Incoming) {
         let mut answer = Vec::new();
         let source = incoming.remote_address();
-        let from_there = self.shaking.get(&source.ip()).copied().unwrap_or(0);
-        let full = self.half_open >= HALF_OPEN || from_there >= HALF_OPEN_EACH || self.links >= self.most_links;
-        if !full && self.half_open >= HALF_OPEN_TRUSTING && incoming.may_retry() && !incoming.remote_address_validated()
-        {
+        let proven = incoming.remote_address_validated() || !incoming.may_retry();
+        let verdict = match self.handshakes.judge(source.ip(), proven) {
+            _ if self.links >= self.most_links => Verdict::Refuse,
+            verdict => verdict,
+        };
+        if verdict == Verdict::Retry {
             self.counters.retries += 1;
             if let Ok(transmit) = self.endpoint.retry(incoming, &mut answer) {
                 self.transmit(&answer, transmit.size, transmit.destination);
             }
             return;
         }
-        if full {
+        if verdict == Verdict::Refuse {
             self.counters.handshakes_refused += 1;
             let transmit = self.endpoint.refuse(incoming, &mut answer);
             self.transmit(&answer, transmit.size, transmit.destination);
@@ -328,8 +310,7 @@ impl Driver {
         }
         match self.endpoint.accept(incoming, now, &mut answer, None) {
             Ok((handle, connection)) => {
-                *self.shaking.entry(source.ip()).or_default() += 1;
-                self.half_open += 1;
+                self.handshakes.begin(source.ip());
                 self.insert(now, handle, connection, Some(source));
                 self.absorb(now, handle.0, Some(source));
             }
@@ -425,7 +406,7 @@ impl Driver {
             self.violate(now, slot, &violation);
         }
         if let Some(reason) = lost {
-            self.gone(slot, explain(&reason));
+            self.gone(slot, transport::explain(&reason));
         }
     }
 
@@ -539,13 +520,8 @@ impl Driver {
 
     /// A child's handshake is over, one way or the other.
     fn settle(&mut self, slot: usize) {
-        let Some(source) = self.line(slot).and_then(|line| line.shaking.take()) else { return };
-        self.half_open -= 1;
-        if let Some(count) = self.shaking.get_mut(&source.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.shaking.remove(&source.ip());
-            }
+        if let Some(source) = self.line(slot).and_then(|line| line.shaking.take()) {
+            self.handshakes.end(source.ip());
         }
     }
 
@@ -596,20 +572,6 @@ fn peer_of(connection: &quic::Connection) -> Result<Peer, String> {
     tls::peer(leaf)
 }
 
-fn explain(reason: &ConnectionError) -> String {
-    match reason {
-        // TLS alerts come as 0x100 + alert (RFC 9001 §4.8).
-        ConnectionError::ConnectionClosed(close) if (0x100..0x200).contains(&u64::from(close.error_code)) => {
-            format!("the other side refused the handshake ({reason}): is this node's certificate from its root?")
-        }
-        ConnectionError::TransportError(error) if (0x100..0x200).contains(&u64::from(error.code)) => {
-            format!("the other side's certificate or protocol is refused: {}", error.reason)
-        }
-        ConnectionError::TimedOut => "timed out: nothing was heard for a minute".to_owned(),
-        other => other.to_string(),
-    }
-}
-
 /// Whether to try again when there is room; any other error is a lost packet.
 fn would_block(result: &io::Result<()>) -> bool {
     result
@@ -617,37 +579,6 @@ fn would_block(result: &io::Result<()>) -> bool {
         .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS))
 }
 
-fn transport() -> quic::TransportConfig {
-    let mut transport = quic::TransportConfig::default();
-    transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .max_concurrent_uni_streams(VarInt::from_u32(8))
-        .stream_receive_window(VarInt::from_u32(WINDOW))
-        .receive_window(VarInt::from_u32(2 * WINDOW))
-        .send_window(u64::from(WINDOW))
-        .datagram_receive_buffer_size(Some(DATAGRAMS))
-        .datagram_send_buffer_size(DATAGRAMS)
-        .crypto_buffer_size(16 << 10)
-        .initial_rtt(Duration::from_millis(100))
-        // Beats keep the link alive; silence is the session's to notice first.
-        .keep_alive_interval(None)
-        .max_idle_timeout(Some(VarInt::from_u32(60_000).into()))
-        .enable_segmentation_offload(false);
-    transport
-}
-
-/// Bytes in flight per stream: 64 KiB frames at a round trip of 100 ms fill 20 Mb/s.
-const WINDOW: u32 = 256 << 10;
-/// Two full packets with quinn's bookkeeping: what does not fit is stale.
-const DATAGRAMS: usize = 2 * 1_280;
-/// Half-open handshakes at once: each holds some 20 KiB for at most 5 s and costs half a millisecond.
-const HALF_OPEN: usize = 256;
-/// From here on an address must prove itself first, which costs nothing to keep.
-const HALF_OPEN_TRUSTING: usize = 32;
-/// From one address: carrier NAT puts many speakers behind it, but they don't all start in one instant.
-const HALF_OPEN_EACH: usize = 64;
-/// Bytes kept of a handshake before it is looked at (one flight).
-const INCOMING: u64 = 8 << 10;
 /// A pump may touch its connection again (new identifiers, a hang-up): what is left after so many rounds
 /// waits for the next wake.
 const ROUNDS: usize = 4;

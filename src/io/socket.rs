@@ -150,7 +150,7 @@ impl Receiver {
 /// The size of the datagrams that GRO has glued, if it has.
 ///
 /// # Safety
-/// `message` must have been filled in by recvmsg, and its control buffer must be alive.
+/// SAFETY of the callers: `message` must have been filled in by recvmsg, and its control buffer must be alive.
 unsafe fn segment_size(message: &libc::msghdr) -> Option<usize> {
     // SAFETY: as the caller promises; CMSG_FIRSTHDR and CMSG_NXTHDR stay within msg_controllen.
     unsafe {

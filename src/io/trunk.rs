@@ -102,7 +102,10 @@ impl Loop {
             self.setup.driver.flush(now.instant);
             self.take_events(now);
             self.setup.driver.flush(now.instant);
-            let late = self.setup.branches.iter_mut().fold(false, |late, branch| branch.flush() || late);
+            let mut late = false;
+            for branch in &mut self.setup.branches {
+                late |= branch.flush();
+            }
             now = Now::read();
             if now.instant - self.second >= SECOND {
                 self.each_second(now);
@@ -201,7 +204,12 @@ impl Loop {
                 }
                 quic::Event::Down { link, reason } => {
                     if let Some((parent, up)) = self.parents.remove(&link) {
-                        tracing::info!(parent, %reason, "a parent's link is down");
+                        // A link that this node ends itself, as it stops, is no news.
+                        if reason.starts_with("node.stopping: this node") {
+                            tracing::debug!(parent, %reason, "a parent's link is closed");
+                        } else {
+                            tracing::info!(parent, %reason, "a parent's link is down");
+                        }
                         self.input(now, Input::Down { parent, link: up.then_some(link), reason });
                     }
                 }

@@ -92,10 +92,7 @@ impl Track {
         let length = self.file.metadata()?.len();
         let mut reader = BufReader::new(&self.file);
         let (mut header, mut bytes) = ([0; record::HEADER], Vec::new());
-        loop {
-            let Some(size) = read_exact(&mut reader, &mut header)?.then(|| record::length(&header)).flatten() else {
-                break;
-            };
+        while let Some(size) = read_exact(&mut reader, &mut header)?.then(|| record::length(&header)).flatten() {
             bytes.resize(size, 0);
             if !read_exact(&mut reader, &mut bytes)? {
                 break;
@@ -103,7 +100,8 @@ impl Track {
             if let Some(index) = index_of(&bytes)
                 && record::holds(&header, &bytes)
             {
-                self.places.insert(index, (self.end + (record::HEADER + INDEX) as u64, (size - INDEX) as u32));
+                self.places
+                    .insert(index, (self.end + (record::HEADER + INDEX) as u64, size.saturating_sub(INDEX) as u32));
             }
             self.end += (record::HEADER + size) as u64;
         }

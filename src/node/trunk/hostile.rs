@@ -1,8 +1,9 @@
 //! What a neighbour that lies can do to a trunk: nothing that lasts.
 
 use super::*;
-use crate::broadcast::{self, Body, Placement, Tick};
-use crate::node::branch::Notice;
+use crate::broadcast::{self, Body, Placement, Priority, Tick};
+use crate::key::SigningKey;
+use crate::session;
 use crate::time::SECOND;
 use crate::track::{Cipher, LAST_INDEX};
 use prost::Message;

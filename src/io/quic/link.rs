@@ -7,8 +7,8 @@
 //!  client ── QUIC datagrams ────────── server    one message each; `path` and `path_echo` end here
 //!  client ── bare SRTP ─────────────── server    same socket, same addresses
 //! ```
-use super::identity::random;
-use super::quic::Event;
+use super::Event;
+use crate::io::identity::random;
 use crate::node::{Link, Peer};
 use crate::proto;
 use crate::session::{Arrival, Departure, Violation, frame};
