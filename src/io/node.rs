@@ -168,7 +168,8 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.handle.0.asks.offer(Ask::Drain);
+        // Offered to a full queue it would be lost, and the threads would be waited for in vain.
+        self.handle.0.asks.wait(Ask::Drain);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the node had panicked");

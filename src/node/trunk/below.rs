@@ -162,7 +162,16 @@ impl Trunk {
 
     fn handle_report(&mut self, mut report: proto::Report) {
         let Ok(node) = Uuid::from_slice(&report.node) else { return };
+        let texts = [&report.area, &report.name, &report.state, &report.role];
+        let ids = [&report.parent, &report.sounding, &report.first, &report.ended];
+        if texts.iter().any(|text| text.len() > LONGEST_TEXT) || ids.iter().any(|id| id.len() > 16) {
+            return self.dropped("reports_too_long");
+        }
         if let Some(child) = self.below.direct.get(&node) {
+            // What another relay says of a child of this node is stale at best; a child names no parent.
+            if !report.parent.is_empty() {
+                return;
+            }
             report.area = child.area.to_string();
             report.name = child.name.clone();
             report.role = child.role.as_str().into();
@@ -253,5 +262,7 @@ impl Trunk {
 const REPORT: i64 = SECOND;
 /// Reports passed up at a time: 5,000 children each ten seconds are 500 a second.
 const REPORTS_AT_ONCE: usize = 1_024;
+/// Bytes of a text in a report, which is kept once per node: an area has 128, a name not more.
+const LONGEST_TEXT: usize = 256;
 /// Nodes remembered: the country has 150,000 speakers.
 const NODES: usize = 200_000;

@@ -218,7 +218,10 @@ impl Trunk {
             Event::Log { track, ssrc, secret, next } => self.handle_log(track, ssrc, secret, next),
             Event::LogEnded { track } => self.handle_log_ended(track),
             Event::Order(signed) => self.handle_order(now, signed, From::Push),
-            Event::OrdersDone => self.listen_again(now),
+            Event::OrdersDone => {
+                self.end_logs();
+                self.listen_again(now);
+            }
             Event::Key { track, secret } => self.handle_key(now, track, secret, true),
             Event::Listening { .. } => {}
             Event::Unavailable { track, .. } => self.handle_unavailable(now, track),
@@ -293,6 +296,7 @@ impl Trunk {
             joined.welcomed = true;
         }
         self.parents.attempts = 0;
+        self.begin_logs();
         self.time.handle_new_parent(now);
         let parent = self.parents.current;
         self.event(now, What::Parent { parent, up: true, reason: String::new() });
