@@ -40,8 +40,8 @@ impl Default for Options {
             repair_window: 10 * SECOND,
             silence: 35 * SECOND,
             hello: 5 * SECOND,
-            quick: 100 * MILLISECOND,
-            settle: 36 * SECOND,
+            quick: 200 * MILLISECOND,
+            settle: 72 * SECOND,
             slow: 10 * SECOND,
             missed_reports: 3,
         }

@@ -16,7 +16,7 @@ impl Trunk {
         for record in records {
             match record.body {
                 Some(record::Body::Time(time)) => {
-                    self.time.handle_signed(Civil(time), false);
+                    self.time.handle_written(Civil(time));
                     // What was over by then makes room, as it did when this was written: years of
                     // bulletins must not keep the newest out.
                     self.book.expire(Civil(time));
@@ -153,7 +153,7 @@ impl Trunk {
                 }
                 // At a join the tick is up to one period old, so it bounds time from below only; either
                 // way it is signed, and phase that contradicts it is not believed.
-                self.time.handle_signed(tick.time, true);
+                self.time.handle_tick(now, order.areas.first(), tick.time);
                 self.below.last_tick = Some((order.authority, signed.clone()));
                 self.handle_log_head(tick.log, tick.head);
                 self.parents.handle_head(now, tick.log, tick.head);

@@ -234,7 +234,7 @@ impl Trunk {
         }
         let sound = key.reader.read(packet.index, &packet.bytes)?;
         self.counters.received += 1;
-        self.time.handle_signed(sound.time, false);
+        self.time.handle_seal(sound.time);
         if let (Via::Live, Some(civil)) = (via, self.time.civil(now)) {
             self.counters.delivery = civil - sound.time;
         }
@@ -479,7 +479,7 @@ mod tests {
             let exchange = Exchange { sent, parent_received: told, parent_sent: told, received, parent_uncertainty: 0 };
             trunk.time.handle_exchange(received, exchange, Line { offset: NOW.0, skew: 0.0 });
         }
-        trunk.time.handle_signed(NOW, true);
+        trunk.time.handle_tick(Local(0), None, NOW);
         let mut now = Local(SECOND);
         assert!(trunk.civil(now).is_some());
         let info = Info {
@@ -511,7 +511,7 @@ mod tests {
         };
         trunk.tracks.insert(Uuid::from_u128(3), track);
         // A seal from a future that this node's parent knows nothing of.
-        trunk.time.handle_signed(NOW + 3_600 * SECOND, false);
+        trunk.time.handle_written(NOW + 3_600 * SECOND);
         trunk.after(now);
         now = Local(3 * SECOND);
         trunk.tune_at = Some(now + SECOND);
