@@ -167,7 +167,9 @@ fn a_bulletin_sounds_whole_and_in_step_at_two_speakers_behind_a_relay() {
         text.contains("loa_packets_sent_total") && text.contains("loa_queue_dropped_total{queue=\"trunk.notices\"} 0"),
         "{text}"
     );
-    assert!(relay.handle().snapshot().trunk.packets_rejected.is_empty());
+    let rejected = relay.handle().snapshot().trunk.packets_rejected;
+    // Orders go three times, so duplicates are no sign of trouble.
+    assert!(rejected.keys().all(|reject| *reject == crate::track::Reject::Duplicate), "{rejected:?}");
     for speaker in speakers {
         speaker.stop();
     }
