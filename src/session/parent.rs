@@ -411,6 +411,20 @@ impl Parent {
         self.counters
     }
 
+    /// Bytes that this session holds, its buffers included.
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        let rations: usize = self.rations.iter().map(Ration::memory).sum();
+        size_of::<Self>()
+            + rations
+            + self.rations.capacity() * size_of::<Ration>()
+            + self.copies.capacity() * size_of::<Copy>()
+            + self.lacking.capacity() * size_of::<(Uuid, u64)>()
+            + self.transfers.capacity() * size_of::<Transfer>()
+            + self.departures.capacity() * size_of::<Departure>()
+            + self.events.capacity() * size_of::<Event>()
+    }
+
     /// When media stops for want of reports.
     fn breaks_at(&self) -> Local {
         let settled = self.beat - self.began >= self.options.settle;

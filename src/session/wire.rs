@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 /// A datagram must fit a QUIC packet on any path (RFC 9000 §14: 1,200 bytes), headers and tag off.
 pub const MAX_DATAGRAM: usize = 1_100;
-/// Ranges in one datagram: each takes at most 2 + 1 + 7 + 1 + 7 bytes, so that 60 fit.
-pub const MAX_RANGES: usize = 60;
+/// Ranges in one datagram: each takes at most 2 + 1 + 7 + 1 + 7 bytes, so that 59 fit.
+pub const MAX_RANGES: usize = 59;
 /// Grants in a Hello or Welcome (loa.proto).
 pub const MAX_GRANTS: usize = 8;
 /// A Goodbye is for people who read logs; longer text is cut.

@@ -123,5 +123,5 @@ impl Parent {
     }
 }
 
-/// Read of one NACK: a range may claim 2^48 indices. A child asks for at most 60 in a datagram.
+/// Read of one NACK: a range may claim 2^48 indices. A child asks for at most 59 in a datagram.
 const INDICES_PER_NACK: usize = 512;
