@@ -48,6 +48,7 @@ impl Default for Options {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one at a time is alive: events are drained at once")]
 pub enum Event {
     Hello {
         node: Uuid,
