@@ -105,14 +105,246 @@ pub struct Error {
 
 impl Config {
     /// Reads and checks a file; every mistake that can be found without starting is found here.
-    pub fn load(_file: &Path) -> Result<Self, Error> {
-        todo!()
+    pub fn load(file: &Path) -> Result<Self, Error> {
+        let length = std::fs::metadata(file).map_err(|error| unreadable(file, &error))?.len();
+        if length > LONGEST {
+            return Err(Error {
+                code: "config.too_long",
+                text: format!("{}: {length} bytes are no configuration; at most {LONGEST} are read", file.display()),
+            });
+        }
+        let text = std::fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
+        Self::parse(&text, file)
     }
 
     /// The same from text; `file` names it in errors and anchors relative paths.
-    pub fn parse(_text: &str, _file: &Path) -> Result<Self, Error> {
-        todo!()
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Error> {
+        let page = Page { text, file };
+        let mut config: Self = toml::from_str(text).map_err(|error| page.refuse(&error))?;
+        config.check(&page)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        config.node.data = folder.join(&config.node.data);
+        if let Some(playout) = &mut config.playout
+            && let Some(name) = playout.device.strip_prefix("wav:")
+        {
+            playout.device = format!("wav:{}", folder.join(name).display());
+        }
+        Ok(config)
     }
+
+    fn check(&self, page: &Page<'_>) -> Result<(), Error> {
+        if self.node.data.as_os_str().is_empty() {
+            return Err(page.wrong("node", "data", "is empty; name the data folder, such as \"data\""));
+        }
+        if self.parent.is_none() && self.children.is_none() && self.sources.is_none() && self.playout.is_none() {
+            return Err(page.wrong(
+                "node",
+                "",
+                "this node would do nothing: add [parent], [children], [sources] or [playout]",
+            ));
+        }
+        if self.playout.is_some() && self.parent.is_none() && self.sources.is_none() {
+            return Err(page.wrong(
+                "playout",
+                "",
+                "nothing could ever sound here: add [parent], which orders and sound come from, or [sources]",
+            ));
+        }
+        if self.api.is_some() && self.sources.is_none() && self.children.is_none() {
+            return Err(page.wrong(
+                "api",
+                "",
+                "an API without [sources] or [children] has nothing to command or show: remove it, or add one",
+            ));
+        }
+        if let Some(parent) = &self.parent {
+            check_parent(parent, page)?;
+        }
+        if let Some(children) = &self.children {
+            let last = u32::from(children.listen.port()) + u32::from(children.shards);
+            if !(1..=MOST_SHARDS).contains(&children.shards) {
+                return Err(page.wrong("children", "shards", &format!("must be 1 to {MOST_SHARDS}")));
+            }
+            if children.listen.port() != 0 && last > 65_536 {
+                return Err(page.wrong("children", "listen", "port + shards goes past 65535; choose a lower port"));
+            }
+        }
+        if let Some(sources) = &self.sources {
+            if !is_name(&sources.authority) {
+                return Err(page.wrong(
+                    "sources",
+                    "authority",
+                    "is a name of letters, digits, '-', '_' and '.', for authorities/<name>.key in the data folder",
+                ));
+            }
+            if !(6_000..=64_000).contains(&sources.bitrate) {
+                return Err(page.wrong("sources", "bitrate", "is in bits per second, 6000 to 64000"));
+            }
+        }
+        if let Some(playout) = &self.playout {
+            let known =
+                playout.device == "null" || playout.device.strip_prefix("wav:").is_some_and(|file| !file.is_empty());
+            if !known {
+                return Err(page.wrong("playout", "device", "must be \"wav:FILE\" or \"null\""));
+            }
+            if !(-500.0..=500.0).contains(&playout.rate_error_ppm) {
+                return Err(page.wrong("playout", "rate_error_ppm", "must be -500 to 500 parts per million"));
+            }
+        }
+        if !self.admin.listen.ip().is_loopback() {
+            return Err(page.wrong(
+                "admin",
+                "listen",
+                "must be a loopback address, such as \"127.0.0.1:9460\": the admin listener asks for no token",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_parent(parent: &Parent, page: &Page<'_>) -> Result<(), Error> {
+    if !(1..=MOST_PARENTS).contains(&parent.addresses.len()) {
+        return Err(page.wrong("parent", "addresses", &format!("must name 1 to {MOST_PARENTS} parents")));
+    }
+    if !(1..=MOST_SHARDS).contains(&parent.shards) {
+        return Err(page.wrong("parent", "shards", &format!("must be 1 to {MOST_SHARDS}, as the parent has")));
+    }
+    for address in &parent.addresses {
+        let port = address.rsplit_once(':').and_then(|(host, port)| {
+            let bare = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
+            (bare && !host.is_empty()).then(|| port.parse::<u16>().ok()).flatten()
+        });
+        match port {
+            Some(port) if port > 0 && u32::from(port) + u32::from(parent.shards) <= 65_536 => {}
+            _ => {
+                let text =
+                    format!("\"{address}\" is not host:port, such as \"relay.example:7460\" or \"[2001:db8::1]:7460\"");
+                return Err(page.wrong("parent", "addresses", &text));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && !text.starts_with('.') && text.len() <= 64 && text.chars().all(plain)
+}
+
+fn unreadable(file: &Path, error: &std::io::Error) -> Error {
+    Error {
+        code: "config.unreadable",
+        text: format!("{}: {error}; name a readable file with --config", file.display()),
+    }
+}
+
+/// A configuration text, for saying where something stands in it.
+struct Page<'a> {
+    text: &'a str,
+    file: &'a Path,
+}
+
+impl Page<'_> {
+    /// What `toml` and `serde` refuse, with the place, the field and the nearest known name.
+    fn refuse(&self, error: &toml::de::Error) -> Error {
+        let offset = error.span().map_or(0, |span| span.start);
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        let mut quoted = message.split('`').skip(1).step_by(2);
+        let field = self.field(offset);
+        if message.starts_with("unknown field") {
+            let unknown = quoted.next().unwrap_or_default();
+            let known: Vec<&str> = quoted.collect();
+            let mend = match nearest(unknown, &known) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("known here: {}", known.join(", ")),
+            };
+            return self.at(offset, "config.unknown_field", &format!("unknown field {unknown}; {mend}"));
+        }
+        if message.starts_with("missing field") {
+            let missing = quoted.next().unwrap_or_default();
+            let text = format!("{field}: the field {missing} is missing; add it");
+            return self.at(offset, "config.missing_field", &text);
+        }
+        self.at(offset, "config.invalid", &format!("{field}: {message}"))
+    }
+
+    /// A value that reads well and cannot be right.
+    fn wrong(&self, table: &str, key: &str, what: &str) -> Error {
+        let name = if key.is_empty() { format!("[{table}]") } else { format!("{table}.{key}") };
+        self.at(self.find(table, key), "config.invalid", &format!("{name}: {what}"))
+    }
+
+    fn at(&self, offset: usize, code: &'static str, what: &str) -> Error {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Error { code, text: format!("{}:{line}:{column}: {what}", self.file.display()) }
+    }
+
+    /// `table.key` of the line at `offset`.
+    fn field(&self, offset: usize) -> String {
+        let start = self.text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let table = self.text.get(..start + line.len()).and_then(|before| before.lines().rev().find_map(header));
+        match (table, line.split_once('=')) {
+            (Some(table), Some((key, _))) => format!("{table}.{}", key.trim()),
+            (Some(table), None) => format!("[{table}]"),
+            (None, Some((key, _))) => key.trim().to_owned(),
+            (None, None) => "the file".to_owned(),
+        }
+    }
+
+    /// Where `key` of `[table]` stands; the table's header, or the start, if it is not written.
+    fn find(&self, table: &str, key: &str) -> usize {
+        let (mut offset, mut inside, mut found) = (0, false, 0);
+        for line in self.text.split_inclusive('\n') {
+            if let Some(name) = header(line) {
+                inside = name == table;
+                if inside {
+                    found = offset;
+                }
+            } else if inside && line.split_once('=').is_some_and(|(name, _)| name.trim() == key) {
+                return offset + line.len() - line.trim_start().len();
+            }
+            offset += line.len();
+        }
+        found
+    }
+}
+
+/// `table` of a line `[table]`.
+fn header(line: &str) -> Option<&str> {
+    line.split('#').next()?.trim().strip_prefix('[')?.strip_suffix(']').map(str::trim)
+}
+
+/// The known name that differs in the fewest letters, if that is at most a third of them (and one).
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    let limit = unknown.chars().count() / 3 + 1;
+    known
+        .iter()
+        .map(|name| (distance(unknown, name), *name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (above, letter) in from.chars().enumerate() {
+        let mut diagonal = above;
+        let mut left = above + 1;
+        for (cell, other) in row.iter_mut().skip(1).zip(&to) {
+            let best = (*cell + 1).min(left + 1).min(diagonal + usize::from(letter != *other));
+            diagonal = std::mem::replace(cell, best);
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = above + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 fn zone() -> chrono_tz::Tz {
@@ -137,4 +369,103 @@ fn api() -> SocketAddr {
 
 fn admin() -> SocketAddr {
     ([127, 0, 0, 1], 9460).into()
+}
+
+/// A configuration is a page of text; more is the wrong file.
+const LONGEST: u64 = 1 << 20;
+/// More shards than any machine has cores for; a larger number is a typing mistake.
+const MOST_SHARDS: u16 = 256;
+/// A child keeps two sessions (DESIGN §4); spares beyond four were never wanted.
+const MOST_PARENTS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEAKER: &str = "[node]\ndata = \"d\"\n[parent]\naddresses = [\"localhost:7460\"]\n";
+
+    fn refused(text: &str) -> Error {
+        Config::parse(text, Path::new("etc/loa.toml")).unwrap_err()
+    }
+
+    #[test]
+    fn a_whole_configuration_is_read_and_its_paths_are_anchored_at_the_file() {
+        let text = format!("{SPEAKER}[playout]\ndevice = \"wav:out/a.wav\"\nrate_error_ppm = -12.5\n");
+        let config = Config::parse(&text, Path::new("/etc/loa/node.toml")).unwrap();
+        assert_eq!(config.node.data, Path::new("/etc/loa/d"));
+        assert_eq!(config.playout.unwrap().device, "wav:/etc/loa/out/a.wav");
+        assert_eq!(config.parent.unwrap().shards, 1);
+        assert_eq!(config.admin.listen.port(), 9460);
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_with_its_place_and_the_nearest_known_one() {
+        let error = refused("[node]\ndata = \"d\"\n[children]\n  shard = 2\n");
+        assert_eq!(error.code, "config.unknown_field");
+        assert_eq!(error.text, "etc/loa.toml:4:3: unknown field shard; did you mean shards?");
+        let error = refused("[node]\ndata = \"d\"\n[speakers]\n");
+        assert!(error.text.starts_with("etc/loa.toml:3:2: unknown field speakers; known here: node, "), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_field() {
+        let error = refused("[node]\ndata = \"d\"\n[sources]\nauthority = \"a\"\nbitrate = \"24k\"\n");
+        assert!(error.text.starts_with("etc/loa.toml:5:11: sources.bitrate: invalid type: string"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_field_and_broken_syntax_are_named_with_their_line() {
+        let error = refused("[node]\n");
+        assert_eq!(error.text, "etc/loa.toml:1:1: [node]: the field data is missing; add it");
+        assert!(refused("[node]\ndata = d\n").text.starts_with("etc/loa.toml:2:"), "{}", refused("[node]\ndata = d\n"));
+        assert!(refused("").text.contains("missing"), "{}", refused(""));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_where_they_stand() {
+        for (extra, place) in [
+            ("[sources]\nauthority = \"a\"\nbitrate = 24\n", "7:1: sources.bitrate"),
+            ("[sources]\nauthority = \"../a\"\n", "6:1: sources.authority"),
+            ("[children]\nshards = 0\n", "6:1: children.shards"),
+            ("[children]\nlisten = \"0.0.0.0:65535\"\nshards = 2\n", "6:1: children.listen"),
+            ("[playout]\ndevice = \"alsa\"\n", "6:1: playout.device"),
+            ("[playout]\ndevice = \"null\"\nrate_error_ppm = 1e9\n", "7:1: playout.rate_error_ppm"),
+            ("[playout]\ndevice = \"null\"\nrate_error_ppm = nan\n", "7:1: playout.rate_error_ppm"),
+            ("[admin]\nlisten = \"0.0.0.0:9460\"\n", "6:1: admin.listen"),
+            ("[api]\n", "5:1: [api]"),
+        ] {
+            let error = refused(&format!("{SPEAKER}{extra}"));
+            assert!(error.text.starts_with(&format!("etc/loa.toml:{place}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_parent_address_must_have_a_host_and_a_port() {
+        for address in ["relay", "relay:", ":7460", "relay:0", "relay:99999", "::1:7460"] {
+            let error = refused(&format!("[node]\ndata = \"d\"\n[parent]\naddresses = [\"{address}\"]\n"));
+            assert!(error.text.contains("parent.addresses") && error.text.contains(address), "{error}");
+        }
+        let six = SPEAKER.replace("localhost:7460", "[::1]:7460");
+        assert!(Config::parse(&six, Path::new("f")).is_ok());
+    }
+
+    #[test]
+    fn a_node_that_could_do_nothing_is_refused() {
+        assert!(refused("[node]\ndata = \"d\"\n").text.contains("do nothing"));
+        assert!(refused("[node]\ndata = \"d\"\n[playout]\ndevice = \"null\"\n").text.contains("[playout]"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::load(Path::new("/nowhere/loa.toml")).unwrap_err();
+        assert_eq!(error.code, "config.unreadable");
+        assert!(error.text.starts_with("/nowhere/loa.toml: "), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "(\\[[a-z]{0,8}\\]|[a-z_]{0,9} ?= ?[\"0-9a-zé:.]{0,9}|\n| ){0,12}") {
+            let _ = Config::parse(&text, Path::new("f"));
+        }
+    }
 }

@@ -4,13 +4,19 @@
 //! an [`Error`] that names the file as the caller called it, the place and the mend; no panic leaves
 //! a decoder.
 
+mod decode;
 mod encode;
+mod frames;
+mod header;
 mod plan;
 mod render;
+mod resample;
 mod source;
 mod tone;
 
-pub use encode::{FRAME, Frames, Options, Report, join, transcode};
+pub use decode::decode;
+pub use encode::{FRAME, Options, Report, join, transcode};
+pub use frames::Frames;
 pub use plan::{Content, Gain, Step};
 pub use render::Renderer;
 pub use source::{Error, Source};

@@ -2,16 +2,49 @@
 //!
 //! Contract: pure, no I/O, no clock. Everything that arrives from outside goes through
 //! [`Authorities::check`] (signatures, chain of grants, scope) and then [`Book::handle`]
-//! (one state per id, replay, expiry) before anybody acts on it.
+//! (one state per id, replay, expiry) before anybody acts on it; grants and revocations then go to
+//! [`Authorities::admit`]. Both take nothing but a [`Vouched`] order, and only the check makes one.
+//! After a restart, [`Authorities::recall`] does for the node's own journal.
+//!
+//! # An order on the wire
+//! Encoded once, signed, and never re-encoded on its way.
+//! ```text
+//! Signed   0a len │ payload: an encoded Order, these exact bytes
+//!          12 54  │ 0a 10 key id (16)   12 40 Ed25519 signature (64)        1 to 4 times
+//!
+//! signed bytes   "loa/1 order\0" (12 bytes) ‖ payload
+//! key id         SHA-256(Ed25519 public key)[..16]
+//!
+//! Order    0a 10 id, UUIDv7 (16)
+//!          12 10 key id of the authority (16); one of the signatures is its
+//!          18    number, varint
+//!          20    issued, varint: µs Unix UTC
+//!          28    expires, varint
+//!          32 len│ area, ASCII                                             0 to 64 times
+//!          52 len│ Broadcast    or 5a Cancel · 62 Hush · 6a Grant · 72 Revoke · 7a Placement
+//!                               or 82 01 Tick
+//! ```
+//! Fields, their numbers and their types stand in `session/loa.proto` (protobuf, proto3). Whoever
+//! signs may order fields as it likes: readers verify the bytes that came and never rebuild them.
+//! Unknown fields are ignored. `tests/vectors/orders.json` holds examples with their keys.
 
 mod area;
 mod authority;
 mod book;
+mod codec;
+#[cfg(test)]
+mod fixtures;
+mod grant;
 mod order;
+mod refusal;
+#[cfg(test)]
+mod tests;
 mod tuner;
 
 pub use area::Area;
-pub use authority::{Authorities, Grant};
+pub use authority::{Authorities, Vouched};
 pub use book::{Book, Change, Entry, State};
-pub use order::{Body, Broadcast, Cancel, Hush, Kind, Order, Placement, Priority, Refusal, Revoke, Tick, Tone, sign};
+pub use grant::Grant;
+pub use order::{Body, Broadcast, Cancel, Hush, Kind, Order, Placement, Priority, Revoke, Tick, Tone, sign};
+pub use refusal::{CODES, Refusal};
 pub use tuner::{Choice, choose};

@@ -1,10 +1,39 @@
 //! Orders: anything a node is told to do, signed by an authority.
-use super::Area;
-use crate::key::{KeyId, PublicKey, SigningKey};
+
+use super::{Area, Grant};
+use crate::key::{Domain, KeyId, SigningKey};
 use crate::proto;
-use crate::time::Civil;
+use crate::time::{Civil, SECOND};
 use crate::track;
+use bytes::Bytes;
 use uuid::Uuid;
+
+/// A decoded order. Only [`super::Authorities::check`] vouches for one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    /// UUIDv7; of a broadcast too, and kept through its revisions.
+    pub id: Uuid,
+    pub authority: KeyId,
+    /// Rises with every order of this authority, across restarts.
+    pub number: u64,
+    pub issued: Civil,
+    /// Not acted on from here; until then its id is remembered.
+    pub expires: Civil,
+    /// Whom it concerns; what a cancel or revocation reaches.
+    pub areas: Vec<Area>,
+    pub body: Body,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    Broadcast(Broadcast),
+    Cancel(Cancel),
+    Hush(Hush),
+    Grant(Grant),
+    Revoke(Revoke),
+    Placement(Placement),
+    Tick(Tick),
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
@@ -24,29 +53,6 @@ pub enum Kind {
     Tick,
 }
 
-/// A decoded order. Only [`super::Authorities::check`] vouches for one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Order {
-    pub id: Uuid,
-    pub authority: KeyId,
-    pub number: u64,
-    pub issued: Civil,
-    pub expires: Civil,
-    pub areas: Vec<Area>,
-    pub body: Body,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Body {
-    Broadcast(Broadcast),
-    Cancel(Cancel),
-    Hush(Hush),
-    Grant(super::Grant),
-    Revoke(Revoke),
-    Placement(Placement),
-    Tick(Tick),
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broadcast {
     pub priority: Priority,
@@ -56,12 +62,28 @@ pub struct Broadcast {
     pub delay: i64,
     /// 1 to 4; same duration and anchor.
     pub renditions: Vec<track::Info>,
+    /// Emergencies only; it ends before speech begins (anchor + delay ≥ at + duration).
     pub tone: Option<Tone>,
     pub title: String,
     pub revision: u32,
+    /// An older broadcast of the same class that this one takes the place of while both are on. An
+    /// emergency yields only to its own authority or to an emergency for all of its areas.
     pub supersedes: Option<Uuid>,
+    /// The packets exist before air time, so their number is known.
     pub stored: bool,
     pub resume: bool,
+}
+
+impl Broadcast {
+    /// When it begins to occupy the speakers: `from`, or the tone's T0.
+    pub fn begins(&self) -> Civil {
+        self.tone.map_or(self.from, |tone| tone.at)
+    }
+
+    /// When it no longer does: `until + delay`.
+    pub fn ends(&self) -> Civil {
+        self.until + self.delay
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +95,16 @@ pub struct Tone {
     pub duration: i64,
 }
 
+/// Stops a broadcast, for good: a later cancel can only bring the stop forward. It reaches only what
+/// lies within the order's areas and at most at its authority's priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancel {
     pub broadcast: Uuid,
     pub at: Civil,
 }
 
+/// Silences the order's areas from `issued` until `until`. The newest hush of one authority for the
+/// same areas is in force, so one with `until == issued` lifts the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hush {
     pub until: Civil,
@@ -86,6 +112,8 @@ pub struct Hush {
     pub exempt: Vec<Area>,
 }
 
+/// Kills the grants of `key` that lie within the order's areas (all of them when a root signs), and
+/// everything beneath them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoke {
     pub key: KeyId,
@@ -107,35 +135,116 @@ pub struct Tick {
     pub epoch: u64,
 }
 
-/// Why an order is not acted on: `code` is stable (`order.signature`, `order.scope`,
-/// `order.expired`, `order.replayed`, `order.malformed`, `order.grant_unknown`, …), `text` names the
-/// thing, the place and the mend.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {text}")]
-pub struct Refusal {
-    pub code: &'static str,
-    pub text: String,
+impl Body {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Broadcast(_) => Kind::Broadcast,
+            Self::Cancel(_) => Kind::Cancel,
+            Self::Hush(_) => Kind::Hush,
+            Self::Grant(_) => Kind::Grant,
+            Self::Revoke(_) => Kind::Revoke,
+            Self::Placement(_) => Kind::Placement,
+            Self::Tick(_) => Kind::Tick,
+        }
+    }
 }
 
 impl Order {
+    /// An order with the lifetime that fits its body: what ends by itself lives until it has ended,
+    /// what must outlast other orders (cancel, hush, revocation, placement) as long as its kind may.
+    /// See [`Order::until`] for another.
+    pub fn new(id: Uuid, authority: KeyId, number: u64, issued: Civil, areas: Vec<Area>, body: Body) -> Self {
+        let expires = match &body {
+            Body::Broadcast(broadcast) => broadcast.ends() + SKEW,
+            Body::Grant(grant) => grant.until,
+            Body::Cancel(_) | Body::Hush(_) => issued + MAX_LIFE,
+            Body::Revoke(_) | Body::Placement(_) => issued + MAX_LONG_LIFE,
+            Body::Tick(_) => issued + SKEW,
+        };
+        Self { id, authority, number, issued, expires, areas, body }
+    }
+
+    /// The same order, expiring at `expires`.
+    pub fn until(mut self, expires: Civil) -> Self {
+        self.expires = expires;
+        self
+    }
+
+    /// The next revision of a broadcast: `renditions` replace its own. It keeps its id, areas,
+    /// priority and `issued`, and with them its place among others. Another kind of order stays as
+    /// it is but for its number.
+    pub fn revise(&self, number: u64, renditions: Vec<track::Info>) -> Self {
+        let mut next = Self { number, ..self.clone() };
+        if let Body::Broadcast(broadcast) = &mut next.body {
+            broadcast.renditions = renditions;
+            broadcast.revision = broadcast.revision.saturating_add(1);
+        }
+        next
+    }
+
     pub fn kind(&self) -> Kind {
-        todo!()
+        self.body.kind()
     }
 
-    /// Reads the payload of a `Signed` and checks every field's range; no signature is checked here.
-    pub fn decode(_payload: &[u8]) -> Result<Self, Refusal> {
-        todo!()
+    /// Whether it can be an emergency's; cancels and hushes answer for themselves.
+    pub fn is_emergency(&self) -> bool {
+        matches!(&self.body, Body::Broadcast(broadcast) if broadcast.priority == Priority::Emergency)
     }
 
-    pub fn encode(&self) -> Vec<u8> {
-        todo!()
+    /// Every area it lays claim to: all must lie within its authority's grant.
+    pub(super) fn claims(&self) -> impl Iterator<Item = &Area> {
+        let body: &[Area] = match &self.body {
+            Body::Grant(grant) => &grant.areas,
+            Body::Placement(placement) => std::slice::from_ref(&placement.area),
+            _ => &[],
+        };
+        self.areas.iter().chain(body)
+    }
+
+    /// The priority it lays claim to.
+    pub(super) fn claimed_priority(&self) -> Option<Priority> {
+        match &self.body {
+            Body::Broadcast(broadcast) => Some(broadcast.priority),
+            Body::Hush(hush) => Some(hush.up_to),
+            Body::Grant(grant) => Some(grant.up_to),
+            Body::Cancel(_) | Body::Revoke(_) | Body::Placement(_) | Body::Tick(_) => None,
+        }
+    }
+
+    /// How long its kind may live, µs from `issued`.
+    pub(super) fn max_life(&self) -> i64 {
+        match self.kind() {
+            Kind::Grant | Kind::Revoke | Kind::Placement => MAX_LONG_LIFE,
+            Kind::Broadcast | Kind::Cancel | Kind::Hush | Kind::Tick => MAX_LIFE,
+        }
     }
 }
 
 /// Encodes and signs; `order.authority` must be `key.id()`.
-pub fn sign(_order: &Order, _key: &SigningKey) -> proto::Signed {
-    todo!()
+///
+/// # Panics
+/// When it is not: whoever gives an order chose both.
+pub fn sign(order: &Order, key: &SigningKey) -> proto::Signed {
+    assert_eq!(order.authority, key.id(), "an order is signed by its own authority");
+    let payload = order.encode();
+    let value = Bytes::copy_from_slice(&key.sign(Domain::Order, &payload));
+    let signature = proto::Signature { key: Bytes::copy_from_slice(&key.id().0), value };
+    proto::Signed { payload: payload.into(), signatures: vec![signature] }
 }
 
-#[allow(dead_code)]
-fn _uses(_: PublicKey) {}
+/// A copy to keep: what came off the wire may be a slice of a much larger buffer, and would hold on
+/// to the whole of it.
+pub(super) fn keep(signed: &proto::Signed) -> proto::Signed {
+    let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    let signature = |held: &proto::Signature| proto::Signature { key: copy(&held.key), value: copy(&held.value) };
+    proto::Signed { payload: copy(&signed.payload), signatures: signed.signatures.iter().map(signature).collect() }
+}
+
+/// How far clocks may differ before an order counts as issued in the future: a node that lost its
+/// time server keeps within this for weeks.
+pub(super) const SKEW: i64 = 60 * SECOND;
+const DAY: i64 = 86_400 * SECOND;
+/// Of what is planned by the month; it bounds how long ids must be remembered.
+pub(super) const MAX_LIFE: i64 = 31 * DAY;
+/// Of grants, revocations and placements: a year and a month to renew them in.
+pub(super) const MAX_LONG_LIFE: i64 = 400 * DAY;

@@ -1,6 +1,8 @@
 //! The rule that picks, among the broadcasts now valid for an area, the one that sounds (DESIGN §7).
-use super::{Area, Book};
+
+use super::{Area, Book, Entry, Priority};
 use crate::time::Civil;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +16,87 @@ pub struct Choice {
 }
 
 /// What sounds at `now` in `area`, the node's own. A broadcast occupies `[from, until + delay)`, an
-/// emergency with a tone from T0. Emergency > priority > normal; within a class the older (`issued`,
-/// then id) goes on unless the newer supersedes it. Without trusted time (`now: None`): emergencies
-/// only. Two nodes with the same orders choose the same.
-pub fn choose(_book: &Book, _area: &Area, _now: Option<Civil>) -> Choice {
-    todo!()
+/// emergency with a tone from T0, and ends early at the instant of its cancel. Emergency > priority >
+/// normal; within a class the older (`issued`, then id) goes on unless the newer supersedes it.
+/// A hush silences its priority and those below from `issued` until its end.
+/// Without trusted time (`now: None`): emergencies only, and a cancel counts at once. Two nodes with
+/// the same orders choose the same.
+///
+/// Called for every packet: linear in live broadcasts and hushes, and no allocation unless something
+/// supersedes.
+pub fn choose(book: &Book, area: &Area, now: Option<Civil>) -> Choice {
+    let mut next = Soonest { now, at: None };
+    let mut quiet: Option<Priority> = None;
+    for held in book.quiets(area) {
+        next.consider(held.issued);
+        next.consider(held.hush.until);
+        if now.is_some_and(|now| held.issued <= now && now < held.hush.until) {
+            quiet = quiet.max(Some(held.hush.up_to));
+        }
+    }
+
+    // The highest class that is on, and whatever in it gives way to something newer.
+    let mut class: Option<Priority> = None;
+    let mut gone: BTreeSet<Uuid> = BTreeSet::new();
+    for entry in here(book, area) {
+        let (begins, ends) = span(entry);
+        next.consider(begins);
+        next.consider(ends);
+        if is_on(entry, now) {
+            class = class.max(Some(entry.broadcast.priority));
+            gone.extend(entry.broadcast.supersedes.filter(|older| supersedes(book, entry, *older)));
+        }
+    }
+    let hushed = class.is_some() && class <= quiet;
+    let broadcast = class.filter(|_| !hushed).and_then(|class| {
+        here(book, area)
+            .filter(|entry| entry.broadcast.priority == class && is_on(entry, now))
+            .find(|entry| !gone.contains(&entry.id))
+            .map(|entry| entry.id)
+    });
+    Choice { broadcast, hushed, next: next.at }
+}
+
+/// Live broadcasts meant for a node that stands in `area`, oldest first.
+fn here<'a>(book: &'a Book, area: &'a Area) -> impl Iterator<Item = &'a Entry> {
+    book.live(area).filter(|entry| entry.areas.iter().any(|of| of.contains(area)))
+}
+
+fn span(entry: &Entry) -> (Civil, Civil) {
+    let ends = entry.broadcast.ends();
+    (entry.broadcast.begins(), entry.cancelled_at.map_or(ends, |at| at.min(ends)))
+}
+
+fn is_on(entry: &Entry, now: Option<Civil>) -> bool {
+    let (begins, ends) = span(entry);
+    match now {
+        Some(now) => begins <= now && now < ends,
+        None => entry.broadcast.priority == Priority::Emergency && entry.cancelled_at.is_none(),
+    }
+}
+
+/// Whether `newer` may take the place of the broadcast `older`. Only the newer can, so there are no
+/// circles; and no emergency is pushed aside by somebody who speaks to fewer areas.
+fn supersedes(book: &Book, newer: &Entry, older: Uuid) -> bool {
+    book.get(older).is_some_and(|older| {
+        (newer.issued, newer.id) > (older.issued, older.id)
+            && newer.broadcast.priority == older.broadcast.priority
+            && (older.broadcast.priority < Priority::Emergency
+                || newer.authority == older.authority
+                || super::area::within(&newer.areas, &older.areas).is_ok())
+    })
+}
+
+/// The earliest instant after now.
+struct Soonest {
+    now: Option<Civil>,
+    at: Option<Civil>,
+}
+
+impl Soonest {
+    fn consider(&mut self, instant: Civil) {
+        if self.now.is_some_and(|now| instant > now) {
+            self.at = Some(self.at.map_or(instant, |at| at.min(instant)));
+        }
+    }
 }

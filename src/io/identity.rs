@@ -1,62 +1,172 @@
 //! Who a node is: its key and certificate, the roots it trusts, its authorities; and how a tree's
 //! identities are made.
-use crate::key::{KeyId, PublicKey, SigningKey};
+use super::clock;
+use super::store::Store;
+use super::tls;
+use crate::broadcast::{self, Area, Body, Grant, Kind, Order, Placement, Priority};
+use crate::key::{PublicKey, SigningKey};
 use crate::node::Role;
-use std::io;
-use std::path::Path;
+use crate::proto;
+use crate::time::{Civil, SECOND};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// `node.key`, `node.crt`, `roots/` of a data folder, ready for TLS.
+#[derive(Debug)]
 pub struct Identity {
     pub node: Uuid,
     pub role: Role,
     /// Order roots (`roots/*.pub`), beside the certificate authorities (`roots/*.crt`).
     pub roots: Vec<PublicKey>,
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+    pub(super) trust: Arc<RootCertStore>,
 }
 
 impl Identity {
     /// An error names the file and the mend. Refuses a `node.key` that others may read.
-    pub fn load(_data: &Path) -> io::Result<Self> {
-        todo!()
+    pub fn load(data: &Path) -> io::Result<Self> {
+        let key = private_key(&data.join("node.key"))?;
+        let file = data.join("node.crt");
+        let chain = certificates(&file)?;
+        let leaf = chain.first().ok_or_else(|| invalid(&file, "holds no certificate; provision the node anew"))?;
+        let peer = tls::peer(leaf).map_err(|error| invalid(&file, &error))?;
+        let (mut roots, mut trust) = (Vec::new(), RootCertStore::empty());
+        let folder = data.join("roots");
+        let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+            .map_err(|error| at(&folder, &error))?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<_>>()?;
+        files.sort();
+        for file in files {
+            match file.extension().and_then(|extension| extension.to_str()) {
+                Some("crt") => {
+                    for certificate in certificates(&file)? {
+                        trust.add(certificate).map_err(|error| invalid(&file, &error.to_string()))?;
+                    }
+                }
+                Some("pub") => {
+                    let bytes = unhex(&read(&file)?).ok_or_else(|| invalid(&file, "is not 64 hex digits"))?;
+                    roots.push(PublicKey(*bytes));
+                }
+                _ => {}
+            }
+        }
+        if roots.is_empty() || trust.is_empty() {
+            return Err(invalid(&folder, "needs at least one NAME.crt and one NAME.pub; copy them from the root"));
+        }
+        Ok(Self { node: peer.node, role: peer.role, roots, chain, key, trust: Arc::new(trust) })
     }
 }
 
 /// `authorities/<name>.key`: 64 hex digits, mode 0600.
-pub fn load_authority(_data: &Path, _name: &str) -> io::Result<SigningKey> {
-    todo!()
+pub fn load_authority(data: &Path, name: &str) -> io::Result<SigningKey> {
+    load_seed(&data.join("authorities").join(format!("{name}.key")))
 }
 
 /// A new tree's root: one Ed25519 key that signs grants and node certificates.
-pub struct Root {}
+pub struct Root {
+    seed: Zeroizing<[u8; 32]>,
+    key: SigningKey,
+}
 
 impl Root {
     /// Fresh, in memory; or from `root.key` as `save` wrote it.
     pub fn generate() -> Self {
-        todo!()
+        Self::from_seed(Zeroizing::new(random()))
     }
 
-    pub fn load(_file: &Path) -> io::Result<Self> {
-        todo!()
+    pub fn load(file: &Path) -> io::Result<Self> {
+        Ok(Self::from_seed(seed(file)?))
     }
 
-    pub fn save(&self, _file: &Path) -> io::Result<()> {
-        todo!()
+    /// 64 hex digits, mode 0600. Never overwrites: a lost root cannot be made again.
+    pub fn save(&self, file: &Path) -> io::Result<()> {
+        write_new(file, &hex(&self.seed), 0o600)
     }
 
     pub fn key(&self) -> &SigningKey {
-        todo!()
+        &self.key
     }
 
     /// Writes key, certificate (URI SAN `urn:loa:node:<uuid>:<role>`) and roots of a new node into its
     /// data folder, and its placement and the given grants into its journal.
-    pub fn provision(&self, _data: &Path, _node: &NewNode) -> io::Result<Uuid> {
-        todo!()
+    pub fn provision(&self, data: &Path, node: &NewNode) -> io::Result<Uuid> {
+        let now = clock::wall();
+        let id = new_id(now);
+        make_folder(data)?;
+        make_folder(&data.join("roots"))?;
+        make_folder(&data.join("authorities"))?;
+        let issued = tls::issue(&self.seed, id, node.role).map_err(io::Error::other)?;
+        write_new(&data.join("node.key"), &issued.key, 0o600)?;
+        write_new(&data.join("node.crt"), &issued.certificate, 0o644)?;
+        write_new(&data.join("roots/main.crt"), &issued.root, 0o644)?;
+        write_new(&data.join("roots/main.pub"), &hex(&self.key.public().0), 0o644)?;
+        let placement = Placement { node: id, area: node.area.clone(), name: node.name.clone() };
+        let mut orders = vec![self.placement(placement, now)];
+        if let Some(name) = &node.authority {
+            let seed = Zeroizing::new(random::<32>());
+            write_new(&data.join("authorities").join(format!("{name}.key")), &hex(&seed), 0o600)?;
+            let key = SigningKey::from_seed(&seed).public();
+            orders.push(self.grant(&key, node.area.clone(), name, now));
+        }
+        let records: Vec<_> =
+            orders.into_iter().map(|order| proto::Record { body: Some(proto::record::Body::Order(order)) }).collect();
+        Store::open(data)?.append(&records)?;
+        Ok(id)
+    }
+
+    /// Lets `key` speak to `area`, at any priority, for [`GRANT`].
+    pub fn grant(&self, key: &PublicKey, area: Area, name: &str, now: Civil) -> proto::Signed {
+        let grant = Grant {
+            key: *key,
+            areas: vec![area.clone()],
+            kinds: vec![Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick],
+            up_to: Priority::Emergency,
+            // A node whose clock is a little behind must not find the grant in its future.
+            from: now - SLACK,
+            until: now + GRANT,
+            name: name.to_owned(),
+        };
+        self.order(now, GRANT, vec![area], Body::Grant(grant))
+    }
+
+    /// Says where a node stands.
+    pub fn placement(&self, placement: Placement, now: Civil) -> proto::Signed {
+        self.order(now, PLACEMENT, vec![placement.area.clone()], Body::Placement(placement))
+    }
+
+    fn order(&self, now: Civil, lasting: i64, areas: Vec<Area>, body: Body) -> proto::Signed {
+        let order = Order {
+            id: new_id(now),
+            authority: self.key.id(),
+            // A root keeps no count; µs since 1970 rise across its rare uses.
+            number: u64::try_from(now.0).unwrap_or(0),
+            issued: now,
+            expires: now + lasting,
+            areas,
+            body,
+        };
+        broadcast::sign(&order, &self.key)
+    }
+
+    fn from_seed(seed: Zeroizing<[u8; 32]>) -> Self {
+        let key = SigningKey::from_seed(&seed);
+        Self { seed, key }
     }
 }
 
 pub struct NewNode {
     pub role: Role,
-    pub area: crate::broadcast::Area,
+    pub area: Area,
     pub name: String,
     /// A new authority over `area` for this node: its name, written to `authorities/`.
     pub authority: Option<String>,
@@ -70,5 +180,137 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-#[allow(dead_code)]
-fn _uses(_: KeyId) {}
+/// A UUIDv7 (RFC 9562 §5.7).
+pub fn new_id(now: Civil) -> Uuid {
+    let millis = u64::try_from(now.0 / 1_000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid()
+}
+
+fn private_key(file: &Path) -> io::Result<PrivateKeyDer<'static>> {
+    refuse_shared(file)?;
+    let text = Zeroizing::new(read(file)?);
+    PrivateKeyDer::from_pem_slice(text.as_bytes())
+        .map_err(|error| invalid(file, &format!("is no private key in PEM ({error}); provision the node anew")))
+}
+
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(read(file)?.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| invalid(file, &format!("is no certificate in PEM: {error}")))
+}
+
+fn load_seed(file: &Path) -> io::Result<SigningKey> {
+    Ok(SigningKey::from_seed(&*seed(file)?))
+}
+
+fn seed(file: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
+    refuse_shared(file)?;
+    unhex(&Zeroizing::new(read(file)?)).ok_or_else(|| invalid(file, "is not a key of 64 hex digits"))
+}
+
+/// A private key that others can read is not private any more.
+fn refuse_shared(file: &Path) -> io::Result<()> {
+    let mode = fs::metadata(file).map_err(|error| at(file, &error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let text = format!("may be read by others (mode {:03o}): chmod 600 {}", mode & 0o777, file.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} {text}", file.display())));
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    fs::read_to_string(file).map_err(|error| at(file, &error))
+}
+
+fn write_new(file: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let write = || -> io::Result<()> {
+        let mut opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(file)?;
+        opened.write_all(text.as_bytes())?;
+        opened.sync_all()
+    };
+    write().map_err(|error| at(file, &error))
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| at(path, &error))
+}
+
+fn at(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+}
+
+fn invalid(file: &Path, what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", file.display()))
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let text = text.trim();
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = Zeroizing::new([0; 32]);
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// µs that a grant lasts: a stolen key works offline until then (DESIGN §6).
+const GRANT: i64 = 14 * 24 * 3600 * SECOND;
+/// µs that a placement lasts: the longest that is accepted is 400 days; setting a tree up again renews it.
+const PLACEMENT: i64 = 400 * 24 * 3600 * SECOND;
+/// µs by which clocks may differ when a tree is set up.
+const SLACK: i64 = 60 * SECOND;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(role: Role) -> NewNode {
+        NewNode { role, area: "vn/01".parse().unwrap(), name: "Test".into(), authority: Some("main".into()) }
+    }
+
+    #[test]
+    fn a_provisioned_node_loads_and_its_orders_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let root = Root::generate();
+        let id = root.provision(&data, &node(Role::Relay)).unwrap();
+        let identity = Identity::load(&data).unwrap();
+        assert_eq!((identity.node, identity.role), (id, Role::Relay));
+        assert_eq!(identity.roots, [root.key().public()]);
+        load_authority(&data, "main").unwrap();
+        let records = Store::open(&data).unwrap().journal().unwrap();
+        let authorities = crate::broadcast::Authorities::new(identity.roots);
+        assert_eq!(records.len(), 2);
+        for record in records {
+            let Some(proto::record::Body::Order(signed)) = record.body else { panic!("an order") };
+            authorities.check(&signed, Some(clock::wall())).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused_with_the_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("root.key");
+        let root = Root::generate();
+        root.save(&file).unwrap();
+        assert_eq!(Root::load(&file).unwrap().key().id(), root.key().id());
+        assert!(root.save(&file).is_err(), "a root is never overwritten");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = Root::load(&file).err().unwrap().to_string();
+        assert!(error.contains("chmod 600") && error.contains("root.key"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_wrong_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Identity::load(folder.path()).unwrap_err().to_string().contains("node.key"));
+        write_new(&folder.path().join("x.key"), "zz", 0o600).unwrap();
+        assert!(load_seed(&folder.path().join("x.key")).unwrap_err().to_string().contains("64 hex digits"));
+    }
+}

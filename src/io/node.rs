@@ -1,10 +1,28 @@
 //! One running node: the only place that assembles threads, sockets, store and device.
+use super::identity::{self, Identity, random};
+use super::metrics::{Metrics, World};
+use super::queue::{self, Drops, bounded};
+use super::quic::{self, Driver};
+use super::resolve::Resolver;
+use super::shard;
+use super::socket::Socket;
 use super::store::Store;
-use crate::config::Config;
-use crate::node::trunk::{Event, Reply, Request};
-use crate::node::{branch, trunk};
-use crate::time::Civil;
-use std::sync::Arc;
+use super::trunk::{self as trunk_loop, Ask};
+use super::wake::Waker;
+use super::{clock, fanout, jobs, sound, tls};
+use crate::config::{Children, Config};
+use crate::node::trunk::{Event, Log, Reply, Request};
+use crate::node::{Role, branch, trunk};
+use crate::time::{Civil, SECOND};
+use crate::track::Secret;
+use crate::{playout, session};
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{broadcast, oneshot};
 use uuid::Uuid;
 
 /// Why a node does not start: names file, port or key, and the mend.
@@ -16,58 +34,213 @@ pub struct StartError {
 }
 
 /// A running node; `stop` (or drop) drains and joins its threads.
-pub struct Node {}
+pub struct Node {
+    handle: Handle,
+    /// The trunk's first: when it ends, the others' queues end.
+    threads: Vec<JoinHandle<()>>,
+}
 
 impl Node {
-    pub fn start(_config: &Config) -> Result<Self, StartError> {
-        todo!()
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let data = &config.node.data;
+        let identity = Identity::load(data).map_err(|error| because("node.identity", error))?;
+        check_role(config, &identity)?;
+        let authority = match &config.sources {
+            Some(sources) => Some(
+                identity::load_authority(data, &sources.authority).map_err(|error| because("node.authority", error))?,
+            ),
+            None => None,
+        };
+        let store = Arc::new(Store::open(data).map_err(|error| because("node.store", error))?);
+        let journal = store.journal().map_err(|error| because("node.store", error))?;
+        let drivers = match &config.children {
+            Some(children) => listen(children, &identity)?,
+            None => Vec::new(),
+        };
+        let listening = drivers.iter().filter_map(|driver| driver.socket().local_address().ok()).collect();
+
+        // Every queue between the threads, made before any of them.
+        let mut queues = Vec::new();
+        let waker = new_waker()?;
+        let (notices, from_shards) = bounded("trunk.notices", NOTICES, Some(waker.clone()));
+        let (asks, from_control) = bounded("trunk.requests", REQUESTS, Some(waker.clone()));
+        let (reports, from_device) = bounded("trunk.devices", DEVICES, Some(waker.clone()));
+        let (results, to_trunk) = bounded("trunk.results", RESULTS, Some(waker.clone()));
+        queues.extend([notices.drops(), asks.drops(), reports.drops()]);
+        let (mut shards, mut commands, mut branch_results) = (Vec::new(), Vec::new(), Vec::new());
+        for driver in drivers {
+            let waker = new_waker()?;
+            let (command, from_trunk) = bounded("shard.commands", COMMANDS, Some(waker.clone()));
+            let (result, from_jobs) = bounded("shard.results", RESULTS, Some(waker.clone()));
+            queues.push(command.drops());
+            commands.push(command);
+            branch_results.push(result);
+            shards.push((driver, waker, from_trunk, from_jobs));
+        }
+
+        let started = |error: std::io::Error| because("node.thread", error);
+        let mut threads = Vec::new();
+        let (jobs, thread) = jobs::start(store.clone(), results, branch_results).map_err(started)?;
+        threads.push(thread);
+        let mut states = Vec::new();
+        for (index, (driver, waker, commands, results)) in shards.into_iter().enumerate() {
+            let state = Arc::new(Mutex::new(shard::State::default()));
+            states.push(state.clone());
+            let (notices, jobs, options) = (notices.clone(), jobs.clone(), branch::Options::default());
+            let setup = shard::Setup { index, options, driver, waker, commands, results, notices, jobs, state };
+            threads.push(shard::start(setup).map_err(started)?);
+        }
+        let played = Arc::new(Mutex::new(VecDeque::new()));
+        let steps = match &config.playout {
+            Some(device) => {
+                let (steps, receiver) = bounded("sound.steps", STEPS, None);
+                queues.push(steps.drops());
+                let file = device.device.strip_prefix("wav:").map(PathBuf::from);
+                let rate_error_ppm = device.rate_error_ppm;
+                let options = sound::Options { file, rate_error_ppm, steps: receiver, reports, played: played.clone() };
+                threads.push(sound::start(options).map_err(|error| because("node.device", error))?);
+                Some(steps)
+            }
+            None => None,
+        };
+        let parents: Vec<(String, u16)> = config.parent.as_ref().map_or_else(Vec::new, |parent| {
+            parent.addresses.iter().map(|address| (address.clone(), parent.shards)).collect()
+        });
+        let options = trunk::Options {
+            node: identity.node,
+            role: identity.role,
+            parents: parents.len(),
+            branches: commands.len(),
+            playout: config.playout.as_ref().map(|_| playout::Options::default()),
+            session: session::child::Options::default(),
+            roots: identity.roots.clone(),
+            authority,
+            log: Log {
+                track: identity::new_id(clock::wall()),
+                ssrc: u32::from_be_bytes(random()),
+                secret: Secret { key: random(), salt: random() },
+            },
+            seed: random(),
+            tick: TICK,
+        };
+        let (events, _) = broadcast::channel(EVENTS);
+        let state = Arc::new(Mutex::new(trunk_loop::State::default()));
+        let (resolver, resolved) = Resolver::new(identity.node, parents, waker.clone());
+        let trunk = trunk_loop::Setup {
+            journal,
+            driver: dialler(&identity)?,
+            waker,
+            resolver,
+            resolved,
+            asks: from_control,
+            notices: from_shards,
+            devices: from_device,
+            results: to_trunk,
+            branches: commands,
+            steps,
+            jobs,
+            events: events.clone(),
+            state: state.clone(),
+        };
+        threads.insert(0, trunk_loop::start(options, trunk).map_err(started)?);
+        let shared = Shared {
+            id: identity.node,
+            listening,
+            asks,
+            events,
+            trunk: state,
+            shards: states,
+            store,
+            metrics: Metrics::default(),
+            queues,
+            played,
+        };
+        Ok(Self { handle: Handle(Arc::new(shared)), threads })
     }
 
     pub fn handle(&self) -> Handle {
-        todo!()
+        self.handle.clone()
     }
 
     /// Goodbye to parent and children, journal synced, threads joined; at most 3 s.
-    pub fn stop(self) {
-        todo!()
+    pub fn stop(self) {}
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.handle.0.asks.offer(Ask::Drain);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the node had panicked");
+            }
+        }
     }
 }
 
 /// What `control` holds of a node. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle {}
+pub struct Handle(Arc<Shared>);
+
+struct Shared {
+    id: Uuid,
+    listening: Vec<SocketAddr>,
+    asks: queue::Sender<Ask>,
+    events: broadcast::Sender<Event>,
+    trunk: Arc<Mutex<trunk_loop::State>>,
+    shards: Vec<Arc<Mutex<shard::State>>>,
+    store: Arc<Store>,
+    metrics: Metrics,
+    queues: Vec<Drops>,
+    played: Arc<Mutex<VecDeque<Played>>>,
+}
 
 impl Handle {
     pub fn id(&self) -> Uuid {
-        todo!()
+        self.0.id
+    }
+
+    /// Where children dial, one address per shard.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.0.listening
     }
 
     /// `None` when the node is stopping or its queue (256) is full.
-    pub async fn request(&self, _request: Request) -> Option<Reply> {
-        todo!()
+    pub async fn request(&self, request: Request) -> Option<Reply> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.0.asks.offer(Ask::Request { request: Box::new(request), reply });
+        if asked { answer.await.ok() } else { None }
     }
 
     /// Events from now on; a slow reader loses the oldest and is told how many.
-    pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
-        todo!()
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        todo!()
+        let trunk = hold(&self.0.trunk).clone();
+        let branches = self.0.shards.iter().map(|shard| hold(shard).branch).collect();
+        Snapshot { civil: trunk.civil, ready: trunk.ready, trunk: trunk.trunk, branches }
     }
 
     pub fn store(&self) -> Arc<Store> {
-        todo!()
+        self.0.store.clone()
     }
 
     /// Prometheus text.
     pub fn metrics(&self) -> String {
-        todo!()
+        let mut fanout = fanout::Counters::default();
+        let mut quic = hold(&self.0.trunk).quic;
+        for shard in &self.0.shards {
+            let shard = *hold(shard);
+            fanout += shard.fanout;
+            quic += shard.quic;
+        }
+        self.0.metrics.render(&self.snapshot(), &World { fanout, quic, queues: &self.0.queues })
     }
 
     /// What the speaker's device has played: the newest chunks (bounded), for sync measurements.
     pub fn played(&self) -> Vec<Played> {
-        todo!()
+        hold(&self.0.played).iter().copied().collect()
     }
 }
 
@@ -91,3 +264,73 @@ pub struct Played {
     /// When its first sample left the device: µs of the machine's monotonic clock, with a fraction.
     pub left: f64,
 }
+
+fn check_role(config: &Config, identity: &Identity) -> Result<(), StartError> {
+    if identity.role == Role::Speaker && config.children.is_some() {
+        let text = format!(
+            "{}: the certificate says speaker, and only a relay may have [children]; provision the node as a relay",
+            config.node.data.join("node.crt").display()
+        );
+        return Err(StartError { code: "node.role", text });
+    }
+    Ok(())
+}
+
+fn listen(children: &Children, identity: &Identity) -> Result<Vec<Driver>, StartError> {
+    let server = tls::server(identity).map_err(|error| because("node.tls", error))?;
+    (0..children.shards)
+        .map(|index| {
+            let address = shard::address(children.listen, index);
+            let socket = Socket::bind(address, SHARD_BUFFER).map_err(|error| StartError {
+                code: "node.port",
+                text: format!("udp {address}: {error}; free the port, or choose another one as children.listen"),
+            })?;
+            let most_links = branch::Options::default().sessions;
+            let options = quic::Options { client: None, server: Some(server.clone()), most_links };
+            Driver::new(Arc::new(socket), options).map_err(|error| because("node.tls", error))
+        })
+        .collect()
+}
+
+fn dialler(identity: &Identity) -> Result<Driver, StartError> {
+    let client = tls::client(identity).map_err(|error| because("node.tls", error))?;
+    let socket = Socket::any(TRUNK_BUFFER).map_err(|error| because("node.port", error))?;
+    let options = quic::Options { client: Some(client), server: None, most_links: 0 };
+    Driver::new(Arc::new(socket), options).map_err(|error| because("node.tls", error))
+}
+
+fn new_waker() -> Result<Waker, StartError> {
+    Waker::new().map_err(|error| because("node.descriptors", error))
+}
+
+fn because(code: &'static str, error: impl Display) -> StartError {
+    StartError { code, text: error.to_string() }
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notices of all shards: a second of joins at ten thousand a second would fill it.
+const NOTICES: usize = 8_192;
+/// Requests of control: people and programs, not packets.
+const REQUESTS: usize = 256;
+/// Reports of the device: a second of them; the newest counts.
+const DEVICES: usize = 20;
+/// Results of jobs: the job thread waits when it is full.
+const RESULTS: usize = 256;
+/// Commands to a shard: 4,096 packets of 1,200 bytes, seconds of any node's tracks.
+const COMMANDS: usize = 4_096;
+/// Steps ahead of the device: the player gives out 10 (100 ms).
+const STEPS: usize = 256;
+/// Events that a slow reader may lag behind.
+const EVENTS: usize = 1_024;
+/// µs between ticks (DESIGN §3).
+const TICK: i64 = 10 * SECOND;
+/// Socket buffers: a burst of acknowledgements from 10,000 children; and seconds of one parent's sound.
+const SHARD_BUFFER: usize = 8 << 20;
+const TRUNK_BUFFER: usize = 192 << 10;
+
+#[cfg(test)]
+#[path = "node/tests.rs"]
+mod tests;

@@ -2,42 +2,181 @@
 //! reference with `control`.
 use crate::proto;
 use crate::track::Packet;
-use std::io;
-use std::path::Path;
+use journal::Journal;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tracks::Tracks;
 use uuid::Uuid;
+
+mod journal;
+mod record;
+mod tracks;
+
+/// Version of the files' form; a program refuses a folder of another one rather than guess.
+const VERSION: &str = "1";
 
 /// `journal/`, `tracks/<id>/` and `VERSION` of one data folder, locked by `LOCK`.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    journal: Mutex<Journal>,
+    tracks: Mutex<Tracks>,
+    /// Held open: the lock ends with it, however the process ends.
+    _lock: File,
+}
 
 impl Store {
     /// Makes the folders (mode 0700), takes the lock (an error names the other process), checks
     /// VERSION, mends a torn last record of the journal.
-    pub fn open(_data: &Path) -> io::Result<Self> {
-        todo!()
+    pub fn open(data: &Path) -> io::Result<Self> {
+        for folder in [data.to_owned(), data.join("journal"), data.join("tracks")] {
+            make_folder(&folder).map_err(|error| at(&folder, error))?;
+        }
+        let lock = lock(&data.join("LOCK"))?;
+        check_version(&data.join("VERSION"))?;
+        let journal = Journal::open(data.join("journal/orders"))?;
+        let tracks = Tracks::new(data.join("tracks"));
+        Ok(Self { journal: Mutex::new(journal), tracks: Mutex::new(tracks), _lock: lock })
     }
 
     /// Every record, oldest first.
     pub fn journal(&self) -> io::Result<Vec<proto::Record>> {
-        todo!()
+        hold(&self.journal).read()
     }
 
     /// Appends and syncs to disk before it returns.
-    pub fn append(&self, _records: &[proto::Record]) -> io::Result<()> {
-        todo!()
+    pub fn append(&self, records: &[proto::Record]) -> io::Result<()> {
+        hold(&self.journal).append(records)
     }
 
     /// Writes packets of a track (any indices; the same bytes again are ignored).
-    pub fn keep(&self, _track: Uuid, _packets: &[Packet]) -> io::Result<()> {
-        todo!()
+    pub fn keep(&self, track: Uuid, packets: &[Packet]) -> io::Result<()> {
+        hold(&self.tracks).keep(track, packets)
     }
 
     /// Those of `[from, until)` that are there, ascending.
-    pub fn fetch(&self, _track: Uuid, _from: u64, _until: u64) -> io::Result<Vec<Packet>> {
-        todo!()
+    pub fn fetch(&self, track: Uuid, from: u64, until: u64) -> io::Result<Vec<Packet>> {
+        hold(&self.tracks).fetch(track, from, until)
     }
 
-    pub fn forget(&self, _track: Uuid) -> io::Result<()> {
-        todo!()
+    pub fn forget(&self, track: Uuid) -> io::Result<()> {
+        hold(&self.tracks).forget(track)
+    }
+}
+
+/// A panic elsewhere leaves the files as they are on disk, which is what counts.
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error that names the file.
+fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes the names in a folder durable, not only the bytes of its files.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| at(path, error))
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options
+}
+
+fn lock(path: &Path) -> io::Result<File> {
+    let mut file = options().open(path).map_err(|error| at(path, error))?;
+    // SAFETY: flock takes a descriptor that is open, and no pointer.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } < 0 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Err(at(path, error));
+        }
+        let mut owner = String::new();
+        let _ = (&mut file).take(20).read_to_string(&mut owner);
+        let text = format!(
+            "{}: process {} uses this data folder; stop it first, or name another folder",
+            path.display(),
+            owner.trim()
+        );
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id()).map_err(|error| at(path, error))?;
+    Ok(file)
+}
+
+fn check_version(path: &Path) -> io::Result<()> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim() == VERSION => Ok(()),
+        // Created and not yet written when the power went.
+        Ok(text) if text.is_empty() => write_version(path),
+        Ok(text) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!(
+                "{}: the folder has version {:.20}, this program reads {VERSION}; use the program that wrote it",
+                path.display(),
+                text.trim()
+            ),
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_version(path),
+        Err(error) => Err(at(path, error)),
+    }
+}
+
+fn write_version(path: &Path) -> io::Result<()> {
+    let write = || -> io::Result<()> {
+        let mut file = options().open(path)?;
+        writeln!(file, "{VERSION}")?;
+        file.sync_all()
+    };
+    write().map_err(|error| at(path, error))?;
+    sync_folder(path.parent().map_or(PathBuf::from("."), Path::to_owned).as_path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_second_process_is_told_who_holds_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Store::open(folder.path()).unwrap();
+        let error = Store::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        drop(first);
+        Store::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_another_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Store::open(folder.path()).unwrap());
+        fs::write(folder.path().join("VERSION"), "2\n").unwrap();
+        assert!(Store::open(folder.path()).unwrap_err().to_string().contains("version 2"));
+        fs::write(folder.path().join("VERSION"), "").unwrap();
+        Store::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn nobody_else_may_look_into_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let store = Store::open(&data).unwrap();
+        store.append(&[proto::Record::default()]).unwrap();
+        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(data.clone()), 0o700);
+        assert_eq!(mode(data.join("journal")), 0o700);
+        assert_eq!(mode(data.join("journal/orders")), 0o600);
     }
 }

@@ -1,5 +1,5 @@
 //! One branch: the child sessions of one shard.
-use super::{Done, Job, Link, Peer, Role};
+use super::{Done, Job, Link, Peer};
 use crate::broadcast::Area;
 use crate::playout::Phase;
 use crate::proto;
@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
 mod bulk;
+mod events;
+mod members;
 
 use bulk::Transfer;
 
@@ -151,6 +153,8 @@ pub enum Command {
         track: Uuid,
         until: u64,
     },
+    /// Orders and grants that this node learnt at a join of its own: to every child.
+    Push(Vec<proto::Signed>),
     Phase(Phase),
     /// Say goodbye to all children.
     Drain,
@@ -210,7 +214,7 @@ struct Child {
     session: session::Parent,
     peer: Peer,
     standing: Standing,
-    /// Tracks of sound it listens to: at most [`TRACKS_PER_CHILD`].
+    /// Tracks of sound it listens to: at most `members::TRACKS_PER_CHILD`.
     listens: Vec<Uuid>,
     transfers: Vec<Transfer>,
     /// Media is withheld (RFC 8083).
@@ -272,7 +276,7 @@ impl Branch {
             Input::Up { link, peer } => self.handle_up(now, link, peer),
             Input::Down { link } => self.remove(link),
             Input::Arrival { link, arrival } => {
-                let phase = self.phase.map(|phase| (phase.civil(now), phase.uncertainty));
+                let phase = self.phase.map(|phase| phase.told(now));
                 let Some(child) = self.children.get_mut(&link) else { return };
                 if let Err(violation) = child.session.handle_arrival(now, phase, arrival) {
                     self.counters.violations += 1;
@@ -384,6 +388,15 @@ impl Branch {
                     self.advance_transfers(now, link);
                 }
             }
+            Command::Push(orders) => {
+                for link in self.links() {
+                    let Some(child) = self.children.get_mut(&link) else { continue };
+                    if matches!(child.standing, Standing::Member { .. }) {
+                        child.session.push(orders.clone());
+                        self.settle(now, link);
+                    }
+                }
+            }
             Command::Phase(phase) => self.phase = Some(phase),
             Command::Drain => {
                 for link in self.links() {
@@ -395,136 +408,6 @@ impl Branch {
 
     fn links(&self) -> Vec<Link> {
         self.children.keys().copied().collect()
-    }
-
-    fn admit(&mut self, now: Local, link: Link, area: Area, mut welcome: proto::Welcome, orders: Vec<proto::Signed>) {
-        let Some(child) = self.children.get_mut(&link) else { return };
-        welcome.logs = self.tracks.values().filter(|carried| carried.carry.log).map(log_of).collect();
-        child.standing = Standing::Member { area: area.clone() };
-        child.session.welcome(welcome);
-        child.session.push(orders);
-        let mut at_once = Vec::new();
-        for (track, carried) in &mut self.tracks {
-            if carried.carry.log {
-                child.session.budget(now, *track, carried.carry.rate);
-                self.outputs.push_back(Output::Listen { link, track: *track });
-            } else if touches(&carried.carry.areas, &area) {
-                child.session.key(*track, &carried.carry.secret);
-                if carried.carry.emergency {
-                    at_once.push(*track);
-                }
-            }
-        }
-        for track in at_once {
-            self.listen(now, link, track, 0);
-        }
-        self.settle(now, link);
-    }
-
-    /// Takes a track up, or takes over what changed of one already carried.
-    fn carry(&mut self, now: Local, carry: Carry) {
-        let track = carry.track;
-        if let Some(carried) = self.tracks.get_mut(&track) {
-            carried.carry = Carry { next: carried.carry.next, stored: carried.carry.stored.max(carry.stored), ..carry };
-            return;
-        }
-        if self.tracks.len() >= TRACKS {
-            self.counters.dropped += 1;
-            return;
-        }
-        let carried = Carried { ring: Ring::new(self.options.ring), listeners: 0, carry };
-        let carry = carried.carry.clone();
-        let log = log_of(&carried);
-        self.tracks.insert(track, carried);
-        for link in self.links() {
-            let Some(child) = self.children.get_mut(&link) else { continue };
-            let Standing::Member { area } = &child.standing else { continue };
-            if carry.log {
-                child.session.log(log.clone());
-                child.session.budget(now, track, carry.rate);
-                self.outputs.push_back(Output::Listen { link, track });
-            } else if touches(&carry.areas, area) {
-                child.session.key(track, &carry.secret);
-                if carry.emergency {
-                    self.listen(now, link, track, 0);
-                }
-            }
-            self.settle(now, link);
-        }
-    }
-
-    fn drop_track(&mut self, now: Local, track: Uuid) {
-        let Some(carried) = self.tracks.remove(&track) else { return };
-        for link in self.links() {
-            let Some(child) = self.children.get_mut(&link) else { continue };
-            child.listens.retain(|held| *held != track);
-            child.transfers.retain(|transfer| transfer.track != track);
-            child.session.unlistened(track);
-            if carried.carry.log {
-                child.session.log(proto::Log { ended: true, ..log_of(&carried) });
-                self.settle(now, link);
-            }
-        }
-        self.outputs.push_back(Output::Dropped { track });
-    }
-
-    /// Answers Listen: from here on the child gets every `Air` of the track, and in bulk what it can
-    /// still use of the past.
-    fn listen(&mut self, now: Local, link: Link, track: Uuid, from: u64) {
-        let Some(child) = self.children.get_mut(&link) else { return };
-        let Standing::Member { area } = &child.standing else { return };
-        let Some(carried) = self.tracks.get_mut(&track) else {
-            child.session.unavailable(track, "this parent does not carry the track");
-            return;
-        };
-        let carry = &carried.carry;
-        if carry.log {
-            return;
-        }
-        if !touches(&carry.areas, area) {
-            child.session.unavailable(track, "the track is not for your area");
-            return;
-        }
-        let new = !child.listens.contains(&track);
-        if new && child.listens.len() >= TRACKS_PER_CHILD {
-            child.session.unavailable(track, "you listen to as many tracks as a session may");
-            return;
-        }
-        let next = carried.next();
-        let reach = (carry.delay / carry.duration.max(1)).unsigned_abs() + 2;
-        let backlog: Vec<Packet> = carried.ring.from(from.max(next.saturating_sub(reach))).collect();
-        child.session.listening(now, track, next, carry.rate, backlog);
-        if new {
-            child.listens.push(track);
-            carried.listeners += 1;
-            if carried.listeners == 1 {
-                self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 1 }));
-            }
-            if !child.broken {
-                self.outputs.push_back(Output::Listen { link, track });
-            }
-        }
-    }
-
-    fn unlisten(&mut self, link: Link, track: Uuid) {
-        let Some(child) = self.children.get_mut(&link) else { return };
-        let before = child.listens.len();
-        child.listens.retain(|held| *held != track);
-        if child.listens.len() == before {
-            return;
-        }
-        child.session.unlistened(track);
-        self.outputs.push_back(Output::Unlisten { link, track });
-        self.count_down(track);
-    }
-
-    fn count_down(&mut self, track: Uuid) {
-        if let Some(carried) = self.tracks.get_mut(&track) {
-            carried.listeners = carried.listeners.saturating_sub(1);
-            if carried.listeners == 0 {
-                self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 0 }));
-            }
-        }
     }
 
     /// Drains a session and sets its timer anew. Every path that touches a session ends here.
@@ -545,68 +428,6 @@ impl Branch {
                 self.timers.insert((new, link));
             }
             child.timer = timer;
-        }
-    }
-
-    fn handle_event(&mut self, now: Local, link: Link, event: session::parent::Event) {
-        use session::parent::Event;
-        let Some(child) = self.children.get_mut(&link) else { return };
-        match event {
-            Event::Hello { node, placement, grants } => {
-                let peer = child.peer;
-                if node != peer.node {
-                    self.counters.violations += 1;
-                    let text = format!("Hello names node {node}, the certificate {}; use one identity", peer.node);
-                    self.hang(link, "hello.node", &text);
-                } else {
-                    self.outputs.push_back(Output::Notice(Notice::Hello { link, peer, placement, grants }));
-                }
-            }
-            Event::Listen { track, from } => self.listen(now, link, track, from),
-            Event::Unlisten { track } => self.unlisten(link, track),
-            Event::Fetch { track, from, until } => self.fetch(now, link, track, from, until),
-            Event::Nack { track, index } => {
-                let Some(carried) = self.tracks.get(&track) else { return };
-                if carried.carry.log && matches!(child.standing, Standing::Member { .. })
-                    || child.listens.contains(&track)
-                {
-                    child.session.answer(now, track, index, carried.ring.get(index).cloned());
-                }
-            }
-            Event::Report(mut report) => {
-                if matches!(child.standing, Standing::Member { .. }) {
-                    report.node = child.peer.node.as_bytes().to_vec().into();
-                    report.role = child.peer.role.as_str().into();
-                    report.parent = Default::default();
-                    self.reports.push(report);
-                }
-            }
-            Event::Health(reports) => {
-                if let Standing::Member { area } = &child.standing
-                    && child.peer.role == Role::Relay
-                {
-                    let own = child.peer.node;
-                    let inside = |report: &proto::Report| {
-                        report.area.parse::<Area>().is_ok_and(|place| area.contains(&place))
-                            && report.node.len() == 16
-                            && report.node.as_ref() != own.as_bytes()
-                            && report.parent.len() == 16
-                    };
-                    self.reports.extend(reports.into_iter().filter(inside));
-                }
-            }
-            Event::Breaker { open } => {
-                child.broken = open;
-                for track in child.listens.clone() {
-                    self.outputs.push_back(match open {
-                        true => Output::Unlisten { link, track },
-                        false => Output::Listen { link, track },
-                    });
-                }
-            }
-            Event::PathEchoed { .. } => {}
-            Event::Silent => self.hang(link, "session.silent", "nothing was heard from this child for too long"),
-            Event::Goodbye { code, text } => self.hang(link, &code, &text),
         }
     }
 
@@ -660,18 +481,3 @@ impl Counters {
 fn touches(areas: &[Area], area: &Area) -> bool {
     areas.iter().any(|one| one.touches(area))
 }
-
-fn log_of(carried: &Carried) -> proto::Log {
-    proto::Log {
-        track: carried.carry.track.as_bytes().to_vec().into(),
-        ssrc: carried.carry.ssrc,
-        secret: Some(carried.carry.secret.to_proto()),
-        next: carried.next(),
-        ended: false,
-    }
-}
-
-/// Tracks carried at once: a province at its busiest has some tens of programmes and as many logs.
-const TRACKS: usize = 512;
-/// Tracks one child listens to at once (`session` bounds its own side alike).
-const TRACKS_PER_CHILD: usize = 64;

@@ -7,259 +7,25 @@ mod requests;
 mod time;
 mod tracks;
 mod tune;
+mod types;
+
+pub use types::*;
 
 use super::branch::{Command, Notice};
 use super::{Done, Job, Link, Peer, Role};
-use crate::audio::Step;
-use crate::broadcast::{Area, Authorities, Book, Choice, Order, Priority, State};
-use crate::key::{KeyId, PublicKey, SigningKey};
+use crate::broadcast::{Area, Authorities, Book, Choice, Order, State, Vouched};
+use crate::key::KeyId;
 use crate::playout::{self, Player};
 use crate::proto;
-use crate::session::{self, Arrival, Departure};
 use crate::time::{Civil, Local};
-use crate::track::{Info, Packet, Reject, Secret};
+use crate::track::{Packet, Reject, Secret};
 use below::Below;
 use logs::{Ids, LogTrack};
 use parents::Parents;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use time::Time;
 use tracks::Track;
 use uuid::Uuid;
-
-pub struct Options {
-    pub node: Uuid,
-    pub role: Role,
-    /// How many parents are configured; `Output::Dial` names one by its index. 0: a root origin.
-    pub parents: usize,
-    pub branches: usize,
-    pub playout: Option<playout::Options>,
-    pub session: session::child::Options,
-    pub roots: Vec<PublicKey>,
-    /// Signs this node's own orders; `None` for a node that gives none.
-    pub authority: Option<SigningKey>,
-    /// The log of this process: fresh identity and key at each start.
-    pub log: Log,
-    /// Fresh random bytes: order ids and jitter are drawn from them.
-    pub seed: [u8; 32],
-    /// µs between ticks.
-    pub tick: i64,
-}
-
-#[derive(Clone, Debug)]
-pub struct Log {
-    pub track: Uuid,
-    pub ssrc: u32,
-    pub secret: Secret,
-}
-
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// The journal, once, before anything else (empty on a new node). Placement and grants of a node
-    /// stand in it from its provisioning.
-    Restore(Vec<proto::Record>),
-    /// A dialled link is up / could not be made or went down.
-    Up {
-        parent: usize,
-        link: Link,
-        peer: Peer,
-    },
-    Down {
-        parent: usize,
-        link: Option<Link>,
-        reason: String,
-    },
-    Arrival {
-        link: Link,
-        arrival: Arrival,
-    },
-    Notice {
-        branch: usize,
-        notice: Notice,
-    },
-    Request {
-        id: u64,
-        request: Request,
-    },
-    Done {
-        job: u64,
-        done: Done,
-    },
-    Device(playout::Device),
-    /// The wall clock of a root origin, at start and about once a second; ignored by others.
-    Wall {
-        civil: Civil,
-        uncertainty: u64,
-    },
-    /// A live source's next packet (issue 3 feeds it); it is aired at once.
-    Made {
-        track: Uuid,
-        packet: Packet,
-    },
-    /// Stop in good order: goodbye to parent and children.
-    Drain,
-}
-
-#[derive(Clone, Debug)]
-pub enum Output {
-    Dial {
-        parent: usize,
-    },
-    Send {
-        link: Link,
-        departure: Departure,
-    },
-    Hang {
-        link: Link,
-        code: String,
-        text: String,
-    },
-    /// To all branches, or one.
-    Branch {
-        branch: Option<usize>,
-        command: Command,
-    },
-    Job {
-        job: u64,
-        work: Job,
-    },
-    Reply {
-        id: u64,
-        reply: Reply,
-    },
-    Event(Event),
-    Step(Step),
-}
-
-#[derive(Clone, Debug)]
-pub enum Request {
-    Air(Box<Air>),
-    Cancel {
-        broadcast: Uuid,
-    },
-    /// Stop-all for `duration` µs, up to this node's own authority's priority.
-    Hush {
-        areas: Vec<Area>,
-        duration: i64,
-    },
-    Nodes,
-    Broadcasts,
-}
-
-/// A broadcast of a stored track whose packets are already in the store.
-#[derive(Clone, Debug)]
-pub struct Air {
-    pub title: String,
-    pub areas: Vec<Area>,
-    pub priority: Priority,
-    /// `None`: now.
-    pub at: Option<Civil>,
-    /// `None`: 1,000 ms, 600 ms for emergencies.
-    pub delay: Option<i64>,
-    /// `anchor` is set by the trunk; `packets` must be known (live: `None`, then `live` is true).
-    pub track: Info,
-    pub secret: Secret,
-    pub live: bool,
-    pub resume: bool,
-}
-
-#[derive(Clone, Debug)]
-pub enum Reply {
-    Aired { broadcast: Uuid, accepted: Civil, from: Civil, until: Civil, sounds: Civil },
-    Done { order: Uuid },
-    Nodes(Vec<proto::Report>),
-    Broadcasts(Vec<Listed>),
-    Refused { code: String, text: String },
-}
-
-#[derive(Clone, Debug)]
-pub struct Listed {
-    pub broadcast: Uuid,
-    pub title: String,
-    pub areas: Vec<Area>,
-    pub priority: Priority,
-    pub from: Civil,
-    pub until: Civil,
-    pub state: &'static str,
-}
-
-/// What happened, numbered; HTTP, audit and receipts share the numbers.
-#[derive(Clone, Debug)]
-pub struct Event {
-    pub number: u64,
-    pub at: Option<Civil>,
-    pub what: What,
-}
-
-#[derive(Clone, Debug)]
-pub enum What {
-    Order {
-        id: Uuid,
-        kind: &'static str,
-        title: String,
-    },
-    Refused {
-        code: String,
-        text: String,
-    },
-    Began {
-        broadcast: Uuid,
-        at: Civil,
-    },
-    Ended {
-        broadcast: Uuid,
-        at: Civil,
-        whole: bool,
-    },
-    Parent {
-        parent: usize,
-        up: bool,
-        reason: String,
-    },
-    Child {
-        node: Uuid,
-        up: bool,
-    },
-    /// Something an operator must know: disk, clock, authority.
-    Trouble {
-        code: &'static str,
-        text: String,
-    },
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Counters {
-    /// Verified packets of sound and of logs.
-    pub received: u64,
-    pub repaired: u64,
-    pub lost: u64,
-    pub packets_rejected: BTreeMap<Reject, u64>,
-    pub orders_accepted: u64,
-    pub orders_rejected: BTreeMap<&'static str, u64>,
-    pub parents: u64,
-    pub children: u64,
-    pub player: playout::Counters,
-    /// Playout error, µs.
-    pub offset: i64,
-    pub synced: bool,
-    pub uncertainty: u64,
-    /// Packets or orders dropped because a bound was hit, by queue.
-    pub dropped: BTreeMap<&'static str, u64>,
-    /// µs from the origin's seal to this node's verification, newest.
-    pub delivery: i64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    Session,
-    Dial,
-    Tick,
-    Air,
-    Repeat,
-    Tune,
-    Fetch,
-    Step,
-    Report,
-}
 
 /// One node's trunk.
 pub struct Trunk {
@@ -282,6 +48,8 @@ pub struct Trunk {
     own_tracks: BTreeMap<Uuid, u64>,
     /// Secrets that came before their order.
     early: BTreeMap<Uuid, Secret>,
+    /// Grants and revocations that stand in the journal: every join brings them again.
+    written: BTreeSet<Uuid>,
     /// Orders whose grant has not come yet.
     parked: VecDeque<(proto::Signed, From)>,
     jobs: BTreeMap<u64, Pending>,
@@ -290,6 +58,8 @@ pub struct Trunk {
     repeats: BTreeMap<(Local, u64), (Uuid, Packet)>,
     below: Below,
     tick_at: Local,
+    /// When this node last gave an order.
+    ordered_at: Option<Local>,
     tune_at: Option<Local>,
     /// What the tuner chose last.
     tuned: Option<Choice>,
@@ -312,7 +82,7 @@ enum Pending {
     /// A record that nobody waits for.
     Record,
     /// An order that becomes valid when it is on disk.
-    Order { order: Box<Order>, signed: proto::Signed, from: From },
+    Order { order: Box<Vouched>, signed: proto::Signed, from: From },
     /// Packets fetched ahead are on disk.
     Kept { track: Uuid, indices: Vec<u64> },
     /// Packets of an own stored track, to be aired.
@@ -347,12 +117,14 @@ impl Trunk {
             tracks: BTreeMap::new(),
             own_tracks: BTreeMap::new(),
             early: BTreeMap::new(),
+            written: BTreeSet::new(),
             parked: VecDeque::new(),
             jobs: BTreeMap::new(),
             next_job: 0,
             repeats: BTreeMap::new(),
             below: Below::new(now),
             tick_at: now,
+            ordered_at: None,
             tune_at: None,
             tuned: None,
             event_number: 0,
@@ -428,11 +200,13 @@ impl Trunk {
                 break;
             }
             let (track, packet) = entry.remove();
-            self.to_branches(Command::Packet { track, packet, again: true });
+            self.tell_branches(Command::Packet { track, packet, again: true });
         }
         self.air_due(now);
         self.fetch_due(now);
         if self.tune_at.is_some_and(|at| at <= now) {
+            // A line bends where its slew ends, also when no exchange comes to say so.
+            self.handle_phase(now);
             self.tune(now);
         }
         if self.below.due() <= now {
@@ -477,7 +251,9 @@ impl Trunk {
         let synced = self.time.civil(now).is_some();
         if synced != self.counters.synced {
             self.counters.synced = synced;
+            self.retry_parked(now);
             self.tune(now);
+            self.drain_sessions(now);
         }
         self.line = self.time.phase(now);
         self.counters.uncertainty = self.line.map_or(0, |phase| phase.uncertainty);
@@ -511,7 +287,7 @@ impl Trunk {
     /// A new line from local to civil time: to the branches for clock answers, to the player.
     fn handle_phase(&mut self, now: Local) {
         let Some(phase) = self.time.phase(now) else { return };
-        self.to_branches(Command::Phase(phase));
+        self.tell_branches(Command::Phase(phase));
         if let Some(player) = &mut self.player {
             player.handle_phase(now, phase);
         }
@@ -522,14 +298,14 @@ impl Trunk {
 
     fn drain(&mut self, now: Local) {
         self.draining = true;
-        self.to_branches(Command::Drain);
+        self.tell_branches(Command::Drain);
         self.goodbye_to_parents(now);
         if let Some(player) = &mut self.player {
             player.handle_program(now, None);
         }
     }
 
-    fn to_branches(&mut self, command: Command) {
+    fn tell_branches(&mut self, command: Command) {
         if self.options.branches > 0 {
             self.outputs.push_back(Output::Branch { branch: None, command });
         }
@@ -555,10 +331,12 @@ impl Trunk {
                     self.refuse(id, "store.failed", &text);
                 } else {
                     // A full disk must not silence a country: what is signed is acted on, unrecorded.
-                    self.accept(now, *order, signed, from);
+                    let _ = self.accept(now, *order, signed, from);
                 }
             }
-            (Pending::Order { order, signed, from }, _) => self.accept(now, *order, signed, from),
+            (Pending::Order { order, signed, from }, _) => {
+                let _ = self.accept(now, *order, signed, from);
+            }
             (Pending::Kept { track, indices }, Done::Ok) => self.handle_kept(now, track, &indices),
             (Pending::Kept { .. }, _) => {}
             (Pending::Air { track }, Done::Packets { packets, .. }) => self.handle_fetched_to_air(now, track, packets),

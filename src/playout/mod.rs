@@ -3,10 +3,18 @@
 //! Contract: pure. `handle_*` takes input with the local time, `poll_*` gives output; after every
 //! `handle_*`, drain `poll_step` and `poll_event`, then wait until `poll_timeout`.
 
+mod buffer;
 mod clock;
 mod device;
+mod plan;
 mod player;
+mod timeline;
 
 pub use clock::{Clock, Phase};
 pub use device::{Device, DeviceClock};
 pub use player::{Counters, Event, Options, Player, Program, Reason, State, Status};
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

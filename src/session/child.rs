@@ -2,6 +2,7 @@
 mod input;
 
 use super::bulk::{Read, Streams};
+use super::exchange::Line;
 use super::exchange::{Beat, Pulse};
 use super::flood::Meter;
 use super::repair::{COPY_AFTER, ROUND_TRIP, Seeker};
@@ -21,7 +22,7 @@ pub struct Options {
     /// Clock exchanges at join and their spacing, µs.
     pub join_exchanges: u32,
     pub join_spacing: i64,
-    /// Then one a `quick` until `settle` after joining, then one a `slow`.
+    /// Then one a `quick` until `settle` after joining, then ever fewer, down to one a `slow`.
     pub quick: i64,
     pub settle: i64,
     pub slow: i64,
@@ -34,8 +35,8 @@ impl Default for Options {
         Self {
             join_exchanges: 16,
             join_spacing: 20_000,
-            quick: 1_000_000,
-            settle: 180_000_000,
+            quick: 200_000,
+            settle: 72_000_000,
             slow: 10_000_000,
             missed_beats: 3,
         }
@@ -128,7 +129,7 @@ pub enum Event {
     Fetched {
         track: Uuid,
     },
-    Exchange(Exchange),
+    Exchange(Exchange, Line),
     /// No echo for `missed_beats` beats: hang up and dial again.
     Silent,
     Goodbye {

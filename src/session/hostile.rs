@@ -327,7 +327,15 @@ fn arrivals() -> impl Strategy<Value = Arrival> {
         any::<u64>()
             .prop_map(|from| to_parent(to_parent::Body::Listen(proto::Listen { track: wire::id(TRACK), from }))),
         any::<i64>().prop_map(|sent| {
-            let echo = proto::Echo { origin: sent as u64, received: sent, sent, uncertainty: u64::MAX, synced: true };
+            let echo = proto::Echo {
+                origin: sent as u64,
+                received: sent,
+                sent,
+                uncertainty: u64::MAX,
+                synced: sent % 2 == 0,
+                offset: sent,
+                skew: f64::NAN,
+            };
             Arrival::Datagram(wire::datagram(Body::Echo(echo)))
         }),
     ]

@@ -1,7 +1,7 @@
 //! One child and one parent over a lossy link in virtual time: do the frames come in time?
 use super::child::{self, Child, Me, Wish};
 use super::parent::{self, Parent};
-use super::{Arrival, Departure};
+use super::{Arrival, Departure, Line, Told};
 use crate::proto;
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
 use crate::track::Packet;
@@ -194,7 +194,9 @@ impl World {
                 match entry.remove() {
                     (true, arrival) => self.child.handle_arrival(next, arrival).unwrap(),
                     (false, arrival) => {
-                        self.parent.handle_arrival(next, Some((Civil(next.0 + 77), 9)), arrival).unwrap();
+                        let line = Line { offset: 77, skew: 0.5 };
+                        let told = Told { civil: Civil(next.0 + 77), uncertainty: 9, line };
+                        self.parent.handle_arrival(next, Some(told), arrival).unwrap();
                     }
                 }
                 self.drain();
@@ -235,7 +237,10 @@ impl World {
                         self.child.handle_rejected(self.now, track, index);
                     }
                 }
-                child::Event::Exchange(exchange) => self.exchanges.push(exchange),
+                child::Event::Exchange(exchange, line) => {
+                    assert_eq!(line, Line { offset: 77, skew: 0.5 });
+                    self.exchanges.push(exchange);
+                }
                 child::Event::Silent => self.silent += 1,
                 _ => {}
             }

@@ -60,8 +60,8 @@
 //!    │ ◀════ media    packet n, the same bytes, twice                    │ or datagram Missing
 //!    │ control  Fetch {track, from, until} ────────────────────────────▶ │
 //!    │ ◀──── bulk     Bulk, packets `from` … `until − 1`, FIN            │ or Unavailable
-//!    │ datagram Beat {sent, report, loss} ─────────────────────────────▶ │ 1 a second for three minutes,
-//!    │ ◀──────────────────────────────────────────── datagram Echo       │ then 1 in ten seconds
+//!    │ datagram Beat {sent, report, loss} ─────────────────────────────▶ │ 5 a second for 72 s, then ever
+//!    │ ◀──────────────────────────────────────────── datagram Echo       │ fewer, down to 1 in ten seconds
 //!    │ control  Health {reports of those below} ───────────────────────▶ │ at most 64 a frame
 //!    │ ◀──── control  Log {…} / Log {track, ended}                       │ logs that come and go
 //!    │ control  Unlisten {track} ──────────────────────────────────────▶ │
@@ -93,11 +93,12 @@
 //!   only below half, not at all when empty. Losses then cost neighbours nothing.
 //! - **Missing.** What a parent lacks it says; a child asks again after half of the time left, at most
 //!   1 s, since the packet that the parent then sends may be lost too.
-//! - **Beat.** `sent` is any number of the child's; `Echo.origin` returns it. Without `synced` the echo
-//!   says nothing about time. Unanswered, a beat is repeated after 250 ms or two round trips; a child
+//! - **Beat.** `sent` is any number of the child's; `Echo.origin` returns it. Every 200 ms for the first
+//!   72 s after the sixteen of the join, then at intervals in proportion to the age of the session, up to
+//!   10 s. Without `synced` the echo says nothing about time, and the sixteen begin anew. Unanswered, a beat is repeated after 250 ms or two round trips; a child
 //!   also sends one when a packet is 200 ms beyond its due time (at most one a second). Nothing from
-//!   the parent for three beats' time: silent. No beat for three reports' time: the parent stops media
-//!   until the next (RFC 8083 §4.2), and hangs up after 35 s.
+//!   the parent for three beats' time, a beat's taken as a second at least: silent. No beat for as long
+//!   and half a second: the parent stops media until the next (RFC 8083 §4.2); it hangs up after 35 s.
 //! - **Limits in a second**, to a parent: 200 control messages, 1,000 datagrams, 500 indices asked for;
 //!   what is beyond is counted and, unless it is control, ignored. Ten times as much ends the session.
 //!
@@ -133,7 +134,7 @@ mod hostile;
 mod lossy;
 
 pub use child::Child;
-pub use exchange::Exchange;
+pub use exchange::{Exchange, Line, Told};
 pub use parent::Parent;
 
 use bytes::Bytes;

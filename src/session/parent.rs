@@ -1,13 +1,14 @@
 //! The parent's side of a link to one child. Small: a branch holds thousands.
 mod input;
 
+use super::exchange::{Told, spacing};
 use super::flood::Meter;
 use super::ration::{Ration, Verdict};
 use super::{Arrival, Departure, VERSION, Violation, wire};
 use crate::proto;
 use crate::proto::datagram::Body;
 use crate::proto::to_child;
-use crate::time::{Civil, Local, MILLISECOND, SECOND};
+use crate::time::{Local, MILLISECOND, SECOND};
 use crate::track::{LAST_INDEX, Packet, Secret};
 use bytes::Bytes;
 use prost::Message;
@@ -23,8 +24,8 @@ pub struct Options {
     pub silence: i64,
     /// Hello must come within, µs.
     pub hello: i64,
-    /// A child reports once a `quick` until `settle` after joining, then once a `slow`, µs: as
-    /// `child::Options` say.
+    /// A child reports once a `quick` until `settle` after joining, then ever less often, down to once a
+    /// `slow`, µs: as `child::Options` say.
     pub quick: i64,
     pub settle: i64,
     pub slow: i64,
@@ -39,8 +40,8 @@ impl Default for Options {
             repair_window: 10 * SECOND,
             silence: 35 * SECOND,
             hello: 5 * SECOND,
-            quick: SECOND,
-            settle: 180 * SECOND,
+            quick: 200 * MILLISECOND,
+            settle: 72 * SECOND,
             slow: 10 * SECOND,
             missed_reports: 3,
         }
@@ -48,7 +49,7 @@ impl Default for Options {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "one at a time is alive: events are drained at once")]
+#[allow(clippy::large_enum_variant, reason = "a Hello comes once in a session; the queue is mostly empty")]
 pub enum Event {
     Hello {
         node: Uuid,
@@ -175,13 +176,8 @@ impl Parent {
         }
     }
 
-    /// `phase`: this node's civil time for `now` and its uncertainty, for clock answers.
-    pub fn handle_arrival(
-        &mut self,
-        now: Local,
-        phase: Option<(Civil, u64)>,
-        arrival: Arrival,
-    ) -> Result<(), Violation> {
+    /// `phase`: this node's civil time for `now`, for clock answers.
+    pub fn handle_arrival(&mut self, now: Local, phase: Option<Told>, arrival: Arrival) -> Result<(), Violation> {
         match arrival {
             Arrival::Control(bytes) => {
                 if !self.control.handle(now)? {
@@ -428,8 +424,8 @@ impl Parent {
 
     /// When media stops for want of reports.
     fn breaks_at(&self) -> Local {
-        let settled = self.beat - self.began >= self.options.settle;
-        let interval = if settled { self.options.slow } else { self.options.quick };
+        let Options { quick, settle, slow, .. } = self.options;
+        let interval = spacing(self.beat - self.began, quick, settle, slow).max(SECOND);
         self.beat + interval.saturating_mul(self.options.missed_reports.max(1) as i64) + REPORT_GRACE
     }
 

@@ -34,7 +34,7 @@ impl LogTrack {
 
 impl Trunk {
     pub(super) fn carry_log(&mut self, log: &LogTrack) {
-        self.to_branches(Command::Carry(Carry {
+        self.tell_branches(Command::Carry(Carry {
             track: log.id,
             ssrc: log.ssrc,
             secret: log.secret.clone(),
@@ -69,7 +69,7 @@ impl Trunk {
     pub(super) fn handle_log_ended(&mut self, id: Uuid) {
         if self.logs.get(&id).is_some_and(|log| !log.own) {
             self.logs.remove(&id);
-            self.to_branches(Command::Drop { track: id });
+            self.tell_branches(Command::Drop { track: id });
         }
     }
 
@@ -106,7 +106,7 @@ impl Trunk {
                 }
             }
         }
-        self.to_branches(Command::Packet { track, packet, again: false });
+        self.tell_branches(Command::Packet { track, packet, again: false });
     }
 
     /// Appends an own order to the own log.
@@ -115,14 +115,22 @@ impl Trunk {
         let Some(log) = self.logs.get_mut(&id) else { return };
         let index = log.next;
         log.next += 1;
+        if urgent {
+            self.ordered_at = Some(now);
+            self.tick_at = self.tick_at.min(now + TICK_AFTER_ORDER);
+        }
         let bytes = log.cipher.protect(index, index as u32, LOG_PAYLOAD_TYPE, &signed.encode_to_vec());
         self.forward(now, id, Packet { index, bytes }, urgent);
     }
 
     /// The signed heartbeat.
     pub(super) fn tick(&mut self, now: Local) {
-        self.tick_at = now + self.options.tick;
-        let Some(time) = self.time.civil(now) else { return };
+        let Some(time) = self.time.civil(now) else {
+            self.tick_at = now + TICK_AFTER_ORDER;
+            return;
+        };
+        let ordered = self.ordered_at.is_some_and(|at| now - at < ORDER_IS_NEW);
+        self.tick_at = now + if ordered { TICK_AFTER_ORDER } else { self.options.tick };
         let Some(log) = self.logs.get(&self.options.log.track) else { return };
         let tick = Tick { time, log: log.id, head: log.next, epoch: self.authorities.epoch() };
         let expires = time + 2 * self.options.tick + 60 * SECOND;
@@ -205,7 +213,11 @@ const SEEN: usize = 256;
 const LOGS: usize = 64;
 /// Bytes per second for the repair budget of a log: three orders.
 const LOG_RATE: u32 = 3_300;
-/// Emergency, cancel and hush go three times (DESIGN §3).
+/// Broadcast, cancel and hush go three times (DESIGN §3).
 const REPEATS: [i64; 2] = [40 * MILLISECOND, 80 * MILLISECOND];
+/// Where all three copies fell into one burst of loss (400 ms at most, DESIGN §11), a tick shows the gap;
+/// for so long ticks come often.
+const TICK_AFTER_ORDER: i64 = 400 * MILLISECOND;
+const ORDER_IS_NEW: i64 = 1_500 * MILLISECOND;
 /// 256 urgent orders in 80 ms are not from people.
 const REPEATS_QUEUED: usize = 512;

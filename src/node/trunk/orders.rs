@@ -1,7 +1,7 @@
 //! Orders: checked, made durable, acted on, forwarded, in that order; emergencies, cancels and hushes act
 //! first and are written beside (DESIGN §6, §8).
 
-use super::{From, KeyId, Order, Output, Pending, Place, Trunk, What};
+use super::{From, KeyId, Order, Output, Pending, Place, Trunk, Vouched, What};
 use crate::broadcast::{Body, Change, Kind, Priority, Refusal};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local};
@@ -11,11 +11,9 @@ use uuid::Uuid;
 impl Trunk {
     /// The journal of an earlier run, oldest first.
     pub(super) fn restore(&mut self, now: Local, records: Vec<proto::Record>) {
-        let mut written = None;
         for record in records {
             match record.body {
                 Some(record::Body::Time(time)) => {
-                    written = Some(Civil(time));
                     self.time.handle_signed(Civil(time), false);
                 }
                 Some(record::Body::Key(key)) => {
@@ -23,7 +21,7 @@ impl Trunk {
                         self.handle_key(now, track, secret, false);
                     }
                 }
-                Some(record::Body::Order(signed)) => self.restore_order(now, written, signed),
+                Some(record::Body::Order(signed)) => self.restore_order(now, signed),
                 None => {}
             }
         }
@@ -31,11 +29,10 @@ impl Trunk {
         self.tune(now);
     }
 
-    fn restore_order(&mut self, now: Local, written: Option<Civil>, signed: proto::Signed) {
-        let order = match self.authorities.check(&signed, written) {
+    fn restore_order(&mut self, now: Local, signed: proto::Signed) {
+        let order = match self.authorities.recall(&signed) {
             Ok(order) => order,
             Err(refusal) => {
-                // A grant that has run out since is no fault of the journal's.
                 self.note_refusal(now, &refusal);
                 return;
             }
@@ -46,9 +43,12 @@ impl Trunk {
                 self.place = Some(Place { area, name, signed, authority: order.authority });
             }
             Body::Placement(_) | Body::Tick(_) => {}
-            Body::Grant(_) | Body::Revoke(_) => self.authorities.admit(&order, &signed),
+            Body::Grant(_) | Body::Revoke(_) => {
+                self.written.insert(order.id);
+                self.authorities.admit(&order, &signed);
+            }
             Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => {
-                if let Ok(Change::Broadcast { id, .. }) = self.book.handle(written, &order, &signed) {
+                if let Ok(Change::Broadcast { id, .. }) = self.book.handle(None, &order, &signed) {
                     self.start_tracks(now, id, true);
                 }
             }
@@ -60,7 +60,11 @@ impl Trunk {
         let civil = self.time.civil(now);
         let order = match self.authorities.check(&signed, civil) {
             Ok(order) => order,
-            Err(refusal) if refusal.code == "order.grant_unknown" && !matches!(from, From::Own { .. }) => {
+            // What a parent pushes comes before its clock has been read: held until it has.
+            Err(refusal)
+                if matches!(refusal.code, "order.grant_unknown" | "order.no_time")
+                    && !matches!(from, From::Own { .. }) =>
+            {
                 if self.parked.len() >= PARKED {
                     self.parked.pop_front();
                     self.dropped("parked_orders");
@@ -85,7 +89,7 @@ impl Trunk {
         };
         let durable = match &order.body {
             Body::Tick(_) | Body::Placement(_) => false,
-            Body::Grant(_) | Body::Revoke(_) => true,
+            Body::Grant(_) | Body::Revoke(_) => self.written.insert(order.id),
             Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => self.concerns_us(&order),
         };
         let known = self.book.get(order.id).is_some_and(|entry| entry.signed == signed);
@@ -94,8 +98,9 @@ impl Trunk {
             self.accept(now, order, signed, from);
         } else if urgent {
             let records = record();
-            self.accept(now, order, signed, from);
-            self.journal(now, records, Pending::Record);
+            if self.accept(now, order, signed, from) {
+                self.journal(now, records, Pending::Record);
+            }
         } else {
             let records = record();
             self.journal(now, records, Pending::Order { order: Box::new(order), signed, from });
@@ -106,13 +111,20 @@ impl Trunk {
         self.place.as_ref().is_none_or(|place| order.areas.iter().any(|area| area.touches(&place.area)))
     }
 
-    /// A checked and durable order: act, then pass it on.
-    pub(super) fn accept(&mut self, now: Local, order: Order, signed: proto::Signed, from: From) {
+    /// A checked and durable order: act, then pass it on. Whether it was new.
+    pub(super) fn accept(&mut self, now: Local, order: Vouched, signed: proto::Signed, from: From) -> bool {
         let civil = self.time.civil(now);
         let mut urgent = false;
         let mut title = String::new();
         match &order.body {
             Body::Tick(tick) => {
+                if let Err(refusal) = self.book.handle(civil, &order, &signed) {
+                    match refusal.code {
+                        "order.repeated" => self.pass_on(now, &signed, from, false),
+                        _ => self.refuse_order(now, &refusal, from),
+                    }
+                    return false;
+                }
                 // At a join the tick is up to one period old, so it bounds time from below only; either
                 // way it is signed, and phase that contradicts it is not believed.
                 self.time.handle_signed(tick.time, true);
@@ -125,20 +137,22 @@ impl Trunk {
                 self.retry_parked(now);
             }
             Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) if self.concerns_us(&order) => {
-                urgent = match &order.body {
-                    Body::Broadcast(broadcast) => {
-                        title = broadcast.title.clone();
-                        broadcast.priority == Priority::Emergency
-                    }
-                    _ => true,
-                };
+                // Sent once, a tenth of the speakers behind a bad hop would learn of it from a tick alone.
+                urgent = true;
+                if let Body::Broadcast(broadcast) = &order.body {
+                    title = broadcast.title.clone();
+                }
                 match self.book.handle(civil, &order, &signed) {
                     Ok(change) => self.act(now, change),
                     // Seen before: not acted on again, but a child may still lack the packet.
                     Err(refusal) if refusal.code == "order.repeated" => {
-                        return self.pass_on(now, &signed, from, false);
+                        self.pass_on(now, &signed, from, false);
+                        return false;
                     }
-                    Err(refusal) => return self.refuse_order(now, &refusal, from),
+                    Err(refusal) => {
+                        self.refuse_order(now, &refusal, from);
+                        return false;
+                    }
                 }
             }
             Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => {}
@@ -147,7 +161,12 @@ impl Trunk {
             self.counters.orders_accepted += 1;
             self.event(now, What::Order { id: order.id, kind: kind_name(order.kind()), title });
         }
+        if matches!(from, From::Push) {
+            // Those below may have joined before this node did, and no log will bring it to them.
+            self.tell_branches(super::Command::Push(vec![signed.clone()]));
+        }
         self.pass_on(now, &signed, from, urgent);
+        true
     }
 
     fn act(&mut self, now: Local, change: Change) {
@@ -171,7 +190,7 @@ impl Trunk {
         }
     }
 
-    fn retry_parked(&mut self, now: Local) {
+    pub(super) fn retry_parked(&mut self, now: Local) {
         for (signed, from) in std::mem::take(&mut self.parked) {
             self.handle_order(now, signed, from);
         }
@@ -232,7 +251,7 @@ impl Trunk {
             text: format!("node {node} shows no placement; place it with an authority over its area"),
         };
         let order = self.authorities.check(placement.ok_or_else(missing)?, self.time.civil(now))?;
-        match order.body {
+        match order.into_order().body {
             Body::Placement(placement) if placement.node == node => Ok((placement.area, placement.name)),
             _ => Err(Refusal {
                 code: "placement.other",
@@ -258,7 +277,7 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Orders held for a grant that is being repaired: a log's repair brings it within seconds.
+/// Orders held for a grant that is being repaired or for the time: both come within seconds.
 const PARKED: usize = 64;
 /// Grants taken from one Hello or Welcome (a chain has at most 8 links).
 const CHAIN: usize = 8;

@@ -2,7 +2,7 @@
 
 use super::{From, Link, Output, Packet, Peer, Reason, Role, Trunk, What};
 use crate::session::child::{self, Child, Event, Me, Wish};
-use crate::session::{Arrival, Exchange};
+use crate::session::{Arrival, Exchange, Line};
 use crate::time::{Local, MILLISECOND, SECOND};
 use crate::track::{Info, Reject};
 use uuid::Uuid;
@@ -219,10 +219,10 @@ impl Trunk {
                 }
             }
             Event::Missing { track, first, count } | Event::Gap { track, first, count } => {
-                self.to_branches(super::Command::Missing { track, first, count });
+                self.tell_branches(super::Command::Missing { track, first, count });
             }
             Event::Fetched { track } => self.handle_fetch_ended(now, track),
-            Event::Exchange(exchange) => self.handle_exchange(now, exchange),
+            Event::Exchange(exchange, line) => self.handle_exchange(now, exchange, line),
             Event::Silent => self.hang_parent(now, "session.silent", "the parent does not answer"),
             Event::Goodbye { code, text } => {
                 let reason = format!("the parent says {code}: {text}");
@@ -231,8 +231,8 @@ impl Trunk {
         }
     }
 
-    fn handle_exchange(&mut self, now: Local, exchange: Exchange) {
-        self.time.handle_exchange(now, exchange);
+    fn handle_exchange(&mut self, now: Local, exchange: Exchange, line: Line) {
+        self.time.handle_exchange(now, exchange, line);
         self.handle_phase(now);
     }
 

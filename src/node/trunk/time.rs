@@ -4,7 +4,7 @@
 //! it as civil time once a signed tick has come that does not contradict it.
 
 use crate::playout::{Clock, Phase};
-use crate::session::Exchange;
+use crate::session::{Exchange, Line};
 use crate::time::{Civil, Local, SECOND};
 
 pub(super) struct Time {
@@ -41,8 +41,8 @@ impl Time {
         (behind.abs() > STEP).then_some(behind)
     }
 
-    pub fn handle_exchange(&mut self, now: Local, exchange: Exchange) {
-        self.clock.handle_exchange(now, exchange);
+    pub fn handle_exchange(&mut self, now: Local, exchange: Exchange, line: Line) {
+        self.clock.handle_exchange_with_line(now, exchange, line);
     }
 
     pub fn handle_new_parent(&mut self, now: Local) {

@@ -178,7 +178,7 @@ impl Trunk {
             next: 0,
             stored: if track.stored { track.have.until } else { 0 },
         };
-        self.to_branches(Command::Carry(carry));
+        self.tell_branches(Command::Carry(carry));
         if keep {
             self.journal_key(now, id, &secret);
         }
@@ -197,7 +197,7 @@ impl Trunk {
         if track.listening || track.fetch.is_some() {
             self.parents.unlisten(now, id);
         }
-        self.to_branches(Command::Drop { track: id });
+        self.tell_branches(Command::Drop { track: id });
         if track.stored || track.made_here {
             self.job(Pending::Record, Job::Forget { track: id });
         }
@@ -240,7 +240,7 @@ impl Trunk {
             return Ok(());
         }
         key.seen.insert(packet.clone());
-        self.to_branches(Command::Packet { track: id, packet, again: false });
+        self.tell_branches(Command::Packet { track: id, packet, again: false });
         if let Some(player) = &mut self.player {
             player.handle_sound(now, id, Arc::new(sound));
         }
@@ -265,7 +265,7 @@ impl Trunk {
         if track.complete() {
             track.fetch = None;
         }
-        self.to_branches(Command::Stored { track: id, until });
+        self.tell_branches(Command::Stored { track: id, until });
         self.tune(now);
     }
 
@@ -329,7 +329,7 @@ impl Trunk {
             return;
         }
         let until = track.have.until;
-        self.to_branches(Command::Stored { track: id, until });
+        self.tell_branches(Command::Stored { track: id, until });
         self.tune(now);
     }
 
@@ -347,8 +347,7 @@ impl Trunk {
         let ids: Vec<Uuid> =
             self.tracks.iter().filter(|(_, track)| track.source.is_some()).map(|(id, _)| *id).collect();
         for id in ids {
-            loop {
-                let Some(track) = self.tracks.get_mut(&id) else { break };
+            while let Some(track) = self.tracks.get_mut(&id) {
                 let (info, Some(source)) = (&track.info, &mut track.source) else { break };
                 match source.ready.front() {
                     Some(packet) if info.instant(packet.index) <= civil + MILLISECOND => {}
@@ -371,7 +370,7 @@ impl Trunk {
         {
             player.handle_sound(now, id, Arc::new(sound));
         }
-        self.to_branches(Command::Packet { track: id, packet, again: false });
+        self.tell_branches(Command::Packet { track: id, packet, again: false });
     }
 
     /// When the next fetch is to begin.

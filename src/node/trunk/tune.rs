@@ -4,7 +4,7 @@
 use super::tracks::{Fetch, Track};
 use super::{Command, Trunk, What};
 use crate::broadcast::{State, choose};
-use crate::playout::Program;
+use crate::playout::{Player, Program};
 use crate::session::child::Wish;
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
 use uuid::Uuid;
@@ -13,6 +13,7 @@ impl Trunk {
     pub(super) fn tune(&mut self, now: Local) {
         let civil = self.time.civil(now);
         if let Some(civil) = civil {
+            self.authorities.expire(civil);
             for broadcast in self.book.expire(civil) {
                 self.end_broadcast(now, broadcast);
             }
@@ -44,7 +45,7 @@ impl Trunk {
     /// that a change is heard at its instant. Returns when to ask again.
     fn choose(&mut self, now: Local, civil: Option<Civil>) -> Option<Civil> {
         let place = self.place.as_ref()?;
-        let ahead = self.options.playout.map_or(0, |options| options.horizon + options.fade);
+        let ahead = if self.player.is_some() { Player::LEAD } else { 0 };
         let choice = choose(&self.book, &place.area, civil.map(|civil| civil + ahead));
         let next = choice.next.map(|next| next - ahead);
         self.tuned = Some(choice);
@@ -72,7 +73,10 @@ impl Trunk {
         let mut note = |at: Civil| next = Some(next.map_or(at, |next| next.min(at)));
         for id in self.tracks.keys().copied().collect::<Vec<_>>() {
             let Some(track) = self.tracks.get(&id) else { continue };
-            let Some(entry) = self.book.get(track.broadcast) else { continue };
+            let Some(entry) = self.book.get(track.broadcast) else {
+                self.end_track(now, id);
+                continue;
+            };
             let over = entry.cancelled_at.unwrap_or(entry.broadcast.until + entry.broadcast.delay);
             let starts = track.info.anchor - LEAD;
             if civil >= over {
@@ -176,7 +180,7 @@ impl Trunk {
     /// What the branches carry, for nodes whose branches were there before their tracks.
     pub(super) fn announce_self(&mut self, now: Local) {
         if let Some(phase) = self.time.phase(now) {
-            self.to_branches(Command::Phase(phase));
+            self.tell_branches(Command::Phase(phase));
         }
     }
 

@@ -3,6 +3,7 @@ use super::{Child, Event, MAX_TRACKS, Via, Wish};
 use crate::proto;
 use crate::proto::datagram::Body;
 use crate::proto::to_child;
+use crate::session::Line;
 use crate::session::repair::{ROUND_TRIP, Seeker};
 use crate::session::{Exchange, Violation, wire};
 use crate::time::{Civil, Local};
@@ -126,14 +127,17 @@ impl Child {
 
     fn handle_echo(&mut self, now: Local, echo: proto::Echo) {
         let Some(sent) = self.pulse.handle_echo(now, Local(echo.origin as i64)) else { return };
-        if echo.synced {
-            self.event(Event::Exchange(Exchange {
+        if !echo.synced {
+            self.pulse.handle_unsynced(now);
+        } else {
+            let exchange = Exchange {
                 sent,
                 parent_received: Civil(echo.received),
                 parent_sent: Civil(echo.sent),
                 received: now,
                 parent_uncertainty: echo.uncertainty,
-            }));
+            };
+            self.event(Event::Exchange(exchange, Line { offset: echo.offset, skew: echo.skew }));
         }
     }
 

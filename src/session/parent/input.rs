@@ -3,9 +3,10 @@ use super::{Event, MAX_LISTENS, Parent};
 use crate::proto;
 use crate::proto::datagram::Body;
 use crate::proto::to_parent;
+use crate::session::Told;
 use crate::session::child::REPORTS_PER_FRAME;
 use crate::session::{Departure, Violation, wire};
-use crate::time::{Civil, Local};
+use crate::time::Local;
 use bytes::Bytes;
 
 impl Parent {
@@ -63,12 +64,7 @@ impl Parent {
         Ok(())
     }
 
-    pub(super) fn handle_datagram(
-        &mut self,
-        now: Local,
-        phase: Option<(Civil, u64)>,
-        bytes: Bytes,
-    ) -> Result<(), Violation> {
+    pub(super) fn handle_datagram(&mut self, now: Local, phase: Option<Told>, bytes: Bytes) -> Result<(), Violation> {
         let Some(body) = wire::read_datagram(bytes) else {
             self.counters.malformed += 1;
             return Ok(());
@@ -83,15 +79,22 @@ impl Parent {
         Ok(())
     }
 
-    fn handle_beat(&mut self, now: Local, phase: Option<(Civil, u64)>, beat: proto::Beat) {
+    fn handle_beat(&mut self, now: Local, phase: Option<Told>, beat: proto::Beat) {
         self.beat = now;
         if std::mem::take(&mut self.broken) {
             self.events.push_back(Event::Breaker { open: false });
         }
         self.rations.iter_mut().for_each(|ration| ration.forget_old(now));
-        let (time, uncertainty) = phase.unwrap_or_default();
-        let echo =
-            proto::Echo { origin: beat.sent, received: time.0, sent: time.0, uncertainty, synced: phase.is_some() };
+        let told = phase.unwrap_or_default();
+        let echo = proto::Echo {
+            origin: beat.sent,
+            received: told.civil.0,
+            sent: told.civil.0,
+            uncertainty: told.uncertainty,
+            synced: phase.is_some(),
+            offset: told.line.offset,
+            skew: told.line.skew,
+        };
         self.departures.push_back(Departure::Datagram(wire::datagram(Body::Echo(echo))));
         if let Some(report) = beat.report {
             self.events.push_back(Event::Report(report));

@@ -1,0 +1,155 @@
+use crate::broadcast::fixtures::*;
+use crate::broadcast::*;
+use crate::time::{Civil, SECOND};
+use proptest::prelude::*;
+
+fn order(body: Body) -> Order {
+    Signer::new(1).order(&["vn/01"], body)
+}
+
+fn refused(order: &Order) -> String {
+    let refusal = Order::decode(&order.encode()).unwrap_err();
+    assert_eq!(refusal.code, "order.malformed");
+    refusal.text
+}
+
+/// What decode says of a bulletin that `spoil` has changed.
+fn spoilt(spoil: impl FnOnce(&mut Broadcast)) -> String {
+    let mut broadcast = bulletin(Priority::Emergency, 0, 10);
+    spoil(&mut broadcast);
+    refused(&order(Body::Broadcast(broadcast)).until(at(11)))
+}
+
+#[test]
+fn what_is_out_of_range_in_a_broadcast_is_refused_by_name() {
+    assert!(spoilt(|b| b.until = b.from).contains("broadcast.until"));
+    assert!(spoilt(|b| b.until = at(12)).contains("after expires"));
+    assert!(spoilt(|b| b.from = Civil(5)).contains("broadcast.from"));
+    assert!(spoilt(|b| b.delay = 0).contains("broadcast.delay"));
+    assert!(spoilt(|b| b.delay = 60 * SECOND + 1).contains("broadcast.delay"));
+    assert!(spoilt(|b| b.delay = i64::MIN).contains("broadcast.delay"));
+    assert!(spoilt(|b| b.renditions.clear()).contains("renditions"));
+    assert!(spoilt(|b| b.renditions = (0..5).map(|_| rendition(b.from)).collect()).contains("renditions"));
+    assert!(spoilt(|b| b.renditions.push(rendition(b.from + 1))).contains("anchor"));
+    assert!(spoilt(|b| b.renditions.push(b.renditions[0].clone())).contains("SSRC"));
+    assert!(spoilt(|b| b.renditions[0].duration = 961).contains("duration"));
+    assert!(spoilt(|b| b.title = "a".repeat(201)).contains("broadcast.title"));
+    assert!(spoilt(|b| b.title = "two\nlines".into()).contains("control character"));
+    assert!(spoilt(|b| b.title = "turned \u{202e} round".into()).contains("control character"));
+    assert!(spoilt(|b| b.stored = true).contains("how many packets"));
+    assert!(spoilt(|b| b.supersedes = Some(uuid::Uuid::from_u128(7))).contains("broadcast.supersedes"));
+}
+
+#[test]
+fn a_tone_is_for_emergencies_and_ends_before_speech_begins() {
+    let tone = |from: Civil| Some(Tone { at: from, which: 1, duration: 3 * SECOND });
+    assert!(spoilt(|b| (b.priority, b.tone) = (Priority::Normal, tone(b.from))).contains("emergencies"));
+    assert!(spoilt(|b| b.tone = tone(b.from)).contains("first words"));
+    assert!(spoilt(|b| b.tone = tone(b.until)).contains("outlasts"));
+    assert!(spoilt(|b| b.tone = Some(Tone { at: b.from, which: 0, duration: 1 })).contains("tone.which"));
+    assert!(spoilt(|b| b.tone = Some(Tone { at: b.from, which: 1, duration: 0 })).contains("tone.duration"));
+    let mut good = bulletin(Priority::Emergency, 0, 10);
+    good.tone = tone(good.from);
+    good.renditions[0].anchor = good.from + 3 * SECOND - good.delay;
+    assert!(Order::decode(&order(Body::Broadcast(good)).encode()).is_ok());
+}
+
+#[test]
+fn an_order_lives_for_no_longer_than_its_kind_may() {
+    let hush = order(hush(Priority::Normal, at(1)));
+    assert!(Order::decode(&hush.encode()).is_ok());
+    assert!(refused(&hush.clone().until(hush.issued)).contains("not after issued"));
+    assert!(refused(&hush.clone().until(hush.issued + 31 * DAY + 1)).contains("at most 31"));
+    let grant = order(Body::Grant(grant(&Signer::new(2), &["vn"], &[Kind::Tick], Priority::Normal, 20)));
+    assert!(Order::decode(&grant.clone().until(grant.issued + 400 * DAY).encode()).is_ok());
+    assert!(refused(&grant.clone().until(grant.issued + 400 * DAY + 1)).contains("at most 400"));
+    assert!(refused(&grant.until(at(1))).contains("grant.until"));
+}
+
+#[test]
+fn ids_areas_and_times_are_held_to_their_form() {
+    let good = order(hush(Priority::Normal, at(1)));
+    assert!(refused(&Order { id: uuid::Uuid::from_u128(1), ..good.clone() }).contains("id is not a UUIDv7"));
+    assert!(refused(&Order { areas: vec![], ..good.clone() }).contains("areas has 0"));
+    assert!(refused(&Order { areas: vec![area("vn"); 65], ..good.clone() }).contains("areas has 65"));
+    assert!(refused(&Order { issued: Civil(0), ..good.clone() }).contains("issued"));
+    assert!(refused(&Order { expires: Civil(i64::MAX), ..good }).contains("expires"));
+    assert!(refused(&order(hush(Priority::Normal, at(-1)))).contains("hush.until"));
+    assert!(refused(&order(cancel(fresh_id(), at(60 * 24 * 32)))).contains("cancel.at"));
+    let tick = |time| order(Body::Tick(Tick { time, log: fresh_id(), head: 0, epoch: 0 }));
+    assert!(refused(&tick(at(2))).contains("tick.time"));
+    assert!(Order::decode(&Order { areas: vec![], ..tick(at(0)) }.encode()).is_ok());
+    let own = grant(&Signer::new(1), &["vn"], &[Kind::Tick], Priority::Normal, 1);
+    assert!(refused(&order(Body::Grant(own))).contains("granter's own"));
+}
+
+#[test]
+fn an_order_without_a_body_this_version_knows_is_refused() {
+    let mut payload = Order { areas: vec![], ..order(cancel(fresh_id(), at(0))) }.encode();
+    assert!(Order::decode(&[]).is_err());
+    payload.truncate(payload.len() / 2);
+    assert!(Order::decode(&payload).is_err());
+    assert!(Order::decode(&vec![0; 40_000]).unwrap_err().text.contains("at most 32768"));
+}
+
+fn any_body() -> impl Strategy<Value = Body> {
+    let priority = prop_oneof![Just(Priority::Normal), Just(Priority::Priority), Just(Priority::Emergency)];
+    (0..7, priority, any::<(u64, bool)>(), 1..600i64, "[a-zà-ỹ ]{0,20}").prop_map(
+        |(kind, priority, (number, flag), minutes, text)| match kind {
+            0 => {
+                let mut body = bulletin(priority, -minutes, minutes);
+                body.revision = number as u32;
+                body.supersedes = flag.then(fresh_id);
+                body.resume = flag;
+                body.renditions.push(rendition(body.from));
+                body.title = text;
+                if priority == Priority::Emergency {
+                    body.tone = Some(Tone { at: body.from - SECOND, which: 1 + number as u32 % 9, duration: SECOND });
+                }
+                Body::Broadcast(body)
+            }
+            1 => cancel(fresh_id(), at(minutes)),
+            2 => Body::Hush(Hush { until: at(minutes), up_to: priority, exempt: areas_of(&["vn/02"]) }),
+            3 => Body::Grant(grant(&Signer::new(2), &["vn/01", "vn/02"], &EVERY_KIND[..3], priority, minutes % 200)),
+            4 => Body::Revoke(Revoke { key: Signer::new(3).id(), epoch: number }),
+            5 => Body::Placement(Placement { node: fresh_id(), area: area("vn/01/00004"), name: text }),
+            _ => Body::Tick(Tick { time: NOW, log: fresh_id(), head: number, epoch: number / 2 }),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn an_order_reads_back_as_it_was_written(body in any_body()) {
+        let order = order(body);
+        if !matches!(&order.body, Body::Grant(grant) if grant.until == grant.from) {
+            prop_assert_eq!(Order::decode(&order.encode()), Ok(order));
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Order::decode(&bytes);
+    }
+
+    #[test]
+    fn changed_bytes_never_panic_and_what_they_still_say_is_in_range(
+        body in any_body(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in any::<prop::sample::Index>(),
+        cuts in any::<bool>(),
+    ) {
+        let mut bytes = order(body).encode();
+        for (index, value) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = value;
+        }
+        if cuts {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(order) = Order::decode(&bytes) {
+            prop_assert!(order.issued < order.expires && order.expires - order.issued <= 400 * DAY);
+            prop_assert_eq!(Order::decode(&order.encode()), Ok(order));
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! HTTP/JSON for people and programs (DESIGN §9): reads what is asked, refuses what cannot be, and hands
+//! the rest to the trunk.
+//!
+//! ```text
+//! POST   /v1/media?name=FILE          the file itself                → Media
+//! GET    /v1/media, /v1/media/{id}
+//! POST   /v1/broadcasts               Air                            → Aired
+//! GET    /v1/broadcasts                                              → Broadcasts
+//! DELETE /v1/broadcasts/{id}, POST /v1/broadcasts/{id}/cancel        → Done
+//! POST   /v1/stop                     Stop                           → Done
+//! GET    /v1/nodes                                                   → Nodes
+//! GET    /v1/events?after=N                                          → Events
+//! ```
+//! Everything needs `Authorization: Bearer <api.token>`; every failure is `{code, text}`, in Vietnamese or
+//! English by `Accept-Language`.
+use super::answer::{STALLED, blocking, created, done, query, read, refuse};
+use super::forms;
+use super::media::{Library, Media};
+use super::packets;
+use super::reach::{self, Known};
+use super::text::{Failure, Language};
+use super::token::Token;
+use super::when;
+use crate::broadcast::{Area, Priority};
+use crate::io::Handle;
+use crate::node::Role;
+use crate::node::trunk::{self, Reply, Request};
+use crate::time::{Civil, MILLISECOND, SECOND};
+use axum::Extension;
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{OriginalUri, Path, Request as Asked, State};
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use chrono_tz::Tz;
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What the handlers share.
+pub struct Api {
+    pub handle: Handle,
+    pub zone: Tz,
+    pub token: Token,
+    pub library: Arc<Library>,
+    /// Whether this node sounds itself.
+    pub sounds: bool,
+    /// Whether it has an authority to give orders with.
+    pub speaks: bool,
+    pub events: Arc<Events>,
+    pub uploads: Semaphore,
+    pub encoders: Semaphore,
+}
+
+type Shared = State<Arc<Api>>;
+
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/v1/media", post(upload).get(list_media))
+        .route("/v1/media/{id}", get(one_media))
+        .route("/v1/broadcasts", post(air).get(list_broadcasts))
+        .route("/v1/broadcasts/{id}", delete(cancel))
+        .route("/v1/broadcasts/{id}/cancel", post(cancel))
+        .route("/v1/stop", post(stop))
+        .route("/v1/nodes", get(nodes))
+        .route("/v1/events", get(events))
+        .fallback(no_path)
+        .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn_with_state(api.clone(), admit))
+        .with_state(api)
+}
+
+/// The reader's language, and nobody in without the token.
+async fn admit(State(api): Shared, mut asked: Asked, next: Next) -> Response {
+    let (language, admitted) = (language(asked.headers()), authorize(&api.token, asked.headers()));
+    match admitted {
+        Ok(()) => {
+            asked.extensions_mut().insert(language);
+            next.run(asked).await
+        }
+        Err(failure) => {
+            let mut response = refuse(&failure, language);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            response
+        }
+    }
+}
+
+fn language(headers: &HeaderMap) -> Language {
+    Language::of_header(text(headers, &header::ACCEPT_LANGUAGE).unwrap_or(""))
+}
+
+fn authorize(token: &Token, headers: &HeaderMap) -> Result<(), Failure> {
+    match text(headers, &header::AUTHORIZATION).and_then(|value| value.split_once(' ')) {
+        Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => match token.is(given.trim()) {
+            true => Ok(()),
+            false => Err(Failure::new("auth.wrong", [])),
+        },
+        _ => Err(Failure::new("auth.missing", [])),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+async fn upload(State(api): Shared, Extension(language): Extension<Language>, uri: Uri, body: Body) -> Response {
+    let work = async {
+        let name = query(&uri, "name")?.unwrap_or_default();
+        let _place = api.uploads.try_acquire().map_err(|_| Failure::new("media.busy", [&UPLOADS]))?;
+        let mut upload = api.library.begin(&name)?;
+        let mut body = pin!(body);
+        loop {
+            let next = std::future::poll_fn(|context| body.as_mut().poll_frame(context));
+            let frame = match tokio::time::timeout(STALLED, next).await {
+                Err(_) => return Err(Failure::new("media.stalled", [&upload.name(), &STALLED.as_secs()])),
+                Ok(None) => break,
+                Ok(Some(Err(error))) => return Err(Failure::new("request.cut", [&upload.bytes(), &error])),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            if let Ok(data) = frame.into_data() {
+                // A page-cache write of some KiB: shorter than handing it to another thread.
+                upload.write(&data)?;
+            }
+        }
+        // Held while it encodes: others wait their turn, since one encoder fills a core.
+        let _turn = api.encoders.acquire().await.map_err(|_| Failure::new("node.stopping", []))?;
+        let library = api.library.clone();
+        blocking(move || library.finish(upload)).await
+    };
+    created(work.await, language)
+}
+
+async fn list_media(State(api): Shared, Extension(language): Extension<Language>) -> Response {
+    let library = api.library.clone();
+    let list = blocking(move || library.list()).await;
+    done(list.map(|media| serde_json::json!({ "media": media })), language)
+}
+
+async fn one_media(State(api): Shared, Extension(language): Extension<Language>, Path(id): Path<String>) -> Response {
+    let library = api.library.clone();
+    done(blocking(move || get_media(&library, &id)).await, language)
+}
+
+async fn air(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
+    let work = async {
+        let form: forms::Air = read(body).await?;
+        let areas = areas(&form.areas)?;
+        let priority = Priority::from(form.priority);
+        if !api.speaks {
+            return Err(Failure::new("authority.none", []));
+        }
+        let now = api.handle.snapshot().civil.ok_or_else(|| Failure::new("time.unknown", []))?;
+        let at = form.at.as_deref().map(|text| air_time(text, now, api.zone)).transpose()?;
+        let title = form.title.as_deref().map(title).transpose()?;
+        let library = api.library.clone();
+        let media = blocking(move || get_media(&library, &form.media)).await?;
+        let delay = form.delay_ms.map(|delay| check_delay(delay, media.bitrate, priority)).transpose()?;
+        reach::check(&areas, &known(&api).await?, priority == Priority::Emergency)?;
+
+        let title = title.unwrap_or_else(|| shorten(&media.name));
+        let (library, store) = (api.library.clone(), api.handle.store());
+        let (track, secret) = blocking(move || {
+            let made = packets::make(&library.frames(&media)?, priority, delay, now)?;
+            for part in made.packets.chunks(KEPT_AT_ONCE) {
+                store
+                    .keep(made.info.id, part)
+                    .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
+            }
+            Ok((made.info, made.secret))
+        })
+        .await?;
+        let id = track.id;
+        let air = trunk::Air { title, areas, priority, at, delay, track, secret, live: false, resume: form.resume };
+        match request(&api, Request::Air(Box::new(air))).await {
+            Ok(Reply::Aired { broadcast, accepted, from, until, sounds }) => {
+                Ok(forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone))
+            }
+            other => {
+                // Nobody will ever play it.
+                let store = api.handle.store();
+                let _ = blocking(move || {
+                    store.forget(id).map_err(|error| Failure::from_room("store.failed", error.to_string()))
+                })
+                .await;
+                Err(unexpected(other))
+            }
+        }
+    };
+    created(work.await, language)
+}
+
+async fn list_broadcasts(State(api): Shared, Extension(language): Extension<Language>) -> Response {
+    let listed = match request(&api, Request::Broadcasts).await {
+        Ok(Reply::Broadcasts(all)) => Ok(all.into_iter().map(|one| forms::Listed::new(one, api.zone)).collect()),
+        other => Err(unexpected(other)),
+    };
+    done(listed.map(|broadcasts| forms::Broadcasts { broadcasts }), language)
+}
+
+async fn cancel(State(api): Shared, Extension(language): Extension<Language>, Path(id): Path<String>) -> Response {
+    let work = async {
+        let broadcast = id.parse().map_err(|_| Failure::new("broadcast.id", [&format!("{id:?}")]))?;
+        match ordered(request(&api, Request::Cancel { broadcast }).await) {
+            // Cancelled already, and its instant is yet to come.
+            Err(failure) if failure.code == "order.stale" => Err(Failure::new("broadcast.over", [])),
+            other => other,
+        }
+    };
+    done(work.await, language)
+}
+
+async fn stop(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
+    let work = async {
+        let form: forms::Stop = read(body).await?;
+        let areas = areas(&form.areas)?;
+        if !(1..=LONGEST_STOP).contains(&form.minutes) {
+            return Err(Failure::new("stop.minutes", [&form.minutes, &LONGEST_STOP]));
+        }
+        // A stop reaches whoever may still appear there, as an emergency does.
+        reach::check(&areas, &known(&api).await?, true)?;
+        ordered(request(&api, Request::Hush { areas, duration: form.minutes * 60 * SECOND }).await)
+    };
+    done(work.await, language)
+}
+
+async fn nodes(State(api): Shared, Extension(language): Extension<Language>) -> Response {
+    let work = async {
+        let reports = match request(&api, Request::Nodes).await {
+            Ok(Reply::Nodes(reports)) => reports,
+            other => return Err(unexpected(other)),
+        };
+        let nodes: Vec<_> = reports.iter().map(|report| forms::Node::new(report, api.zone)).collect();
+        // Its own line was made for this answer; a snapshot may be a second old.
+        let own = nodes.iter().find(|node| node.id == api.handle.id());
+        let (now, now_us) = own.map_or((None, None), |own| (own.at.clone(), own.at_us));
+        Ok(forms::Nodes { zone: api.zone, now, now_us, nodes })
+    };
+    done(work.await, language)
+}
+
+async fn events(State(api): Shared, Extension(language): Extension<Language>, uri: Uri) -> Response {
+    let after = query(&uri, "after").and_then(|after| match after {
+        None => Ok(0),
+        Some(text) => text.parse::<u64>().map_err(|error| {
+            Failure::new("request.query", [&format!("after={text:?}: {error}; give the number of an event")])
+        }),
+    });
+    done(after.map(|after| api.events.after(after, api.zone)), language)
+}
+
+async fn no_path(Extension(language): Extension<Language>, OriginalUri(uri): OriginalUri) -> Response {
+    refuse(&Failure::new("request.path", [&uri.path()]), language)
+}
+
+async fn no_method(
+    Extension(language): Extension<Language>,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+) -> Response {
+    refuse(&Failure::new("request.method", [&method, &uri.path()]), language)
+}
+
+/// The newest events of a node.
+#[derive(Default)]
+pub struct Events {
+    kept: Mutex<VecDeque<trunk::Event>>,
+}
+
+impl Events {
+    pub fn push(&self, event: trunk::Event) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= EVENTS {
+            kept.pop_front();
+        }
+        kept.push_back(event);
+    }
+
+    fn after(&self, after: u64, zone: Tz) -> forms::Events {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let missed = kept.front().map_or(0, |oldest| oldest.number.saturating_sub(after.saturating_add(1)));
+        let newer = kept.iter().filter(|event| event.number > after);
+        let events: Vec<_> = newer.map(|event| forms::Event::new(event, zone)).collect();
+        let next = events.last().map_or(after, |event| event.number);
+        forms::Events { events, next, missed: if after == 0 { 0 } else { missed } }
+    }
+}
+
+fn get_media(library: &Library, id: &str) -> Result<Media, Failure> {
+    library.get(id)?.ok_or_else(|| Failure::new("media.unknown", [&format!("{id:?}")]))
+}
+
+fn areas(texts: &[String]) -> Result<Vec<Area>, Failure> {
+    if texts.is_empty() {
+        return Err(Failure::new("area.missing", []));
+    }
+    if texts.len() > AREAS {
+        return Err(Failure::new("area.many", [&texts.len(), &AREAS]));
+    }
+    texts.iter().map(|text| text.parse().map_err(|error| Failure::from_room("area.invalid", error))).collect()
+}
+
+/// The trunk looks again, with its own clock; here a mistake is found before the sound is packed.
+fn air_time(text: &str, now: Civil, zone: Tz) -> Result<Civil, Failure> {
+    let at = when::rfc3339(text).ok_or_else(|| Failure::new("broadcast.time", [&format!("{text:?}")]))?;
+    if at < now {
+        return Err(Failure::new("broadcast.past", [&when::show(at, zone), &when::show(now, zone)]));
+    }
+    if at - now > FARTHEST_DAYS * 86_400 * SECOND {
+        return Err(Failure::new("broadcast.far", [&when::show(at, zone), &FARTHEST_DAYS]));
+    }
+    Ok(at)
+}
+
+fn title(text: &str) -> Result<String, Failure> {
+    match text.len() <= LONGEST_TITLE && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(Failure::new("broadcast.title", [&LONGEST_TITLE])),
+    }
+}
+
+fn shorten(name: &str) -> String {
+    let end = (0..=LONGEST_TITLE.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    name.get(..end).unwrap_or("").to_owned()
+}
+
+fn check_delay(millis: i64, bitrate: u32, priority: Priority) -> Result<i64, Failure> {
+    let delay = millis.saturating_mul(MILLISECOND);
+    let shortest = packets::shortest_delay(bitrate, priority, delay);
+    match (shortest..=LONGEST_DELAY).contains(&delay) {
+        true => Ok(delay),
+        false => {
+            let (shortest, longest) = (shortest / MILLISECOND, LONGEST_DELAY / MILLISECOND);
+            Err(Failure::new("broadcast.delay", [&millis, &shortest, &longest]))
+        }
+    }
+}
+
+async fn known(api: &Api) -> Result<Vec<Known>, Failure> {
+    let reports = match request(api, Request::Nodes).await {
+        Ok(Reply::Nodes(reports)) => reports,
+        other => return Err(unexpected(other)),
+    };
+    let own = api.handle.id();
+    let known = reports.iter().filter_map(|report| {
+        let own = report.node.as_ref() == own.as_bytes().as_slice();
+        let sounds = if own { api.sounds } else { report.role == Role::Speaker.as_str() };
+        Some(Known { area: report.area.parse().ok()?, sounds, own })
+    });
+    Ok(known.collect())
+}
+
+async fn request(api: &Api, request: Request) -> Result<Reply, Failure> {
+    match tokio::time::timeout(SILENT, api.handle.request(request)).await {
+        Err(_) => Err(Failure::new("node.silent", [&SILENT.as_secs()])),
+        Ok(None) => Err(Failure::new("node.stopping", [])),
+        Ok(Some(Reply::Refused { code, text })) => Err(Failure::from_room(code, text)),
+        Ok(Some(reply)) => Ok(reply),
+    }
+}
+
+fn ordered(reply: Result<Reply, Failure>) -> Result<forms::Done, Failure> {
+    match reply {
+        Ok(Reply::Done { order }) => Ok(forms::Done { order }),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// The refusal; or, for an answer to another question, what can be said of it.
+fn unexpected(reply: Result<Reply, Failure>) -> Failure {
+    reply.err().unwrap_or_else(|| Failure::new("node.stopping", []))
+}
+
+/// The trunk answers within a tick; an order waits for the disk.
+const SILENT: Duration = Duration::from_secs(10);
+/// Uploads at once: each may take 2 GiB of disk.
+pub const UPLOADS: usize = 8;
+/// Files encoded at once: leaves a core of a small machine to the sound.
+pub const ENCODERS: usize = 1;
+/// Areas in one order: it must fit one packet.
+const AREAS: usize = 64;
+const FARTHEST_DAYS: i64 = 400;
+/// Bytes (`broadcast::order`).
+const LONGEST_TITLE: usize = 200;
+/// µs (`broadcast::order`).
+const LONGEST_DELAY: i64 = 60 * SECOND;
+/// Minutes: a day.
+const LONGEST_STOP: i64 = 24 * 60;
+/// Packets in one write to the store.
+const KEPT_AT_ONCE: usize = 1_024;
+/// Events kept for those who ask.
+const EVENTS: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const ZONE: Tz = chrono_tz::Asia::Ho_Chi_Minh;
+
+    #[test]
+    fn the_newest_events_are_kept_and_a_late_reader_learns_how_many_it_missed() {
+        let events = Events::default();
+        for number in 1..=EVENTS as u64 + 10 {
+            let what = trunk::What::Child { node: Uuid::nil(), up: true };
+            events.push(trunk::Event { number, at: None, what });
+        }
+        let all = events.after(0, ZONE);
+        assert_eq!((all.events.len(), all.next, all.missed), (EVENTS, EVENTS as u64 + 10, 0));
+        let late = events.after(3, ZONE);
+        assert_eq!((late.events.len(), late.missed), (EVENTS, 7));
+        let up_to_date = events.after(all.next, ZONE);
+        assert_eq!((up_to_date.events.len(), up_to_date.next, up_to_date.missed), (0, all.next, 0));
+    }
+
+    #[test]
+    fn a_time_is_neither_past_nor_beyond_the_calendar() {
+        let now = when::rfc3339("2026-11-22T12:00:00+07:00").unwrap();
+        let code = |text| air_time(text, now, ZONE).map_err(|failure| failure.code);
+        assert!(code("2026-11-22T12:00:00+07:00").is_ok());
+        assert_eq!(code("2026-11-22T11:59:59+07:00"), Err("broadcast.past".into()));
+        assert_eq!(code("2028-11-22T11:59:59+07:00"), Err("broadcast.far".into()));
+        assert_eq!(code("12:00"), Err("broadcast.time".into()));
+    }
+
+    #[test]
+    fn a_delay_leaves_time_for_its_packets() {
+        let code = |delay, priority| check_delay(delay, 24_000, priority).map_err(|failure| failure.code);
+        assert_eq!(code(1_000, Priority::Normal), Ok(SECOND));
+        assert_eq!(code(300, Priority::Normal), Ok(300 * MILLISECOND));
+        for wrong in [0, -5, 100, 60_001, i64::MAX, i64::MIN] {
+            assert_eq!(code(wrong, Priority::Normal), Err("broadcast.delay".into()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_long_file_name_makes_a_title_that_ends_at_a_letter() {
+        assert_eq!(shorten("tin.wav"), "tin.wav");
+        let long = "ả".repeat(100);
+        assert_eq!(shorten(&long).len(), 198);
+    }
+}

@@ -1,0 +1,273 @@
+//! The JSON that the API takes and gives; the client reads the same forms.
+use super::when;
+use crate::broadcast::Priority;
+use crate::node::trunk;
+use crate::proto;
+use crate::time::Civil;
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    #[default]
+    Normal,
+    Priority,
+    Emergency,
+}
+
+impl From<Level> for Priority {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Normal => Self::Normal,
+            Level::Priority => Self::Priority,
+            Level::Emergency => Self::Emergency,
+        }
+    }
+}
+
+impl From<Priority> for Level {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Normal => Self::Normal,
+            Priority::Priority => Self::Priority,
+            Priority::Emergency => Self::Emergency,
+        }
+    }
+}
+
+/// `POST /v1/broadcasts`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Air {
+    /// Id of an upload.
+    pub media: String,
+    pub areas: Vec<String>,
+    #[serde(default)]
+    pub priority: Level,
+    /// RFC 3339 with offset; now if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// The file's name if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<i64>,
+    /// Goes on where it was when something pre-empted it.
+    #[serde(default)]
+    pub resume: bool,
+}
+
+/// `POST /v1/stop`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    pub areas: Vec<String>,
+    #[serde(default = "ten")]
+    pub minutes: i64,
+}
+
+fn ten() -> i64 {
+    10
+}
+
+/// The answer to [`Air`]. Times in the node's zone, and in µs Unix UTC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Aired {
+    pub id: Uuid,
+    pub accepted: String,
+    pub accepted_us: i64,
+    pub from: String,
+    pub from_us: i64,
+    pub until: String,
+    pub until_us: i64,
+    /// When the first sound leaves the speakers.
+    pub sounds: String,
+    pub sounds_us: i64,
+}
+
+impl Aired {
+    pub fn new(id: Uuid, [accepted, from, until, sounds]: [Civil; 4], zone: Tz) -> Self {
+        Self {
+            id,
+            accepted: when::show(accepted, zone),
+            accepted_us: accepted.0,
+            from: when::show(from, zone),
+            from_us: from.0,
+            until: when::show(until, zone),
+            until_us: until.0,
+            sounds: when::show(sounds, zone),
+            sounds_us: sounds.0,
+        }
+    }
+}
+
+/// The answer to a cancel and a stop.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// Id of the order that was given.
+    pub order: Uuid,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Broadcasts {
+    pub broadcasts: Vec<Listed>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listed {
+    pub id: Uuid,
+    pub title: String,
+    pub areas: Vec<String>,
+    pub priority: Level,
+    pub from: String,
+    pub from_us: i64,
+    pub until: String,
+    pub until_us: i64,
+    pub state: String,
+}
+
+impl Listed {
+    pub fn new(listed: trunk::Listed, zone: Tz) -> Self {
+        Self {
+            id: listed.broadcast,
+            title: listed.title,
+            areas: listed.areas.iter().map(ToString::to_string).collect(),
+            priority: listed.priority.into(),
+            from: when::show(listed.from, zone),
+            from_us: listed.from.0,
+            until: when::show(listed.until, zone),
+            until_us: listed.until.0,
+            state: listed.state.into(),
+        }
+    }
+}
+
+/// The answer to `GET /v1/nodes`: this node first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Nodes {
+    pub zone: Tz,
+    /// This node's civil time, once it knows it.
+    pub now: Option<String>,
+    pub now_us: Option<i64>,
+    pub nodes: Vec<Node>,
+}
+
+/// What a node last said of itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Node {
+    pub id: Uuid,
+    pub name: String,
+    pub area: String,
+    pub role: String,
+    pub parent: Option<Uuid>,
+    pub state: String,
+    pub buffer_us: i64,
+    pub offset_us: i64,
+    pub uncertainty_us: u64,
+    pub received: u64,
+    pub repaired: u64,
+    pub lost: u64,
+    /// Frames of 20 ms.
+    pub concealed: u64,
+    pub rejected: u64,
+    pub sounding: Option<Uuid>,
+    /// Newest broadcast that began to sound there, and when.
+    pub first: Option<Uuid>,
+    pub first_at: Option<String>,
+    pub first_at_us: Option<i64>,
+    /// Newest broadcast that sounded to its end there.
+    pub ended: Option<Uuid>,
+    /// When it said so.
+    pub at: Option<String>,
+    pub at_us: Option<i64>,
+}
+
+impl Node {
+    pub fn new(report: &proto::Report, zone: Tz) -> Self {
+        let id = |bytes: &[u8]| Uuid::from_slice(bytes).ok();
+        let time = |micros: i64| (micros != 0).then_some(micros);
+        let shown = |micros: i64| time(micros).map(|micros| when::show(Civil(micros), zone));
+        Self {
+            id: id(&report.node).unwrap_or_default(),
+            name: report.name.clone(),
+            area: report.area.clone(),
+            role: report.role.clone(),
+            parent: id(&report.parent),
+            state: report.state.clone(),
+            buffer_us: report.buffer,
+            offset_us: report.offset,
+            uncertainty_us: report.uncertainty,
+            received: report.received,
+            repaired: report.repaired,
+            lost: report.lost,
+            concealed: report.concealed,
+            rejected: report.rejected,
+            sounding: id(&report.sounding),
+            first: id(&report.first),
+            first_at: shown(report.first_at),
+            first_at_us: time(report.first_at),
+            ended: id(&report.ended),
+            at: shown(report.at),
+            at_us: time(report.at),
+        }
+    }
+}
+
+/// The answer to `GET /v1/events?after=N`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Events {
+    pub events: Vec<Event>,
+    /// Ask for what comes after this next time.
+    pub next: u64,
+    /// How many of those asked for are no longer kept.
+    pub missed: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    pub number: u64,
+    pub at: Option<String>,
+    pub at_us: Option<i64>,
+    #[serde(flatten)]
+    pub what: What,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "lowercase")]
+pub enum What {
+    Order { id: Uuid, kind: String, title: String },
+    Refused { code: String, text: String },
+    Began { broadcast: Uuid, sounds: String, sounds_us: i64 },
+    Ended { broadcast: Uuid, ends: String, ends_us: i64, whole: bool },
+    Parent { parent: usize, up: bool, reason: String },
+    Child { node: Uuid, up: bool },
+    Trouble { code: String, text: String },
+}
+
+impl Event {
+    pub fn new(event: &trunk::Event, zone: Tz) -> Self {
+        let what = match event.what.clone() {
+            trunk::What::Order { id, kind, title } => What::Order { id, kind: kind.into(), title },
+            trunk::What::Refused { code, text } => What::Refused { code, text },
+            trunk::What::Began { broadcast, at } => {
+                What::Began { broadcast, sounds: when::show(at, zone), sounds_us: at.0 }
+            }
+            trunk::What::Ended { broadcast, at, whole } => {
+                What::Ended { broadcast, ends: when::show(at, zone), ends_us: at.0, whole }
+            }
+            trunk::What::Parent { parent, up, reason } => What::Parent { parent, up, reason },
+            trunk::What::Child { node, up } => What::Child { node, up },
+            trunk::What::Trouble { code, text } => What::Trouble { code: code.into(), text },
+        };
+        Self { number: event.number, at: event.at.map(|at| when::show(at, zone)), at_us: event.at.map(|at| at.0), what }
+    }
+}
+
+/// The answer to anything that was not done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fault {
+    pub code: String,
+    pub text: String,
+}

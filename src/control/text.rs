@@ -1,0 +1,242 @@
+//! What people read, in Vietnamese and in English, by its stable code (DESIGN §9).
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Vietnamese,
+    English,
+}
+
+impl Language {
+    /// From `LC_ALL`, `LC_MESSAGES` or `LANG`, the first that is set.
+    pub fn of_environment() -> Self {
+        let set = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
+        Self::of_locale(set.into_iter().find(|value| !value.is_empty()).as_deref().unwrap_or(""))
+    }
+
+    fn of_locale(locale: &str) -> Self {
+        if is_vietnamese(locale.split(['_', '.', '@']).next().unwrap_or("")) { Self::Vietnamese } else { Self::English }
+    }
+
+    /// From `Accept-Language` (RFC 9110 §12.5.4): Vietnamese where it weighs at least as much as English
+    /// and is asked for at all.
+    pub fn of_header(header: &str) -> Self {
+        let weight = |wanted: fn(&str) -> bool| {
+            // Sixteen ranges are more than any reader has languages.
+            header.split(',').take(16).filter_map(move |range| {
+                let mut parts = range.split(';');
+                let tag = parts.next()?.trim().split('-').next()?;
+                let quality = parts.find_map(|part| part.trim().strip_prefix("q=")?.parse::<f32>().ok());
+                wanted(tag).then_some(quality.unwrap_or(1.0))
+            })
+        };
+        let vietnamese = weight(is_vietnamese).fold(0.0, f32::max);
+        let english = weight(|tag| tag.eq_ignore_ascii_case("en")).fold(0.0, f32::max);
+        if vietnamese > 0.0 && vietnamese >= english { Self::Vietnamese } else { Self::English }
+    }
+
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::Vietnamese => "vi",
+            Self::English => "en",
+        }
+    }
+}
+
+fn is_vietnamese(tag: &str) -> bool {
+    tag.eq_ignore_ascii_case("vi")
+}
+
+/// Something that was asked for and not done: a stable code and a text that names the thing, the place
+/// and the mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub code: String,
+    said: Said,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    /// Fills the places of the table's text.
+    Here(Vec<String>),
+    /// Another room's own English text, with the place in it.
+    English(String),
+    /// A node's answer, already in the reader's language.
+    Ready(String),
+}
+
+impl Failure {
+    pub fn new<const N: usize>(code: &'static str, places: [&dyn fmt::Display; N]) -> Self {
+        Self { code: code.into(), said: Said::Here(places.iter().map(ToString::to_string).collect()) }
+    }
+
+    /// What another room said, in English.
+    pub fn from_room(code: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { code: code.into(), said: Said::English(text.into()) }
+    }
+
+    /// What a node answered.
+    pub fn from_node(code: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { code: code.into(), said: Said::Ready(text.into()) }
+    }
+
+    pub fn text(&self, language: Language) -> String {
+        match (&self.said, language) {
+            (Said::Ready(text), _) | (Said::English(text), Language::English) => text.clone(),
+            (Said::Here(places), _) => fill(pick(&self.code, language), places),
+            // The detail has the place in it, and it exists in English alone.
+            (Said::English(detail), Language::Vietnamese) => match find(&self.code).or_else(|| self.family()) {
+                Some(entry) => format!("{} (chi tiết: {detail})", entry.vietnamese),
+                None => detail.clone(),
+            },
+        }
+    }
+
+    /// The configuration's own codes say only which rule a field breaks.
+    fn family(&self) -> Option<&'static Entry> {
+        self.code.starts_with("config.").then(|| find("config.invalid")).flatten()
+    }
+
+    /// The HTTP status that goes with the code.
+    pub fn status(&self) -> u16 {
+        find(&self.code).map_or(422, |entry| entry.status)
+    }
+
+    /// The exit code of a command that ends with this (DESIGN §9).
+    pub fn exit(&self) -> u8 {
+        let usage = ["config.", "usage."].iter().any(|family| self.code.starts_with(family));
+        if usage { 2 } else { 1 }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text(Language::English))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// A line of the table with its places filled.
+pub fn say<const N: usize>(language: Language, code: &str, places: [&dyn fmt::Display; N]) -> String {
+    fill(pick(code, language), &places.map(|place| place.to_string()))
+}
+
+fn pick(code: &str, language: Language) -> &'static str {
+    match (find(code), language) {
+        (Some(entry), Language::Vietnamese) => entry.vietnamese,
+        (Some(entry), Language::English) => entry.english,
+        // A code without a line is a mistake that a test below finds.
+        (None, _) => "",
+    }
+}
+
+fn find(code: &str) -> Option<&'static Entry> {
+    TABLE.iter().find(|entry| entry.code == code)
+}
+
+/// Puts `places[n]` where the text says `{n}`. What is filled in is not looked at again.
+fn fill(text: &str, places: &[String]) -> String {
+    let mut filled = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let (number, behind) = after.split_once('}').unwrap_or((after, ""));
+        filled.push_str(number.parse().ok().and_then(|n: usize| places.get(n)).map_or("", String::as_str));
+        rest = behind;
+    }
+    filled.push_str(rest);
+    filled
+}
+
+struct Entry {
+    code: &'static str,
+    status: u16,
+    vietnamese: &'static str,
+    english: &'static str,
+}
+
+macro_rules! table {
+    ($($code:literal $status:literal $vietnamese:literal $english:literal)*) => {
+        &[$(Entry { code: $code, status: $status, vietnamese: $vietnamese, english: $english }),*]
+    };
+}
+
+const TABLE: &[Entry] = include!("text.table");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_is_there_once_in_both_languages_with_the_same_places() {
+        let mut seen = BTreeSet::new();
+        let places = |text: &str| -> BTreeSet<usize> {
+            text.split('{').skip(1).map(|part| part.split('}').next().unwrap().parse().unwrap()).collect()
+        };
+        for entry in TABLE {
+            assert!(seen.insert(entry.code), "{} stands twice", entry.code);
+            assert!(!entry.vietnamese.is_empty() && !entry.english.is_empty(), "{}", entry.code);
+            assert_ne!(entry.vietnamese, entry.english, "{}", entry.code);
+            assert_eq!(places(entry.vietnamese), places(entry.english), "{}", entry.code);
+            assert!((200..600).contains(&entry.status), "{}", entry.code);
+        }
+    }
+
+    #[test]
+    fn every_code_that_this_room_says_is_in_the_table() {
+        let mut files = 0;
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/control")).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_none_or(|kind| kind != "rs") {
+                continue;
+            }
+            files += 1;
+            let text = std::fs::read_to_string(&path).unwrap();
+            for opening in ["Failure::new(\"", "say(language, \"", "Failure::from_room(\""] {
+                let flat = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
+                for part in flat.split(opening).skip(1) {
+                    let code = part.split('"').next().unwrap();
+                    assert!(find(code).is_some(), "{}: {code} has no text", path.display());
+                }
+            }
+        }
+        assert!(files > 5);
+    }
+
+    #[test]
+    fn the_header_chooses_the_language_by_weight() {
+        for (header, expected) in [
+            ("vi", Language::Vietnamese),
+            ("vi-VN,vi;q=0.9,en;q=0.8", Language::Vietnamese),
+            ("en-GB, vi;q=0.5", Language::English),
+            ("fr, de", Language::English),
+            ("vi;q=0", Language::English),
+            ("", Language::English),
+            (";;q=;,,", Language::English),
+        ] {
+            assert_eq!(Language::of_header(header), expected, "{header}");
+        }
+        assert_eq!(Language::of_locale("vi_VN.UTF-8"), Language::Vietnamese);
+        assert_eq!(Language::of_locale("C.UTF-8"), Language::English);
+    }
+
+    #[test]
+    fn what_is_filled_in_cannot_ask_for_more() {
+        assert_eq!(fill("{1} and {0} and {7}{", &["{1}".into(), "b".into()]), "b and {1} and ");
+    }
+
+    #[test]
+    fn another_rooms_text_keeps_its_place_in_both_languages() {
+        let failure = Failure::from_room("media.damaged", "a.flac: 3.2 s: bad frame; upload it again");
+        assert!(failure.text(Language::English).contains("3.2 s"));
+        assert!(failure.text(Language::Vietnamese).contains("3.2 s"));
+        assert_ne!(failure.text(Language::English), failure.text(Language::Vietnamese));
+        assert_eq!(failure.status(), 422);
+        let strange = "config.no_such_rule";
+        let failure = Failure::from_room(strange, "loa.toml:3:1: unknown field bad");
+        assert!(failure.text(Language::Vietnamese).starts_with("cấu hình"));
+        assert_eq!(failure.exit(), 2);
+    }
+}

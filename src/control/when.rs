@@ -1,0 +1,129 @@
+//! Times as people write and read them.
+use super::text::Failure;
+use crate::time::{Civil, SECOND};
+use chrono::{DateTime, LocalResult, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+
+/// RFC 3339 in `zone`, to the µs. A time that no calendar holds is shown as its number of µs.
+pub fn show(at: Civil, zone: Tz) -> String {
+    match DateTime::from_timestamp_micros(at.0) {
+        Some(utc) => utc.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Micros, false),
+        None => format!("{} µs", at.0),
+    }
+}
+
+/// Hours, minutes and seconds in `zone`, for people who know the day.
+pub fn show_short(at: Civil, zone: Tz) -> String {
+    match DateTime::from_timestamp_micros(at.0) {
+        Some(utc) => utc.with_timezone(&zone).format("%H:%M:%S%.3f").to_string(),
+        None => show(at, zone),
+    }
+}
+
+/// RFC 3339, offset required.
+pub fn rfc3339(text: &str) -> Option<Civil> {
+    // Longer than any such time; a parser needs no more.
+    let text = text.get(..text.len().min(64))?;
+    DateTime::parse_from_rfc3339(text).ok().map(|time| Civil(time.with_timezone(&Utc).timestamp_micros()))
+}
+
+/// What the command line takes: RFC 3339; `HH:MM[:SS]`, today or, once that has passed, tomorrow, in the
+/// node's zone; `+30s`, `+5m`, `+2h` from `now`, the node's.
+pub fn spoken(text: &str, now: Civil, zone: Tz) -> Result<Civil, Failure> {
+    let wrong = || Failure::new("usage.time", [&text]);
+    if let Some(wait) = text.strip_prefix('+') {
+        return ahead(wait).map(|wait| now + wait).ok_or_else(wrong);
+    }
+    if let Some(at) = rfc3339(text) {
+        return Ok(at);
+    }
+    let clock = ["%H:%M:%S", "%H:%M"].iter().find_map(|form| NaiveTime::parse_from_str(text, form).ok());
+    let clock = clock.ok_or_else(wrong)?;
+    let today = DateTime::from_timestamp_micros(now.0).ok_or_else(wrong)?.with_timezone(&zone).date_naive();
+    for day in [today, today + TimeDelta::days(1)] {
+        let at = match zone.from_local_datetime(&day.and_time(clock)) {
+            LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Civil(at.timestamp_micros()),
+            LocalResult::None if day == today => continue,
+            LocalResult::None => return Err(Failure::new("usage.gap", [&text, &zone])),
+        };
+        if at > now {
+            return Ok(at);
+        }
+    }
+    Err(Failure::new("usage.gap", [&text, &zone]))
+}
+
+fn ahead(text: &str) -> Option<i64> {
+    let (number, seconds) = match (text.strip_suffix('s'), text.strip_suffix('m'), text.strip_suffix('h')) {
+        (Some(number), ..) => (number, 1),
+        (_, Some(number), _) => (number, 60),
+        (.., Some(number)) => (number, 3_600),
+        _ => return None,
+    };
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<i64>().ok()?.checked_mul(seconds * SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ZONE: Tz = chrono_tz::Asia::Ho_Chi_Minh;
+
+    fn at(text: &str) -> Civil {
+        rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn a_time_needs_its_offset() {
+        assert_eq!(at("1970-01-01T07:00:01+07:00"), Civil(SECOND));
+        assert_eq!(at("1970-01-01T00:00:00.000001Z"), Civil(1));
+        for wrong in ["2026-11-22T06:30:00", "2026-11-22", "06:30", "", "2026-13-01T00:00:00Z", "é"] {
+            assert_eq!(rfc3339(wrong), None, "{wrong}");
+        }
+        assert_eq!(show(at("2026-11-22T06:30:00.000001+07:00"), ZONE), "2026-11-22T06:30:00.000001+07:00");
+        assert_eq!(show(Civil(i64::MAX), ZONE), format!("{} µs", i64::MAX));
+    }
+
+    #[test]
+    fn a_clock_time_is_today_or_tomorrow_in_the_nodes_zone() {
+        let now = at("2026-11-22T12:00:00+07:00");
+        assert_eq!(spoken("12:30", now, ZONE), Ok(at("2026-11-22T12:30:00+07:00")));
+        assert_eq!(spoken("11:59:59", now, ZONE), Ok(at("2026-11-23T11:59:59+07:00")));
+        assert_eq!(spoken("00:15", at("2026-12-31T23:50:00+07:00"), ZONE), Ok(at("2027-01-01T00:15:00+07:00")));
+    }
+
+    #[test]
+    fn a_wait_counts_from_the_nodes_now() {
+        let now = Civil(5);
+        assert_eq!(spoken("+30s", now, ZONE), Ok(Civil(5 + 30 * SECOND)));
+        assert_eq!(spoken("+5m", now, ZONE), Ok(Civil(5 + 300 * SECOND)));
+        for wrong in ["+", "+5", "+-5s", "+5d", "+s", "+99999999999999999999s", "+9223372036854775807h", "25:00", "x"] {
+            assert_eq!(spoken(wrong, now, ZONE).unwrap_err().code, "usage.time", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_the_clocks_leave_out_is_named() {
+        // On 29 March 2026 Berlin goes from 02:00 to 03:00.
+        let berlin = chrono_tz::Europe::Berlin;
+        assert_eq!(spoken("02:30", at("2026-03-28T12:00:00+01:00"), berlin).unwrap_err().code, "usage.gap");
+        assert_eq!(spoken("02:30", at("2026-03-29T00:30:00+01:00"), berlin), Ok(at("2026-03-30T02:30:00+02:00")));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC{0,80}", now in any::<i64>()) {
+            let _ = spoken(&text, Civil(now), ZONE);
+            let _ = show(Civil(now), ZONE);
+        }
+
+        #[test]
+        fn what_is_shown_reads_back(now in 0i64..4_000_000_000_000_000) {
+            prop_assert_eq!(rfc3339(&show(Civil(now), ZONE)), Some(Civil(now)));
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Two drivers over real loopback sockets, with a translator of addresses in between where one is
+//! needed.
+use super::*;
+use crate::io::socket::Socket;
+use crate::io::tls::tests::identity;
+use crate::io::wake::{Interest, wait};
+use crate::node::Role;
+use std::net::UdpSocket;
+
+/// Real time that a test waits at most for what must come; it ends as soon as it has.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct End {
+    driver: Driver,
+    events: Vec<Event>,
+}
+
+impl End {
+    fn parent(seed: u8) -> Self {
+        let identity = identity(&[seed; 32], Role::Relay);
+        Self::new(Options { client: None, server: Some(tls::server(&identity).unwrap()), most_links: 100 })
+    }
+
+    fn child(seed: u8) -> Self {
+        let identity = identity(&[seed; 32], Role::Speaker);
+        Self::new(Options { client: Some(tls::client(&identity).unwrap()), server: None, most_links: 4 })
+    }
+
+    fn new(options: Options) -> Self {
+        let socket = Socket::bind(([127, 0, 0, 1], 0).into(), 1 << 18).unwrap();
+        Self { driver: Driver::new(Arc::new(socket), options).unwrap(), events: Vec::new() }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.driver.socket().local_address().unwrap()
+    }
+
+    fn dial(&mut self, address: SocketAddr) -> Link {
+        self.driver.dial(Instant::now(), address).unwrap()
+    }
+
+    fn send(&mut self, link: Link, departure: Departure) {
+        self.driver.send(Instant::now(), link, departure);
+    }
+
+    fn turn(&mut self) {
+        let now = Instant::now();
+        while self.driver.handle_readable(now) {
+            self.events.extend(std::iter::from_fn(|| self.driver.poll_event()));
+        }
+        self.driver.handle_timeout(now);
+        self.driver.flush(now);
+        self.events.extend(std::iter::from_fn(|| self.driver.poll_event()));
+    }
+
+    fn up(&self) -> Option<Link> {
+        self.events.iter().find_map(|event| match event {
+            Event::Up { link, .. } => Some(*link),
+            _ => None,
+        })
+    }
+
+    fn down(&self) -> Option<&str> {
+        self.events.iter().find_map(|event| match event {
+            Event::Down { reason, .. } => Some(reason.as_str()),
+            _ => None,
+        })
+    }
+
+    fn arrivals(&self) -> impl Iterator<Item = &Arrival> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Arrival { arrival, .. } => Some(arrival),
+            _ => None,
+        })
+    }
+
+    fn control(&self) -> Vec<Bytes> {
+        self.arrivals()
+            .filter_map(|arrival| match arrival {
+                Arrival::Control(bytes) => Some(bytes.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn media(&self) -> usize {
+        self.arrivals().filter(|arrival| matches!(arrival, Arrival::Media(_))).count()
+    }
+}
+
+/// Runs both until `done`, or fails.
+fn run(parent: &mut End, child: &mut End, what: &str, mut done: impl FnMut(&mut End, &mut End) -> bool) {
+    let began = Instant::now();
+    loop {
+        parent.turn();
+        child.turn();
+        if done(parent, child) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: parent {:?} child {:?}", parent.events, child.events);
+        let interest = |end: &End| Interest { descriptor: end.driver.socket().descriptor(), write: false };
+        wait([interest(parent), interest(child)], Duration::from_millis(2));
+    }
+}
+
+/// A parent and a child that are connected, and their links.
+fn pair() -> (End, End, Link, Link) {
+    let (mut parent, mut child) = (End::parent(1), End::child(1));
+    let address = parent.address();
+    let below = child.dial(address);
+    // The parent learns of the control stream with the first message.
+    run(&mut parent, &mut child, "handshake", |parent, child| parent.up().is_some() && child.up().is_some());
+    let above = parent.up().unwrap();
+    assert_eq!(child.up(), Some(below));
+    child.send(below, Departure::Control(Bytes::from_static(b"hello")));
+    run(&mut parent, &mut child, "hello", |parent, _| !parent.control().is_empty());
+    (parent, child, above, below)
+}
+
+/// SRTP by its first byte; nothing else is looked at here.
+fn rtp(number: u8) -> Bytes {
+    Bytes::from(vec![0x80, 96, 0, number, 1, 2, 3])
+}
+
+#[test]
+fn control_bulk_datagrams_and_media_share_one_socket_and_keep_apart() {
+    let (mut parent, mut child, above, below) = pair();
+    for number in 0..40u8 {
+        parent.send(above, Departure::Control(Bytes::from(vec![number; 30_000])));
+        parent.send(above, Departure::Bulk { stream: 0, frame: Bytes::from(vec![number; 1_100]) });
+        parent.send(above, Departure::Bulk { stream: 1, frame: Bytes::from(vec![number]) });
+        parent.send(above, Departure::Media(rtp(number)));
+    }
+    parent.send(above, Departure::BulkEnd { stream: 0 });
+    parent.send(above, Departure::Datagram(Bytes::from_static(&[0x22, 0])));
+    child.send(below, Departure::Datagram(Bytes::from_static(&[0x1a, 0])));
+    run(&mut parent, &mut child, "all of it", |parent, child| {
+        child.control().len() == 40
+            && child.arrivals().any(|arrival| *arrival == Arrival::BulkEnd { stream: 0 })
+            && child.arrivals().filter(|arrival| matches!(arrival, Arrival::Bulk { stream: 1, .. })).count() == 40
+            && child.media() == 40
+            && child.arrivals().any(|arrival| matches!(arrival, Arrival::Datagram(_)))
+            && parent.arrivals().any(|arrival| matches!(arrival, Arrival::Datagram(_)))
+    });
+    for (number, frame) in child.control().iter().enumerate() {
+        assert!(frame.len() == 30_000 && frame[0] == number as u8);
+    }
+    let bulk: Vec<u8> = child
+        .arrivals()
+        .filter_map(|arrival| match arrival {
+            Arrival::Bulk { stream: 0, frame } => Some(frame[0]),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(bulk, (0..40).collect::<Vec<u8>>());
+}
+
+#[test]
+fn what_was_said_before_hanging_up_arrives_and_the_reason_too() {
+    let (mut parent, mut child, above, _) = pair();
+    parent.send(above, Departure::Control(Bytes::from(vec![7; 60_000])));
+    parent.driver.close(Instant::now(), above, "node.stopping", "this node is stopping");
+    parent.send(above, Departure::Control(Bytes::from_static(b"too late")));
+    run(&mut parent, &mut child, "farewell", |parent, child| parent.down().is_some() && child.down().is_some());
+    assert_eq!(child.control().len(), 1);
+    assert!(child.down().unwrap().contains("node.stopping: this node is stopping"), "{:?}", child.down());
+    assert_eq!((parent.driver.links(), child.driver.links()), (0, 0));
+    assert_eq!(parent.driver.media_address(above), None);
+}
+
+#[test]
+fn a_child_of_another_root_is_told_so_and_never_becomes_a_link() {
+    let (mut parent, mut child) = (End::parent(1), End::child(2));
+    let address = parent.address();
+    child.dial(address);
+    run(&mut parent, &mut child, "refusal", |_, child| child.down().is_some());
+    assert!(child.down().unwrap().contains("certificate"), "{:?}", child.down());
+    assert!(parent.up().is_none() && parent.down().is_none());
+    run(&mut parent, &mut child, "clean-up", |parent, _| parent.driver.handshakes.count() == 0);
+}
+
+#[test]
+fn a_dial_that_nobody_answers_ends_with_the_mend() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut child = End::child(1);
+    let link = child.dial(silent.local_addr().unwrap());
+    child.turn();
+    let later = Instant::now() + Duration::from_secs(6);
+    child.driver.handle_timeout(later);
+    child.driver.flush(later);
+    let Some(Event::Down { link: down, reason }) = child.driver.poll_event() else { panic!("down") };
+    assert!(down == link && reason.contains("firewall"), "{reason}");
+    assert_eq!(child.driver.poll_event(), None);
+}
+
+#[test]
+fn floods_of_garbage_and_half_open_handshakes_disturb_nobody() {
+    let (mut parent, mut child, above, below) = pair();
+    let address = parent.address();
+    let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut state = 1u64;
+    for round in 0..2_000usize {
+        let length = round % 1_300;
+        let garbage: Vec<u8> = (0..length)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        flood.send_to(&garbage, address).unwrap();
+        if round % 16 == 0 {
+            parent.turn();
+        }
+    }
+    flood.send_to(&rtp(1), address).unwrap();
+    run(&mut parent, &mut child, "flood", |parent, _| parent.driver.counters().unknown_source > 0);
+    assert_eq!(parent.media(), 0, "media of strangers is dropped");
+    // Handshakes that are begun and never go on, each from its own address.
+    let mut strangers: Vec<End> = (0..300).map(|_| End::child(3)).collect();
+    for stranger in &mut strangers {
+        stranger.dial(address);
+        let now = Instant::now();
+        stranger.driver.flush(now);
+        parent.turn();
+        assert!(parent.driver.handshakes.count() <= 32, "beyond, an address must prove itself");
+    }
+    assert!(parent.driver.counters().retries >= 200, "{:?}", parent.driver.counters());
+    let mut late = End::child(1);
+    late.dial(address);
+    run(&mut parent, &mut late, "a child that comes meanwhile", |_, late| late.up().is_some());
+    child.send(below, Departure::Control(Bytes::from_static(b"still here")));
+    parent.send(above, Departure::Media(rtp(2)));
+    run(&mut parent, &mut child, "the link", |parent, child| parent.control().len() == 2 && child.media() == 1);
+    assert!(child.down().is_none());
+}
+
+/// Forwards between a child and a parent, like a NAT: the child sends to `inside`, the parent sees
+/// `outside`.
+struct Translator {
+    inside: UdpSocket,
+    outside: Vec<UdpSocket>,
+    /// Which outer socket the child's packets leave by.
+    current: usize,
+    /// Whether what the parent sends to each outer socket reaches the child.
+    back: Vec<bool>,
+    child: Option<SocketAddr>,
+    parent: SocketAddr,
+}
+
+impl Translator {
+    fn new(parent: SocketAddr) -> Self {
+        let bind = || {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        };
+        Self { inside: bind(), outside: vec![bind(), bind()], current: 0, back: vec![true, true], child: None, parent }
+    }
+
+    fn turn(&mut self) {
+        let mut bytes = [0; 2_000];
+        while let Ok((length, from)) = self.inside.recv_from(&mut bytes) {
+            self.child = Some(from);
+            self.outside[self.current].send_to(&bytes[..length], self.parent).unwrap();
+        }
+        for (outside, back) in self.outside.iter().zip(&self.back) {
+            while let Ok(length) = outside.recv(&mut bytes) {
+                if let Some(child) = self.child.filter(|_| *back) {
+                    self.inside.send_to(&bytes[..length], child).unwrap();
+                }
+            }
+        }
+    }
+}
+
+fn translated() -> (End, End, Link, Link, Translator) {
+    let (mut parent, mut child) = (End::parent(1), End::child(1));
+    let mut translator = Translator::new(parent.address());
+    let below = child.dial(translator.inside.local_addr().unwrap());
+    run(&mut parent, &mut child, "handshake", |parent, child| {
+        translator.turn();
+        parent.up().is_some() && child.up().is_some()
+    });
+    let above = parent.up().unwrap();
+    assert_eq!(parent.driver.media_address(above), Some(translator.outside[0].local_addr().unwrap()));
+    (parent, child, above, below, translator)
+}
+
+#[test]
+fn media_follows_a_child_to_a_new_address_once_a_nonce_came_back_from_it() {
+    let (mut parent, mut child, above, below, mut translator) = translated();
+    translator.current = 1;
+    let new = translator.outside[1].local_addr().unwrap();
+    child.send(below, Departure::Control(Bytes::from_static(b"from elsewhere")));
+    run(&mut parent, &mut child, "move", |parent, _| {
+        translator.turn();
+        parent.events.contains(&Event::Moved { link: above, address: new })
+    });
+    assert_eq!(parent.driver.media_address(above), Some(new));
+    parent.send(above, Departure::Media(rtp(9)));
+    run(&mut parent, &mut child, "media", |_, child| {
+        translator.turn();
+        child.media() == 1
+    });
+}
+
+#[test]
+fn media_stays_when_packets_are_only_replayed_from_another_address() {
+    let (mut parent, mut child, above, below, mut translator) = translated();
+    let old = translator.outside[0].local_addr().unwrap();
+    // Somebody on the way sends the child's packets on from an address of theirs, and nothing comes
+    // back to the child from there.
+    translator.current = 1;
+    translator.back[1] = false;
+    child.send(below, Departure::Control(Bytes::from_static(b"stolen")));
+    run(&mut parent, &mut child, "the stolen packet", |parent, _| {
+        translator.turn();
+        !parent.control().is_empty()
+    });
+    let mut turns = 0;
+    run(&mut parent, &mut child, "some time", |_, _| {
+        translator.turn();
+        turns += 1;
+        turns > 300
+    });
+    assert_eq!(parent.driver.media_address(above), Some(old));
+    assert!(!parent.events.iter().any(|event| matches!(event, Event::Moved { .. })));
+}
+
+#[test]
+fn bulk_for_a_child_that_does_not_read_is_bounded_and_counted() {
+    let (mut parent, _child, above, _) = pair();
+    for _ in 0..2_000 {
+        parent.send(above, Departure::Bulk { stream: 0, frame: Bytes::from(vec![0; 1_100]) });
+    }
+    assert!(parent.driver.counters().dropped_bulk > 1_000);
+    assert!(parent.driver.media_address(above).is_some(), "the link itself lives");
+}
+
+#[test]
+fn a_control_queue_that_nobody_reads_ends_the_link_with_its_name() {
+    let (mut parent, _child, above, _) = pair();
+    for _ in 0..200 {
+        parent.send(above, Departure::Control(Bytes::from(vec![0; 60_000])));
+    }
+    parent.events.extend(std::iter::from_fn(|| parent.driver.poll_event()));
+    assert!(parent.down().unwrap().contains("link.slow"), "{:?}", parent.down());
+}

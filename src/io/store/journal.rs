@@ -1,0 +1,193 @@
+//! `journal/orders`: every order and key that this node must know after a restart, append-only.
+use super::{at, options, record, sync_folder};
+use crate::proto;
+use prost::Message;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    /// Where the last whole record ends.
+    end: u64,
+    /// A write failed half-way and the torn record could not be cut off: nothing more is written.
+    broken: bool,
+}
+
+impl Journal {
+    /// Cuts a torn last record off (a crash while appending). Damage before whole records is not
+    /// mended: it is an error that names the byte, since what follows it may be a cancel.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let file = options().open(&path).map_err(|error| at(&path, error))?;
+        if let Some(folder) = path.parent() {
+            sync_folder(folder)?;
+        }
+        let mut journal = Self { file, path, end: 0, broken: false };
+        let whole = journal.scan(|_| Ok(()))?;
+        let length = journal.file.metadata()?.len();
+        if whole < length {
+            if journal.whole_record_after(whole)? {
+                return Err(journal.damaged(whole));
+            }
+            tracing::warn!(
+                file = %journal.path.display(), from = whole, bytes = length - whole,
+                "the last record was cut short by a crash and is removed"
+            );
+            journal.file.set_len(whole)?;
+            journal.file.sync_all()?;
+        }
+        journal.end = whole;
+        Ok(journal)
+    }
+
+    pub fn read(&mut self) -> io::Result<Vec<proto::Record>> {
+        let mut records = Vec::new();
+        let path = self.path.clone();
+        let whole = self.scan(|bytes| {
+            let record = proto::Record::decode(bytes)
+                .map_err(|error| at(&path, io::Error::new(io::ErrorKind::InvalidData, error)))?;
+            records.push(record);
+            Ok(())
+        })?;
+        if whole == self.end { Ok(records) } else { Err(self.damaged(whole)) }
+    }
+
+    /// On disk when it returns, or not there at all.
+    pub fn append(&mut self, records: &[proto::Record]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for record in records {
+            let encoded = record.encode_to_vec();
+            if encoded.len() > record::LONGEST {
+                let text = format!("a record of {} bytes; at most {} are kept", encoded.len(), record::LONGEST);
+                return Err(at(&self.path, io::Error::new(io::ErrorKind::InvalidInput, text)));
+            }
+            record::write(&encoded, &mut bytes);
+        }
+        if self.broken {
+            return Err(at(&self.path, io::Error::other("an earlier write failed half-way; restart the node")));
+        }
+        let written = self
+            .file
+            .seek(SeekFrom::Start(self.end))
+            .and_then(|_| self.file.write_all(&bytes))
+            .and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => {
+                self.end += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // What may be half there must not come before the next record.
+                self.broken = self.file.set_len(self.end).and_then(|()| self.file.sync_data()).is_err();
+                Err(at(&self.path, error))
+            }
+        }
+    }
+
+    /// Gives every whole record from the start; returns where the last of them ends.
+    fn scan(&mut self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+        self.file.seek(SeekFrom::Start(0)).map_err(|error| at(&self.path, error))?;
+        let mut reader = BufReader::new(&self.file);
+        let (mut end, mut bytes) = (0, Vec::new());
+        while next(&mut reader, &mut bytes).map_err(|error| at(&self.path, error))? {
+            take(&bytes)?;
+            end += (record::HEADER + bytes.len()) as u64;
+        }
+        Ok(end)
+    }
+
+    /// Whether a record that holds begins anywhere behind the bad one at `offset`, where the bad one
+    /// says that it ends.
+    fn whole_record_after(&mut self, offset: u64) -> io::Result<bool> {
+        self.file.seek(SeekFrom::Start(offset))?;
+        let mut reader = BufReader::new(&self.file);
+        let mut header = [0; record::HEADER];
+        if !fill(&mut reader, &mut header)? {
+            return Ok(false);
+        }
+        let Some(length) = record::length(&header) else { return Ok(false) };
+        let mut bytes = vec![0; length];
+        Ok(fill(&mut reader, &mut bytes)? && next(&mut reader, &mut bytes)?)
+    }
+
+    fn damaged(&self, offset: u64) -> io::Error {
+        let text = format!(
+            "damaged at byte {offset}, with whole records behind it; restore the file from a backup, or move it away and place the node anew"
+        );
+        at(&self.path, io::Error::new(io::ErrorKind::InvalidData, text))
+    }
+}
+
+/// Reads one record into `bytes`; false at the end or when it does not hold.
+fn next(reader: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let mut header = [0; record::HEADER];
+    if !fill(reader, &mut header)? {
+        return Ok(false);
+    }
+    let Some(length) = record::length(&header) else { return Ok(false) };
+    bytes.resize(length, 0);
+    Ok(fill(reader, bytes)? && record::holds(&header, bytes))
+}
+
+/// False when the file ends before `bytes` are full.
+fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(bytes) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::record::Body;
+    use std::fs;
+
+    fn time(value: i64) -> proto::Record {
+        proto::Record { body: Some(Body::Time(value)) }
+    }
+
+    #[test]
+    fn a_crash_at_any_byte_leaves_the_records_before_it_and_room_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders");
+        let mut journal = Journal::open(path.clone()).unwrap();
+        let mut ends = vec![0];
+        for value in [1, 1 << 40, 3] {
+            journal.append(&[time(value)]).unwrap();
+            ends.push(journal.end as usize);
+        }
+        drop(journal);
+        let whole = fs::read(&path).unwrap();
+        for cut in 0..=whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let mut journal = Journal::open(path.clone()).unwrap();
+            let left = ends.iter().filter(|end| **end <= cut).count() - 1;
+            let mut expected: Vec<_> = [1, 1 << 40, 3].into_iter().take(left).map(time).collect();
+            assert_eq!(journal.read().unwrap(), expected, "cut at {cut}");
+            journal.append(&[time(9)]).unwrap();
+            drop(journal);
+            expected.push(time(9));
+            assert_eq!(Journal::open(path.clone()).unwrap().read().unwrap(), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_in_the_middle_is_reported_with_its_place_and_not_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders");
+        let mut journal = Journal::open(path.clone()).unwrap();
+        journal.append(&[time(1), time(2), time(3)]).unwrap();
+        drop(journal);
+        let whole = fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        changed[record::HEADER] ^= 1;
+        fs::write(&path, &changed).unwrap();
+        let error = Journal::open(path.clone()).unwrap_err().to_string();
+        assert!(error.contains("byte 0"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), changed);
+    }
+}

@@ -1,0 +1,72 @@
+//! What children's sessions say.
+
+use super::{Branch, Notice, Output, Standing};
+use crate::broadcast::Area;
+use crate::node::{Link, Role};
+use crate::proto;
+use crate::session;
+use crate::time::Local;
+
+impl Branch {
+    pub(super) fn handle_event(&mut self, now: Local, link: Link, event: session::parent::Event) {
+        use session::parent::Event;
+        let Some(child) = self.children.get_mut(&link) else { return };
+        match event {
+            Event::Hello { node, placement, grants } => {
+                let peer = child.peer;
+                if node != peer.node {
+                    self.counters.violations += 1;
+                    let text = format!("Hello names node {node}, the certificate {}; use one identity", peer.node);
+                    self.hang(link, "hello.node", &text);
+                } else {
+                    self.outputs.push_back(Output::Notice(Notice::Hello { link, peer, placement, grants }));
+                }
+            }
+            Event::Listen { track, from } => self.listen(now, link, track, from),
+            Event::Unlisten { track } => self.unlisten(link, track),
+            Event::Fetch { track, from, until } => self.fetch(now, link, track, from, until),
+            Event::Nack { track, index } => {
+                let Some(carried) = self.tracks.get(&track) else { return };
+                if carried.carry.log && matches!(child.standing, Standing::Member { .. })
+                    || child.listens.contains(&track)
+                {
+                    child.session.answer(now, track, index, carried.ring.get(index).cloned());
+                }
+            }
+            Event::Report(mut report) => {
+                if matches!(child.standing, Standing::Member { .. }) {
+                    report.node = child.peer.node.as_bytes().to_vec().into();
+                    report.role = child.peer.role.as_str().into();
+                    report.parent = Default::default();
+                    self.reports.push(report);
+                }
+            }
+            Event::Health(reports) => {
+                if let Standing::Member { area } = &child.standing
+                    && child.peer.role == Role::Relay
+                {
+                    let own = child.peer.node;
+                    let inside = |report: &proto::Report| {
+                        report.area.parse::<Area>().is_ok_and(|place| area.contains(&place))
+                            && report.node.len() == 16
+                            && report.node.as_ref() != own.as_bytes()
+                            && report.parent.len() == 16
+                    };
+                    self.reports.extend(reports.into_iter().filter(inside));
+                }
+            }
+            Event::Breaker { open } => {
+                child.broken = open;
+                for track in child.listens.clone() {
+                    self.outputs.push_back(match open {
+                        true => Output::Unlisten { link, track },
+                        false => Output::Listen { link, track },
+                    });
+                }
+            }
+            Event::PathEchoed { .. } => {}
+            Event::Silent => self.hang(link, "session.silent", "nothing was heard from this child for too long"),
+            Event::Goodbye { code, text } => self.hang(link, &code, &text),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Who listens to what: admission, the tracks carried, Listen and Unlisten.
+
+use super::{Branch, Carried, Carry, Notice, Output, Standing, touches};
+use crate::broadcast::Area;
+use crate::node::Link;
+use crate::proto;
+use crate::time::Local;
+use crate::track::{Packet, Ring};
+use uuid::Uuid;
+
+impl Branch {
+    pub(super) fn admit(
+        &mut self,
+        now: Local,
+        link: Link,
+        area: Area,
+        mut welcome: proto::Welcome,
+        orders: Vec<proto::Signed>,
+    ) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        welcome.logs = self.tracks.values().filter(|carried| carried.carry.log).map(log_of).collect();
+        child.standing = Standing::Member { area: area.clone() };
+        child.session.welcome(welcome);
+        child.session.push(orders);
+        let mut at_once = Vec::new();
+        for (track, carried) in &mut self.tracks {
+            if carried.carry.log {
+                child.session.budget(now, *track, carried.carry.rate);
+                self.outputs.push_back(Output::Listen { link, track: *track });
+            } else if touches(&carried.carry.areas, &area) {
+                child.session.key(*track, &carried.carry.secret);
+                if carried.carry.emergency {
+                    at_once.push(*track);
+                }
+            }
+        }
+        for track in at_once {
+            self.listen(now, link, track, 0);
+        }
+        self.settle(now, link);
+    }
+
+    /// Takes a track up, or takes over what changed of one already carried.
+    pub(super) fn carry(&mut self, now: Local, carry: Carry) {
+        let track = carry.track;
+        if let Some(carried) = self.tracks.get_mut(&track) {
+            carried.carry = Carry { next: carried.carry.next, stored: carried.carry.stored.max(carry.stored), ..carry };
+            return;
+        }
+        if self.tracks.len() >= TRACKS {
+            self.counters.dropped += 1;
+            return;
+        }
+        let carried = Carried { ring: Ring::new(self.options.ring), listeners: 0, carry };
+        let carry = carried.carry.clone();
+        let log = log_of(&carried);
+        self.tracks.insert(track, carried);
+        for link in self.links() {
+            let Some(child) = self.children.get_mut(&link) else { continue };
+            let Standing::Member { area } = &child.standing else { continue };
+            if carry.log {
+                child.session.log(log.clone());
+                child.session.budget(now, track, carry.rate);
+                self.outputs.push_back(Output::Listen { link, track });
+            } else if touches(&carry.areas, area) {
+                child.session.key(track, &carry.secret);
+                if carry.emergency {
+                    self.listen(now, link, track, 0);
+                }
+            }
+            self.settle(now, link);
+        }
+    }
+
+    pub(super) fn drop_track(&mut self, now: Local, track: Uuid) {
+        let Some(carried) = self.tracks.remove(&track) else { return };
+        for link in self.links() {
+            let Some(child) = self.children.get_mut(&link) else { continue };
+            child.listens.retain(|held| *held != track);
+            child.transfers.retain(|transfer| transfer.track != track);
+            child.session.unlistened(track);
+            if carried.carry.log {
+                child.session.log(proto::Log { ended: true, ..log_of(&carried) });
+                self.settle(now, link);
+            }
+        }
+        self.outputs.push_back(Output::Dropped { track });
+    }
+
+    /// Answers Listen: from here on the child gets every `Air` of the track, and in bulk what it can
+    /// still use of the past.
+    pub(super) fn listen(&mut self, now: Local, link: Link, track: Uuid, from: u64) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let Standing::Member { area } = &child.standing else { return };
+        let Some(carried) = self.tracks.get_mut(&track) else {
+            child.session.unavailable(track, "this parent does not carry the track");
+            return;
+        };
+        let carry = &carried.carry;
+        if carry.log {
+            return;
+        }
+        if !touches(&carry.areas, area) {
+            child.session.unavailable(track, "the track is not for your area");
+            return;
+        }
+        let new = !child.listens.contains(&track);
+        if new && child.listens.len() >= TRACKS_PER_CHILD {
+            child.session.unavailable(track, "you listen to as many tracks as a session may");
+            return;
+        }
+        let next = carried.next();
+        let reach = (carry.delay / carry.duration.max(1)).unsigned_abs() + 2;
+        let backlog: Vec<Packet> = carried.ring.from(from.max(next.saturating_sub(reach))).collect();
+        child.session.listening(now, track, next, carry.rate, backlog);
+        if new {
+            child.listens.push(track);
+            carried.listeners += 1;
+            if carried.listeners == 1 {
+                self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 1 }));
+            }
+            if !child.broken {
+                self.outputs.push_back(Output::Listen { link, track });
+            }
+        }
+    }
+
+    pub(super) fn unlisten(&mut self, link: Link, track: Uuid) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let before = child.listens.len();
+        child.listens.retain(|held| *held != track);
+        if child.listens.len() == before {
+            return;
+        }
+        child.session.unlistened(track);
+        self.outputs.push_back(Output::Unlisten { link, track });
+        self.count_down(track);
+    }
+
+    pub(super) fn count_down(&mut self, track: Uuid) {
+        if let Some(carried) = self.tracks.get_mut(&track) {
+            carried.listeners = carried.listeners.saturating_sub(1);
+            if carried.listeners == 0 {
+                self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 0 }));
+            }
+        }
+    }
+}
+
+fn log_of(carried: &Carried) -> proto::Log {
+    proto::Log {
+        track: carried.carry.track.as_bytes().to_vec().into(),
+        ssrc: carried.carry.ssrc,
+        secret: Some(carried.carry.secret.to_proto()),
+        next: carried.next(),
+        ended: false,
+    }
+}
+
+/// Tracks carried at once: a province at its busiest has some tens of programmes and as many logs.
+const TRACKS: usize = 512;
+/// Tracks one child listens to at once (`session` bounds its own side alike).
+const TRACKS_PER_CHILD: usize = 64;

@@ -1,0 +1,249 @@
+//! What goes into a trunk and what comes out of it.
+
+use super::super::branch::{Command, Notice};
+use super::super::{Done, Job, Link, Peer, Role};
+use crate::audio::Step;
+use crate::broadcast::{Area, Priority};
+use crate::key::{PublicKey, SigningKey};
+use crate::playout;
+use crate::proto;
+use crate::session::{self, Arrival, Departure};
+use crate::time::Civil;
+use crate::track::{Info, Packet, Reject, Secret};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+pub struct Options {
+    pub node: Uuid,
+    pub role: Role,
+    /// How many parents are configured; `Output::Dial` names one by its index. 0: a root origin.
+    pub parents: usize,
+    pub branches: usize,
+    pub playout: Option<playout::Options>,
+    pub session: session::child::Options,
+    pub roots: Vec<PublicKey>,
+    /// Signs this node's own orders; `None` for a node that gives none.
+    pub authority: Option<SigningKey>,
+    /// The log of this process: fresh identity and key at each start.
+    pub log: Log,
+    /// Fresh random bytes: order ids and jitter are drawn from them.
+    pub seed: [u8; 32],
+    /// µs between ticks.
+    pub tick: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub track: Uuid,
+    pub ssrc: u32,
+    pub secret: Secret,
+}
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The journal, once, before anything else (empty on a new node). Placement and grants of a node
+    /// stand in it from its provisioning.
+    Restore(Vec<proto::Record>),
+    /// A dialled link is up / could not be made or went down.
+    Up {
+        parent: usize,
+        link: Link,
+        peer: Peer,
+    },
+    Down {
+        parent: usize,
+        link: Option<Link>,
+        reason: String,
+    },
+    Arrival {
+        link: Link,
+        arrival: Arrival,
+    },
+    Notice {
+        branch: usize,
+        notice: Notice,
+    },
+    Request {
+        id: u64,
+        request: Request,
+    },
+    Done {
+        job: u64,
+        done: Done,
+    },
+    Device(playout::Device),
+    /// The wall clock of a root origin, at start and about once a second; ignored by others.
+    Wall {
+        civil: Civil,
+        uncertainty: u64,
+    },
+    /// A live source's next packet (issue 3 feeds it); it is aired at once.
+    Made {
+        track: Uuid,
+        packet: Packet,
+    },
+    /// Stop in good order: goodbye to parent and children.
+    Drain,
+}
+
+#[derive(Clone, Debug)]
+pub enum Output {
+    Dial {
+        parent: usize,
+    },
+    Send {
+        link: Link,
+        departure: Departure,
+    },
+    Hang {
+        link: Link,
+        code: String,
+        text: String,
+    },
+    /// To all branches, or one.
+    Branch {
+        branch: Option<usize>,
+        command: Command,
+    },
+    Job {
+        job: u64,
+        work: Job,
+    },
+    Reply {
+        id: u64,
+        reply: Reply,
+    },
+    Event(Event),
+    Step(Step),
+}
+
+#[derive(Clone, Debug)]
+pub enum Request {
+    Air(Box<Air>),
+    Cancel {
+        broadcast: Uuid,
+    },
+    /// Stop-all for `duration` µs, up to this node's own authority's priority.
+    Hush {
+        areas: Vec<Area>,
+        duration: i64,
+    },
+    Nodes,
+    Broadcasts,
+}
+
+/// A broadcast of a stored track whose packets are already in the store.
+#[derive(Clone, Debug)]
+pub struct Air {
+    pub title: String,
+    pub areas: Vec<Area>,
+    pub priority: Priority,
+    /// `None`: now.
+    pub at: Option<Civil>,
+    /// `None`: 1,000 ms, 600 ms for emergencies.
+    pub delay: Option<i64>,
+    /// `anchor` is set by the trunk; `packets` must be known (live: `None`, then `live` is true).
+    pub track: Info,
+    pub secret: Secret,
+    pub live: bool,
+    pub resume: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Aired { broadcast: Uuid, accepted: Civil, from: Civil, until: Civil, sounds: Civil },
+    Done { order: Uuid },
+    Nodes(Vec<proto::Report>),
+    Broadcasts(Vec<Listed>),
+    Refused { code: String, text: String },
+}
+
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub broadcast: Uuid,
+    pub title: String,
+    pub areas: Vec<Area>,
+    pub priority: Priority,
+    pub from: Civil,
+    pub until: Civil,
+    pub state: &'static str,
+}
+
+/// What happened, numbered; HTTP, audit and receipts share the numbers.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub number: u64,
+    pub at: Option<Civil>,
+    pub what: What,
+}
+
+#[derive(Clone, Debug)]
+pub enum What {
+    Order {
+        id: Uuid,
+        kind: &'static str,
+        title: String,
+    },
+    Refused {
+        code: String,
+        text: String,
+    },
+    Began {
+        broadcast: Uuid,
+        at: Civil,
+    },
+    Ended {
+        broadcast: Uuid,
+        at: Civil,
+        whole: bool,
+    },
+    Parent {
+        parent: usize,
+        up: bool,
+        reason: String,
+    },
+    Child {
+        node: Uuid,
+        up: bool,
+    },
+    /// Something an operator must know: disk, clock, authority.
+    Trouble {
+        code: &'static str,
+        text: String,
+    },
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Verified packets of sound and of logs.
+    pub received: u64,
+    pub repaired: u64,
+    pub lost: u64,
+    pub packets_rejected: BTreeMap<Reject, u64>,
+    pub orders_accepted: u64,
+    pub orders_rejected: BTreeMap<&'static str, u64>,
+    pub parents: u64,
+    pub children: u64,
+    pub player: playout::Counters,
+    /// Playout error, µs.
+    pub offset: i64,
+    pub synced: bool,
+    pub uncertainty: u64,
+    /// Packets or orders dropped because a bound was hit, by queue.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// µs from the origin's seal to this node's verification, newest.
+    pub delivery: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    Session,
+    Dial,
+    Tick,
+    Air,
+    Repeat,
+    Tune,
+    Fetch,
+    Step,
+    Report,
+}

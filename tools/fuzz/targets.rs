@@ -1,0 +1,344 @@
+//! Everything that reads bytes from outside, one function each: run by `tests/fuzz.rs` with a seed, and by
+//! libFuzzer (see `tools/fuzz/Cargo.toml`). A target must return, whatever the bytes are.
+//!
+//! Sessions and nodes take a script of arrivals, each
+//!
+//! ```text
+//! │ lane │ step │ length, u16 │ frame, length bytes │
+//! ```
+//!
+//! `lane`: what the frame is (see [`arrival`] and `node`), and its stream; `step`: how long after the one
+//! before, see [`script`].
+
+pub mod node;
+
+use bytes::Bytes;
+use loa::audio::{Content, Frames, Gain, Renderer, Source, Step};
+use loa::broadcast::{Area, Authorities, Book, Order};
+use loa::control::when;
+use loa::io::store::Store;
+use loa::key::{KeyId, SigningKey};
+use loa::proto;
+use loa::session::child::Wish;
+use loa::session::{self, Arrival, Child, Parent, child, frame, parent};
+use loa::time::{Civil, Local, MILLISECOND};
+use loa::track::{self, Cipher, Header, Info, Packet, Reader, Secret, Sound};
+use prost::Message;
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Takes any bytes and returns.
+pub type Target = fn(&[u8]);
+
+/// Name and body of each target.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("packet", packet),
+    ("order", order),
+    ("frames_of_a_stream", frames_of_a_stream),
+    ("child_session", child_session),
+    ("parent_session", parent_session),
+    ("relay", relay),
+    ("media_file", media_file),
+    ("stored_frames", stored_frames),
+    ("opus_records", opus_records),
+    ("names", names),
+    ("times", times),
+    ("config", config),
+    ("journal", journal),
+    ("track_file", track_file),
+];
+
+/// A datagram that claims to be SRTP.
+pub fn packet(bytes: &[u8]) {
+    if let Some(header) = Header::parse(bytes) {
+        let _ = track::extend(header.sequence, u64::from(header.timestamp));
+    }
+    let secret = secret();
+    let _ = Cipher::new(&secret, 7).unprotect(1, bytes);
+    if let Some(reader) = Reader::new(&info(&secret), &secret) {
+        let _ = reader.read(1, bytes);
+        // As if an insider held the key: what is behind the tag is parsed too.
+        let inside = Cipher::new(&secret, 7).protect(1, 11_520, 96, &bytes[..bytes.len().min(1_172)]);
+        let _ = reader.read(1, &inside);
+    }
+}
+
+/// A signed order, and its payload as if its signature held.
+pub fn order(bytes: &[u8]) {
+    if let Ok(signed) = proto::Signed::decode(bytes) {
+        let _ = Authorities::new(vec![SigningKey::from_seed(&[1; 32]).public()]).check(&signed, Some(Civil(0)));
+    }
+    let key = SigningKey::from_seed(&[1; 32]);
+    let signature = proto::Signature {
+        key: key.id().0.to_vec().into(),
+        value: key.sign(loa::key::Domain::Order, bytes).to_vec().into(),
+    };
+    let signed = proto::Signed { payload: bytes.to_vec().into(), signatures: vec![signature] };
+    let mut authorities = Authorities::new(vec![key.public()]);
+    if let Ok(order) = authorities.check(&signed, Some(Civil(1_700_000_000_000_000))) {
+        authorities.admit(&order, &signed);
+        let _ = Book::new().handle(Some(order.issued), &order, &signed);
+    }
+    if let Ok(order) = Order::decode(bytes) {
+        assert_eq!(Order::decode(&order.encode()).as_ref(), Ok(&order), "an order reads back as it was written");
+    }
+}
+
+pub fn frames_of_a_stream(bytes: &[u8]) {
+    let mut decoder = frame::Decoder::new();
+    for piece in bytes.chunks(7) {
+        if decoder.handle_bytes(piece).is_err() {
+            return;
+        }
+        while decoder.poll_frame().is_some() {}
+    }
+}
+
+/// A parent that says anything, in any order, to a child that listens to one track.
+pub fn child_session(bytes: &[u8]) {
+    let me = child::Me { node: Uuid::nil(), placement: None, grants: Vec::new() };
+    let mut child = Child::new(Local(0), child::Options::default(), me);
+    let info = info(&secret());
+    child.listen(Local(0), wish(&info));
+    child.fetch(Local(0), info.id, info.ssrc, 0, 64);
+    let mut now = Local(0);
+    for Scripted { lane, wait, frame } in script(bytes) {
+        now += wait;
+        for turn in 0.. {
+            if child.poll_timeout().is_none_or(|(at, _)| at > now) {
+                break;
+            }
+            assert!(turn < TURNS, "timeouts that never move on: {:?}", child.poll_timeout());
+            child.handle_timeout(now);
+        }
+        if child.handle_arrival(now, arrival(lane, frame)).is_err() {
+            return;
+        }
+        while let Some(event) = child.poll_event() {
+            if let child::Event::Packet { track, index, via, .. } = event {
+                // Every third is what nobody sealed.
+                match index % 3 {
+                    2 => child.handle_rejected(now, track, index),
+                    _ => child.handle_accepted(now, track, index, via),
+                }
+            } else if let child::Event::Log { track, next, .. } = event {
+                child.handle_head(now, track, next.saturating_add(3));
+            }
+        }
+        while child.poll_departure().is_some() {}
+    }
+}
+
+/// A child that says anything, in any order, to a parent that answers.
+pub fn parent_session(bytes: &[u8]) {
+    let mut parent = Parent::new(Local(0), parent::Options::default());
+    let mut now = Local(0);
+    for Scripted { lane, wait, frame } in script(bytes) {
+        now += wait;
+        for turn in 0.. {
+            if parent.poll_timeout().is_none_or(|(at, _)| at > now) {
+                break;
+            }
+            assert!(turn < TURNS, "timeouts that never move on: {:?}", parent.poll_timeout());
+            parent.handle_timeout(now);
+        }
+        let told = session::Told { civil: Civil(now.0), ..Default::default() };
+        if parent.handle_arrival(now, Some(told), arrival(lane, frame)).is_err() {
+            return;
+        }
+        while let Some(event) = parent.poll_event() {
+            match event {
+                parent::Event::Hello { .. } => {
+                    parent.welcome(proto::Welcome::default());
+                    parent.push(Vec::new());
+                }
+                parent::Event::Listen { track, from } => {
+                    let backlog = [0, 1, 3].map(|after| media(from.saturating_add(after).min(track::LAST_INDEX)));
+                    parent.listening(now, track, from, 3_000, backlog.to_vec());
+                }
+                parent::Event::Fetch { track, from, until } => {
+                    let packets: Vec<_> = (from..until).take(8).map(media).collect();
+                    parent.bulk(track, &packets, until % 2 == 0);
+                }
+                // What is divisible by three is missing here, too.
+                parent::Event::Nack { track, index } => {
+                    let bytes = (index % 3 != 0).then(|| media(index).bytes);
+                    parent.answer(now, track, index, bytes);
+                }
+                parent::Event::Unlisten { track } => parent.unlistened(track),
+                _ => {}
+            }
+        }
+        while parent.poll_departure().is_some() {}
+    }
+}
+
+/// A whole relay between a parent and a child that say anything.
+pub fn relay(bytes: &[u8]) {
+    let _ = node::Relay::play(bytes);
+}
+
+pub fn media_file(bytes: &[u8]) {
+    let Ok(mut source) = Source::open(Cursor::new(bytes.to_vec()), "fuzz") else { return };
+    let mut out = Vec::new();
+    while let Ok(true) = source.read(&mut out) {
+        if out.len() > 5_000_000 {
+            return;
+        }
+    }
+}
+
+pub fn stored_frames(bytes: &[u8]) {
+    let _ = Frames::from_bytes(bytes);
+}
+
+/// Records that carry a good seal and are not Opus.
+pub fn opus_records(bytes: &[u8]) {
+    let mut renderer = Renderer::new();
+    let mut out = Vec::new();
+    let records = bytes.chunks(100).take(4).map(|piece| piece.to_vec().into()).collect();
+    let sound = Arc::new(Sound { index: 0, time: Civil(0), records });
+    for number in 0..24 {
+        let content = Content::Sound { track: Uuid::nil(), sound: sound.clone(), from: number as u32 * 480 };
+        let gain = Gain { from: 1.0, to: 1.0 };
+        renderer.render(&Step { number, content, count: 480, ratio: 1.0, gain, at: number as f64 * 480.0 }, &mut out);
+    }
+    assert!(out.iter().all(|sample| sample.is_finite()), "a speaker gets numbers only");
+}
+
+pub fn names(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(area) = text.parse::<Area>() {
+        assert_eq!(area.to_string(), text, "an area reads back as it was written");
+    }
+    let _ = text.parse::<KeyId>();
+}
+
+/// Times as people type them, in a country whose clocks leap and in one whose clocks do not.
+pub fn times(bytes: &[u8]) {
+    let number = bytes.first_chunk::<8>().map_or(0, |first| i64::from_be_bytes(*first));
+    for zone in [chrono_tz::Asia::Ho_Chi_Minh, chrono_tz::Europe::Berlin] {
+        let _ = when::show_short(Civil(number), zone);
+        let shown = when::show(Civil(number), zone);
+        if let Some(read) = when::rfc3339(&shown) {
+            assert_eq!(read, Civil(number), "{shown} reads back as it was written");
+        }
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            let _ = when::rfc3339(text);
+            let _ = when::spoken(text, Civil(number), zone);
+        }
+    }
+}
+
+/// A journal that somebody, or a dying disk, has written: opened, read and added to.
+pub fn journal(bytes: &[u8]) {
+    in_folder("journal/orders", bytes, |folder| {
+        let Ok(store) = Store::open(folder) else { return };
+        let Ok(mut records) = store.journal() else { return };
+        let record = proto::Record { body: Some(proto::record::Body::Time(7)) };
+        store.append(std::slice::from_ref(&record)).expect("there is room for one more");
+        records.push(record);
+        drop(store);
+        let again = Store::open(folder).expect("what was opened once opens again");
+        assert_eq!(again.journal().ok(), Some(records), "what was appended stands behind what was there");
+    });
+}
+
+/// The same for the file of a stored track.
+pub fn track_file(bytes: &[u8]) {
+    in_folder(&format!("tracks/{}/packets", Uuid::nil()), bytes, |folder| {
+        let Ok(store) = Store::open(folder) else { return };
+        let Ok(before) = store.fetch(Uuid::nil(), 0, u64::MAX) else { return };
+        let free = (0..).find(|index| before.iter().all(|packet| packet.index != *index)).unwrap_or(0);
+        store.keep(Uuid::nil(), &[media(free)]).expect("there is room for one more");
+        drop(store);
+        let again = Store::open(folder).expect("what was opened once opens again");
+        let kept = again.fetch(Uuid::nil(), free, free + 1).expect("what was kept is there");
+        assert_eq!(kept, [media(free)]);
+    });
+}
+
+/// Runs `work` on a data folder in which this file holds these bytes.
+fn in_folder(name: &str, bytes: &[u8], work: impl FnOnce(&Path)) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join(name);
+    std::fs::create_dir_all(file.parent().unwrap_or(folder.path())).expect("a folder in it");
+    std::fs::write(file, bytes).expect("a file in it");
+    work(folder.path());
+}
+
+pub fn config(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = loa::config::Config::parse(text, std::path::Path::new("loa.toml"));
+    }
+}
+
+/// One line of a script.
+pub struct Scripted {
+    pub lane: u8,
+    /// µs.
+    pub wait: i64,
+    pub frame: Bytes,
+}
+
+pub fn script(bytes: &[u8]) -> Vec<Scripted> {
+    let mut rest = bytes;
+    let mut script = Vec::new();
+    while let [lane, step, high, low, tail @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (frame, tail) = tail.split_at(length.min(tail.len()));
+        // Milliseconds at first, seconds further up: up to five minutes, beyond every patience.
+        let wait = i64::from(*step).pow(3) * 20;
+        script.push(Scripted { lane: *lane, wait, frame: Bytes::copy_from_slice(frame) });
+        rest = tail;
+    }
+    script
+}
+
+/// What a frame is, by its lane.
+fn arrival(lane: u8, frame: Bytes) -> Arrival {
+    match lane % 5 {
+        0 => Arrival::Control(frame),
+        1 => Arrival::Bulk { stream: u64::from(lane / 5), frame },
+        2 => Arrival::BulkEnd { stream: u64::from(lane / 5) },
+        3 => Arrival::Datagram(frame),
+        _ => Arrival::Media(frame),
+    }
+}
+
+fn media(index: u64) -> Packet {
+    Packet { index, bytes: Bytes::from(vec![0x80; 40]) }
+}
+
+fn wish(info: &Info) -> Wish {
+    Wish {
+        track: info.id,
+        ssrc: info.ssrc,
+        duration: info.packet_micros(),
+        from: 0,
+        useful: 700 * MILLISECOND,
+        packets: info.packets,
+    }
+}
+
+pub fn secret() -> Secret {
+    Secret { key: [3; 16], salt: [4; 12] }
+}
+
+pub fn info(secret: &Secret) -> Info {
+    Info {
+        id: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
+        sign: SigningKey::from_seed(&[5; 32]).public(),
+        ssrc: 7,
+        duration: 11_520,
+        anchor: Civil(1_700_000_000_000_000),
+        key_hash: secret.hash(),
+        bitrate: 24_000,
+        packets: None,
+    }
+}
+
+/// Turns of timeouts at one instant: what needs more never comes to rest.
+const TURNS: u32 = 1_000;
