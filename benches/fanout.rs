@@ -9,6 +9,7 @@ use bytes::Bytes;
 use loa::io::fanout::Fanout;
 use loa::io::socket::Socket;
 use loa::io::wake::{Interest, Waker, wait};
+use loa::track::{OVERHEAD, Writer};
 use machine::{median, number, pin, raise_files, short, thread_cpu};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -18,11 +19,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// 240 ms at 24 kb/s: 720 bytes of Opus, 2 × 2 of lengths, header, origin time, seal and tag.
-const PACKET: usize = 830;
+const BITRATE: u32 = 24_000;
 const DURATION: Duration = Duration::from_millis(240);
 /// How much a ratio may be (DESIGN §11).
 const BOUND: f64 = 1.15;
+
+/// Bytes of every packet of such a track.
+fn length() -> usize {
+    Writer::room(BITRATE, DURATION.as_millis() as u32 * 48) + OVERHEAD
+}
 
 struct Plan {
     listeners: usize,
@@ -56,8 +61,9 @@ fn main() {
     loa.run(plan.warm_up);
     bare.run(plan.warm_up);
     println!(
-        "fan-out: {} listeners, packets of {PACKET} bytes each {} ms, {} a round",
+        "fan-out: {} listeners, packets of {} bytes each {} ms, {} a round",
         plan.listeners,
+        length(),
         DURATION.as_millis(),
         plan.packets
     );
@@ -229,7 +235,7 @@ fn name(address: &SocketAddr) -> libc::sockaddr_in {
 }
 
 fn packet() -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..PACKET).map(|at| at as u8).collect();
+    let mut bytes: Vec<u8> = (0..length()).map(|at| at as u8).collect();
     bytes[0] = 0x80;
     bytes
 }
@@ -284,13 +290,14 @@ fn read(sockets: &[UdpSocket], received: &AtomicU64, stop: &AtomicBool) {
     }
     let mut events = [libc::epoll_event { events: 0, u64: 0 }; 1_024];
     let mut buffer = [0; 2_048];
+    let expected = self::length();
     while !stop.load(Ordering::Acquire) {
         // SAFETY: the events are ours and as many as stated.
         let ready = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), events.len() as i32, 100) };
         let mut packets = 0;
         for event in events.iter().take(ready.max(0) as usize) {
             while let Ok(length) = sockets[event.u64 as usize].recv(&mut buffer) {
-                assert_eq!(length, PACKET, "a whole packet");
+                assert_eq!(length, expected, "a whole packet");
                 packets += 1;
             }
         }

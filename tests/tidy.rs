@@ -50,7 +50,7 @@ const BANNED: &[&str] = &[
 ];
 
 /// Lines in a source file.
-const LONGEST: usize = 600;
+const LONGEST: usize = 596;
 
 #[test]
 fn imports_point_one_way() {
