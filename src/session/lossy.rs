@@ -302,14 +302,9 @@ fn run(loss: Loss, seed: u64) -> World {
     let mut world = World::new(PACKETS, loss, seed);
     world.run();
     let repair = world.repair_bytes as f64 / (PACKETS * PACKET as u64) as f64;
-    println!(
-        "seed {seed}: {} of {PACKETS} late, repair {repair:.3} of the media, {:?} {:?}",
-        world.late(),
-        world.child.counters(),
-        world.parent.counters()
-    );
     let burst = 4.0 * SECOND as f64 / (PACKETS as i64 * DURATION) as f64;
-    assert!(repair < 0.4 + burst, "seed {seed}: repair took {repair}");
+    let counters = (world.child.counters(), world.parent.counters());
+    assert!(repair < 0.4 + burst, "seed {seed}: repair took {repair} of the media, {counters:?}");
     assert_eq!((world.silent, world.breakers), (0, 0), "seed {seed}: the link was taken for dead");
     world
 }
