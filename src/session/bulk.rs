@@ -92,3 +92,56 @@ fn begin(frame: Bytes, ssrc_of: impl Fn(Uuid) -> Option<u32>) -> Option<State> {
 
 /// Streams known at once, the ignored ones included: a parent that opens so many is broken.
 const STREAMS_REMEMBERED: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACK: Uuid = Uuid::from_u128(7);
+
+    fn header(index: u64) -> Bytes {
+        let mut bytes = vec![0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+        bytes[2..4].copy_from_slice(&(index as u16).to_be_bytes());
+        bytes.into()
+    }
+
+    fn bulk(first: u64) -> Bytes {
+        proto::Bulk { track: wire::id(TRACK), first }.encode_to_vec().into()
+    }
+
+    fn ssrc_of(track: Uuid) -> Option<u32> {
+        (track == TRACK).then_some(9)
+    }
+
+    #[test]
+    fn packets_take_rising_indices_from_the_first_frame() {
+        let mut streams = Streams::default();
+        assert_eq!(streams.handle_frame(4, bulk(65_535), ssrc_of), Ok(Read::Begun));
+        for index in [65_535, 65_536] {
+            let read = streams.handle_frame(4, header(index), ssrc_of).unwrap();
+            assert_eq!(read, Read::Packet { track: TRACK, index, bytes: header(index) });
+        }
+        let mut ended = None;
+        streams.handle_end(4, |track| ended = Some(track));
+        assert_eq!(ended, Some(TRACK));
+    }
+
+    #[test]
+    fn a_stream_that_skips_an_index_is_read_over_to_its_end() {
+        let mut streams = Streams::default();
+        streams.handle_frame(4, bulk(5), ssrc_of).unwrap();
+        assert_eq!(streams.handle_frame(4, header(6), ssrc_of), Ok(Read::Useless));
+        assert_eq!(streams.handle_frame(4, header(5), ssrc_of), Ok(Read::Useless));
+    }
+
+    #[test]
+    fn of_many_streams_some_are_read_some_ignored_and_too_many_are_a_violation() {
+        let mut streams = Streams::default();
+        let reads: Vec<_> =
+            (0..STREAMS_REMEMBERED as u64).map(|stream| streams.handle_frame(stream, bulk(0), ssrc_of)).collect();
+        assert_eq!(reads.iter().filter(|read| **read == Ok(Read::Begun)).count(), MAX_BULK_STREAMS);
+        assert_eq!(streams.handle_frame(1_000, bulk(0), ssrc_of).unwrap_err().code, "bulk.too_many");
+        streams.handle_end(0, |_| {});
+        assert_eq!(streams.handle_frame(1_000, bulk(0), ssrc_of), Ok(Read::Begun));
+    }
+}

@@ -4,6 +4,117 @@
 //! parent to child, unreliable QUIC datagrams, and bare SRTP packets ("media"). `io` and `sim` carry
 //! them; this room decides what they say. Contract: pure; `handle_*`, then drain `poll_departure` and
 //! `poll_event`, then wait until `poll_timeout` and call `handle_timeout`.
+//!
+//! # The wire protocol, version 1
+//!
+//! `loa.proto` (package `loa.v1`) fixes the messages; this page says how they travel and when. With
+//! the page of `track`, it is enough to build a child or a parent that Loa understands.
+//!
+//! ## Carriers
+//!
+//! The child dials; QUIC v1 with mutual TLS 1.3, ALPN `loa/1`. Media shares its UDP 5-tuple: a first
+//! byte of 128–191 is RTP (RFC 9443 §2), everything else QUIC.
+//!
+//! | carrier | direction | what |
+//! |---|---|---|
+//! | control: the first bidirectional stream, opened by the child | both | frames, each one `ToParent` or `ToChild` |
+//! | bulk: unidirectional streams, at most 8 at once | to the child | a frame `Bulk`, then frames of one SRTP packet each |
+//! | QUIC datagrams (RFC 9221), at most 1,100 bytes | both | one `Datagram` each, no length before it |
+//! | bare UDP | to the child | one SRTP packet each, at most 1,200 bytes |
+//!
+//! ```text
+//! frame      ┌─ varint (RFC 9000 §16), at most 65,536 ─┬─ so many bytes ─┐
+//!            │ 1, 2, 4 or 8 bytes: length              │ one message     │
+//!            └─────────────────────────────────────────┴─────────────────┘
+//! control    │ length │ ToParent / ToChild │ length │ ToParent / ToChild │ …
+//! bulk       │ length │ Bulk {track, first} │ length │ packet `first` │ length │ packet `first + 1` │ … FIN
+//! datagram   │ Datagram │
+//! media      │ 0x80 │ 96 or 97 │ sequence │ timestamp │ SSRC │ encrypted … │ tag │
+//! ```
+//!
+//! For example `Bulk {track = 16 × 0x07, first = 300}` as the first frame of a stream:
+//!
+//! ```text
+//!  15                      21 bytes follow
+//!  0a 10 07 07 … 07        field 1, 16 bytes
+//!  10 ac 02                field 2, 300
+//! ```
+//!
+//! ## Flow
+//!
+//! ```text
+//!  child                                                            parent
+//!    │ control  Hello {version, node, placement, grants} ──────────────▶ │ within 5 s of the handshake
+//!    │ datagram Beat {sent} × 16, 20 ms apart ─────────────────────────▶ │
+//!    │ ◀──────────────── datagram Echo {origin, received, sent} × 16     │ may overtake Welcome
+//!    │ ◀──── control  Welcome {version, node, placement, grants, logs}   │ or Goodbye
+//!    │ ◀──── control  Push {orders} … Push {orders, last}                │ what is in force
+//!    │ ◀──── control  Key {track, secret} …                              │ of each track for the area
+//!    │ ◀════ media    of every log, from its `next` on                   │ needs no Listen
+//!    │ control  Listen {track, from} ──────────────────────────────────▶ │ or the parent begins
+//!    │ ◀──── control  Listening {track, next} / Unavailable              │ by itself (emergency)
+//!    │ ◀──── bulk     Bulk, packets `from` … `next − 1`                  │ those it still has
+//!    │ ◀════ media    packets from `next` on                             │
+//!    │              ✕ packet n lost                                      │
+//!    │ datagram Nack {track, [n], round}, twice ───────────────────────▶ │
+//!    │ ◀════ media    packet n, the same bytes, twice                    │ or datagram Missing
+//!    │ control  Fetch {track, from, until} ────────────────────────────▶ │
+//!    │ ◀──── bulk     Bulk, packets `from` … `until − 1`, FIN            │ or Unavailable
+//!    │ datagram Beat {sent, report, loss} ─────────────────────────────▶ │ 5 a second for 72 s, then ever
+//!    │ ◀──────────────────────────────────────────── datagram Echo       │ fewer, down to 1 in ten seconds
+//!    │ control  Health {reports of those below} ───────────────────────▶ │ at most 64 a frame
+//!    │ ◀──── control  Log {…} / Log {track, ended}                       │ logs that come and go
+//!    │ control  Unlisten {track} ──────────────────────────────────────▶ │
+//!    │ ◀──── datagram PathNonce {nonce};  path_echo {nonce} ───────────▶ │ before media moves
+//!    │ ◀──── control  Goodbye {code, text} ────────────────────────────▶ │ either side, then close
+//! ```
+//!
+//! ## Rules
+//!
+//! - **Order.** Hello and Welcome come first and once on their control stream (a parent may say
+//!   Goodbye instead). Versions of neighbours differ by one at most. Messages and fields that a
+//!   receiver does not know are ignored.
+//! - **Index of a bare packet.** The 16 bits of its sequence extend to the value nearest the newest
+//!   verified one that came live; before there is one, nearest `next`. A packet that fails its
+//!   verification changes nothing.
+//! - **Gaps in bulk.** Within a stream indices rise by one. A sender that lacks one ends the stream
+//!   and begins another; a transfer without packets is one stream of `Bulk` alone. A child reads 8
+//!   streams at once, reads over 56 more, and hangs up beyond.
+//! - **What is missing.** An index below one that came (10 ms allowed for reordering), or one whose
+//!   due time has passed. Due: the lower envelope of (arrival − index × duration) over the last 64
+//!   packets that came of themselves; a margin of 15–150 ms, by their jitter. A log has no due times:
+//!   its ticks name its head.
+//! - **Nack.** Ranges of one track, each datagram twice, 20 ms apart and with the same `round`; rounds
+//!   rise by one per request of the track. A round lasts a round trip and 25 ms, at least 60 ms; as the
+//!   deadline nears, half of the time left, and none begins less than a round trip before it. An order
+//!   has no deadline: rounds grow to 2 s and end after 60.
+//! - **Answer.** A parent ignores a round it has seen of an index, or an older one. It sends the packet
+//!   now and 20 ms later, out of a bucket that holds 40 % of the media of 10 s and refills as fast: once
+//!   only below half, not at all when empty. Losses then cost neighbours nothing.
+//! - **Missing.** What a parent lacks it says; a child asks again after half of the time left, at most
+//!   1 s, since the packet that the parent then sends may be lost too.
+//! - **Beat.** `sent` is any number of the child's; `Echo.origin` returns it. Every 200 ms for the first
+//!   72 s after the sixteen of the join, then at intervals in proportion to the age of the session, up to
+//!   10 s. Without `synced` the echo says nothing about time, and the sixteen begin anew. Unanswered, a beat is repeated after 250 ms or two round trips; a child
+//!   also sends one when a packet is 200 ms beyond its due time (at most one a second). Nothing from
+//!   the parent for three beats' time, a beat's taken as a second at least: silent. No beat for as long
+//!   and half a second: the parent stops media until the next (RFC 8083 §4.2); it hangs up after 35 s.
+//! - **Limits in a second**, to a parent: 200 control messages, 1,000 datagrams, 500 indices asked for;
+//!   what is beyond is counted and, unless it is control, ignored. Ten times as much ends the session.
+//!
+//! ## What ends a session
+//!
+//! | code | why |
+//! |---|---|
+//! | `hello.expected` `hello.repeated` `welcome.expected` `welcome.repeated` | out of order |
+//! | `version.unsupported` | more than one release apart |
+//! | `control.malformed` | not a message of loa.v1, or a field out of its range: the text names it |
+//! | `frame.too_long` | a frame of over 65,536 bytes |
+//! | `bulk.unexpected` `bulk.too_many` | a child opened one; more than 64 at once |
+//! | `log.too_many` | more than 64 tracks with the logs |
+//! | `peer.flood` | ten times a limit |
+//!
+//! A datagram or media packet that can't be read is counted and dropped: anybody can send one.
 
 mod arrivals;
 mod bulk;

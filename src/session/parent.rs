@@ -24,8 +24,8 @@ pub struct Options {
     pub silence: i64,
     /// Hello must come within, µs.
     pub hello: i64,
-    /// A child reports once a `quick` until `settle` after joining, then ever less often, down to once a `slow`, µs: as
-    /// `child::Options` say.
+    /// A child reports once a `quick` until `settle` after joining, then ever less often, down to once a
+    /// `slow`, µs: as `child::Options` say.
     pub quick: i64,
     pub settle: i64,
     pub slow: i64,
@@ -406,6 +406,20 @@ impl Parent {
 
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Bytes that this session holds, its buffers included.
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        let rations: usize = self.rations.iter().map(Ration::memory).sum();
+        size_of::<Self>()
+            + rations
+            + self.rations.capacity() * size_of::<Ration>()
+            + self.copies.capacity() * size_of::<Copy>()
+            + self.lacking.capacity() * size_of::<(Uuid, u64)>()
+            + self.transfers.capacity() * size_of::<Transfer>()
+            + self.departures.capacity() * size_of::<Departure>()
+            + self.events.capacity() * size_of::<Event>()
     }
 
     /// When media stops for want of reports.

@@ -82,6 +82,11 @@ impl Ration {
         }
     }
 
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.seen.capacity() * size_of::<(Local, u64, u32)>()
+    }
+
     fn fill(&mut self, now: Local) {
         let elapsed = (now - self.at).max(0) as f64;
         self.tokens = (self.tokens + elapsed * self.refill).min(self.capacity);

@@ -138,6 +138,13 @@ mod tests {
     }
 
     #[test]
+    fn the_first_frame_of_a_bulk_stream_has_the_documented_bytes() {
+        let bulk = proto::Bulk { track: vec![7; 16].into(), first: 300 };
+        let expected = [&[0x15, 0x0a, 0x10][..], &[7; 16], &[0x10, 0xac, 0x02]].concat();
+        assert_eq!(super::super::frame::encode(&bulk.encode_to_vec()), expected);
+    }
+
+    #[test]
     fn neighbouring_indices_share_a_range() {
         let merged = ranges([3, 4, 5, 9, 11, 12]);
         let pairs: Vec<_> = merged.iter().map(|range| (range.first, range.count)).collect();
