@@ -253,6 +253,39 @@ fn the_same_seed_gives_the_same_events_and_another_seed_others() {
     }
 }
 
+#[test]
+fn a_relay_hears_an_origin_that_was_restarted_a_hundred_times() {
+    let mut tree = Tree::new(seeds()[0]);
+    tree.origin("origin", "vn").relay("north", "vn/01", "origin", Hop::both(Conditions::clean(5_000, 0)));
+    tree.speaker("n1a", "vn/01/1", "north", Hop::both(Conditions::clean(5_000, 0)));
+    let mut world = World::new(tree);
+    world.run_for(2 * SECOND);
+    for _ in 0..100 {
+        world.restart("origin");
+        world.run_for(2 * SECOND);
+    }
+    world.run_for(5 * SECOND);
+    assert_eq!(overrun(&world, &["origin", "north", "n1a"]), Vec::<String>::new());
+    world.air("origin", &Bulletin::new("vn", 2 * SECOND)).expect("on the air");
+    world.run_for(2 * SECOND);
+    assert!(world.counters("n1a").expect("runs").player.played > 0, "{:?}", world.counters("n1a"));
+}
+
+#[test]
+fn a_bulletin_that_is_over_leaves_the_disk_also_where_it_outlived_a_restart() {
+    let mut tree = Tree::new(seeds()[0]);
+    tree.origin("origin", "vn");
+    let mut world = World::new(tree);
+    world.run_for(2 * SECOND);
+    let aired = world.air("origin", &Bulletin::new("vn", 10 * SECOND)).expect("on the air");
+    world.run_for(2 * SECOND);
+    world.restart("origin");
+    world.run_for(2 * SECOND);
+    assert!(world.held("origin", aired.track) > 0);
+    world.run_for(100 * SECOND);
+    assert_eq!(world.held("origin", aired.track), 0);
+}
+
 /// What ten minutes of DESIGN §11's weather did to origin, two relays and 24 speakers in four communes.
 struct Hard {
     account: Account,

@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn chunk(sample: u64, left: f64) -> Played {
-        Played { track: Some(THIS), sample, count: 480, concealed: false, left }
+        Played { track: Some(THIS), sample, count: 480, concealed: false, left, lasts: 10_000.0, gain: 1.0 }
     }
 
     #[test]

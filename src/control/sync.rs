@@ -77,7 +77,15 @@ mod tests {
         let chunk = |n: u64| {
             let sample = n * 480;
             let left = 5e9 + ideal(sample) + late(ideal(sample) / 1e6);
-            Played { track: Some(Uuid::from_u128(track)), sample, count: 480, concealed: false, left }
+            Played {
+                track: Some(Uuid::from_u128(track)),
+                sample,
+                count: 480,
+                concealed: false,
+                left,
+                lasts: 10_000.0,
+                gain: 1.0,
+            }
         };
         (0..1_000).map(chunk).collect()
     }

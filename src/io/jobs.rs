@@ -31,8 +31,12 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// `Err` gives the answer at once: the queue is full, or the node is stopping.
+    /// `Err` gives the answer at once: the queue is full (for a branch, half full), or the node is stopping.
     pub fn give(&self, asker: Asker, job: u64, work: Job) -> Result<(), Done> {
+        // Children may ask for as much as they like, but not so that an order finds no room.
+        if matches!(asker, Asker::Branch(_)) && self.tasks.len() >= WAITING / 2 {
+            return Err(Done::Failed(format!("{} jobs wait for the disk; ask again later", WAITING / 2)));
+        }
         self.tasks.try_send(Task { asker, job, work }).map_err(|error| match error {
             TrySendError::Full(_) => Done::Failed(format!("{WAITING} jobs wait for the disk; it is too slow")),
             TrySendError::Disconnected(_) => Done::Failed("the node is stopping".to_owned()),
@@ -126,6 +130,16 @@ mod tests {
     use crate::track::Packet;
     use bytes::Bytes;
     use uuid::Uuid;
+
+    #[test]
+    fn fetches_of_children_leave_room_for_orders() {
+        let (tasks, _receiver) = crossbeam_channel::bounded(WAITING);
+        let jobs = Jobs { tasks };
+        let fetch = || Job::Fetch { track: Uuid::nil(), from: 0, until: 1 };
+        let taken = (0..2 * WAITING as u64).filter(|job| jobs.give(Asker::Branch(0), *job, fetch()).is_ok()).count();
+        assert!(taken >= WAITING / 2);
+        assert_eq!(jobs.give(Asker::Trunk, 0, Job::Journal(Vec::new())), Ok(()));
+    }
 
     #[test]
     fn jobs_are_answered_in_order_each_to_its_asker() {

@@ -168,7 +168,8 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.handle.0.asks.offer(Ask::Drain);
+        // Offered to a full queue it would be lost, and the threads would be waited for in vain.
+        self.handle.0.asks.wait(Ask::Drain);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the node had panicked");
@@ -263,6 +264,10 @@ pub struct Played {
     pub concealed: bool,
     /// When its first sample left the device: µs of the machine's monotonic clock, with a fraction.
     pub left: f64,
+    /// µs that all of them take.
+    pub lasts: f64,
+    /// Strongest gain within.
+    pub gain: f32,
 }
 
 fn check_role(config: &Config, identity: &Identity) -> Result<(), StartError> {

@@ -474,9 +474,6 @@ impl Driver {
     }
 
     fn lose(&mut self, now: Instant, slot: usize, reason: &str) {
-        if self.line(slot).is_some_and(|line| line.shaking.is_some()) {
-            self.counters.handshakes_failed += 1;
-        }
         self.hang_up(now, slot, "link.handshake", reason, 1);
     }
 
@@ -504,7 +501,8 @@ impl Driver {
         if was_up {
             self.links -= 1;
         } else if !dialled {
-            // A stranger that never became a link.
+            // A stranger that never became a link: refused, broken off or given up.
+            self.counters.handshakes_failed += 1;
             tracing::debug!(%reason, "a handshake failed");
             return;
         }

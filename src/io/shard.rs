@@ -7,7 +7,7 @@ use super::quic::{self, Driver};
 use super::wake::{Interest, Waker, wait};
 use crate::node::branch::{Command, Counters, Input, Notice, Options, Output};
 use crate::node::{Branch, Done};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, TryRecvError};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -118,7 +118,16 @@ impl Shard {
     fn take_queues(&mut self, now: Now) -> bool {
         let commands = self.setup.commands.clone();
         let mut taken = 0;
-        for command in commands.try_iter().take(TURN) {
+        while taken < TURN {
+            let command = match commands.try_recv() {
+                Ok(command) => command,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    // The trunk is gone without a word: children are better off with another parent.
+                    self.leaving = self.leaving.or(Some(now.instant));
+                    break;
+                }
+            };
             taken += 1;
             match &command {
                 Command::Carry(carry) => self.fanout.carry(now.instant, carry.track, carry.duration),

@@ -184,7 +184,9 @@ impl Card {
             let left = self.start.0 as f64 + frame / self.rate;
             if let Some((track, sample)) = self.place(&step) {
                 let concealed = matches!(step.content, Content::Conceal { .. });
-                self.played.push(Played { track, sample, count: step.count, concealed, left });
+                let lasts = f64::from(step.count) * step.ratio / self.rate;
+                let gain = step.gain.from.max(step.gain.to);
+                self.played.push(Played { track, sample, count: step.count, concealed, left, lasts, gain });
             }
         }
     }

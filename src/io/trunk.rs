@@ -204,7 +204,12 @@ impl Loop {
                 }
                 quic::Event::Down { link, reason } => {
                     if let Some((parent, up)) = self.parents.remove(&link) {
-                        tracing::info!(parent, %reason, "a parent's link is down");
+                        // A link that this node ends itself, as it stops, is no news.
+                        if reason.starts_with("node.stopping: this node") {
+                            tracing::debug!(parent, %reason, "a parent's link is closed");
+                        } else {
+                            tracing::info!(parent, %reason, "a parent's link is down");
+                        }
                         self.input(now, Input::Down { parent, link: up.then_some(link), reason });
                     }
                 }

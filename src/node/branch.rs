@@ -22,7 +22,7 @@ pub struct Options {
     pub ring: usize,
     /// Sessions held at most; beyond it links are refused with `branch.full`.
     pub sessions: usize,
-    /// Bytes per second of one bulk transfer while something live is on the same link, and otherwise.
+    /// Bytes per second of all bulk transfers of one link while something live is on the same link, and otherwise.
     pub bulk_live: u32,
     pub bulk_idle: u32,
 }
@@ -33,7 +33,8 @@ impl Default for Options {
             session: session::parent::Options::default(),
             ring: 128,
             sessions: 50_000,
-            bulk_live: 4_000,
+            // Headers of IP, UDP, QUIC and frames included, less than 32 kb/s (DESIGN §3).
+            bulk_live: 3_600,
             bulk_idle: 125_000,
         }
     }
@@ -217,6 +218,10 @@ struct Child {
     /// Tracks of sound it listens to: at most `members::TRACKS_PER_CHILD`.
     listens: Vec<Uuid>,
     transfers: Vec<Transfer>,
+    /// A piece of one of them is being read.
+    reading: bool,
+    /// When the next piece may go, of whichever transfer.
+    bulk_due: Local,
     /// Media is withheld (RFC 8083).
     broken: bool,
     /// When the session wants to be called, as it stands in `Branch::timers`.
@@ -245,8 +250,8 @@ pub struct Branch {
     timers: BTreeSet<(Local, Link)>,
     /// Bulk transfers that may go on at their time.
     paced: BTreeSet<(Local, Link)>,
-    /// Fetches under way in the store.
-    jobs: BTreeMap<u64, (Link, Uuid)>,
+    /// Fetches under way in the store: whose, of which track, from which index.
+    jobs: BTreeMap<u64, (Link, Uuid, u64)>,
     next_job: u64,
     phase: Option<Phase>,
     outputs: VecDeque<Output>,
@@ -347,6 +352,8 @@ impl Branch {
             standing: Standing::Waiting,
             listens: Vec::new(),
             transfers: Vec::new(),
+            reading: false,
+            bulk_due: now,
             broken: false,
             timer: None,
         };
@@ -458,9 +465,8 @@ impl Branch {
                 self.outputs.push_back(Output::Unlisten { link, track: *track });
             }
         }
-        if matches!(child.standing, Standing::Member { .. }) {
-            self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
-        }
+        // Also of one not admitted yet: the trunk may have counted it, with the answer on its way.
+        self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
     }
 
     fn flush_reports(&mut self) {

@@ -1,5 +1,7 @@
 //! The trunk: broadcasts, tracks, tuner, clock, playout, parent sessions.
 mod below;
+#[cfg(test)]
+mod hostile;
 mod logs;
 mod orders;
 mod parents;
@@ -46,8 +48,9 @@ pub struct Trunk {
     tracks: BTreeMap<Uuid, Track>,
     /// Tracks that this process made, and how many packets of each are stored (0: live).
     own_tracks: BTreeMap<Uuid, u64>,
-    /// Secrets that came before their order.
+    /// Secrets that came before their order, in the order of their coming in `early_ids`.
     early: BTreeMap<Uuid, Secret>,
+    early_ids: VecDeque<Uuid>,
     /// Grants and revocations that stand in the journal: every join brings them again.
     written: BTreeSet<Uuid>,
     /// Orders whose grant has not come yet.
@@ -55,7 +58,7 @@ pub struct Trunk {
     jobs: BTreeMap<u64, Pending>,
     next_job: u64,
     /// Urgent log packets go again at these instants.
-    repeats: BTreeMap<(Local, u64), (Uuid, Packet)>,
+    repeats: BTreeMap<(Local, u64, Uuid), Packet>,
     below: Below,
     tick_at: Local,
     /// When this node last gave an order.
@@ -117,6 +120,7 @@ impl Trunk {
             tracks: BTreeMap::new(),
             own_tracks: BTreeMap::new(),
             early: BTreeMap::new(),
+            early_ids: VecDeque::new(),
             written: BTreeSet::new(),
             parked: VecDeque::new(),
             jobs: BTreeMap::new(),
@@ -180,7 +184,7 @@ impl Trunk {
             own_log,
             self.next_air(),
             self.next_fetch(),
-            self.repeats.first_key_value().map(|((at, _), _)| (*at, Reason::Repeat)),
+            self.repeats.first_key_value().map(|((at, ..), _)| (*at, Reason::Repeat)),
             self.tune_at.map(|at| (at, Reason::Tune)),
             self.player.as_ref().and_then(|player| player.poll_timeout()).map(|(at, _)| (at, Reason::Step)),
             Some((self.below.due(), Reason::Report)),
@@ -199,7 +203,8 @@ impl Trunk {
             if entry.key().0 > now {
                 break;
             }
-            let (track, packet) = entry.remove();
+            let track = entry.key().2;
+            let packet = entry.remove();
             self.tell_branches(Command::Packet { track, packet, again: true });
         }
         self.air_due(now);
@@ -217,10 +222,7 @@ impl Trunk {
 
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters.clone();
-        let session = self.parents.counters();
-        counters.repaired = session.repaired;
-        counters.lost = session.abandoned;
-        counters.parents = self.parents.welcomed() as u64;
+        self.parents.count(&mut counters);
         counters.children = self.below.direct() as u64;
         if let Some(player) = &self.player {
             counters.player = player.counters();

@@ -235,7 +235,7 @@ pub fn a_relay_speaks_to_its_own_area_without_those_above(world: &mut dyn World)
     assert_calm(world);
 }
 
-fn settle(world: &mut dyn World) {
+pub fn settle(world: &mut dyn World) {
     settle_all_but(world, &[]);
 }
 
@@ -249,11 +249,11 @@ fn settle_all_but(world: &mut dyn World, absent: &[&str]) {
     world.wait(2 * SECOND);
 }
 
-fn air(world: &mut dyn World, node: &str, bulletin: Bulletin) -> Aired {
+pub fn air(world: &mut dyn World, node: &str, bulletin: Bulletin) -> Aired {
     world.air(node, &bulletin).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn wait_until(world: &mut dyn World, civil: Civil) {
+pub fn wait_until(world: &mut dyn World, civil: Civil) {
     let left = civil - world.civil();
     if left > 0 {
         world.wait(left);
@@ -269,7 +269,7 @@ fn timeline(world: &dyn World, aired: &Aired) -> Timeline {
     Timeline { track: aired.track, zero: since(world, aired.sounds), tolerance: world.limits().on_time }
 }
 
-fn assert_whole(world: &dyn World, speaker: &str, aired: &Aired) {
+pub fn assert_whole(world: &dyn World, speaker: &str, aired: &Aired) {
     assert_rest_whole(world, speaker, aired, f64::MIN);
 }
 
@@ -296,7 +296,7 @@ fn assert_in_step(world: &dyn World, commune: &[&str], aired: &Aired, from: f64)
 }
 
 /// Nothing foreign went through, and no queue ran over.
-fn assert_calm(world: &dyn World) {
+pub fn assert_calm(world: &dyn World) {
     assert_eq!(world.foreign(), 0, "false packets were passed on or sounded");
     assert_eq!(world.overrun(), Vec::<String>::new());
 }

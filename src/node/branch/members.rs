@@ -157,7 +157,7 @@ fn log_of(carried: &Carried) -> proto::Log {
     }
 }
 
-/// Tracks carried at once: a province at its busiest has some tens of programmes and as many logs.
-const TRACKS: usize = 512;
+/// Tracks carried at once: the 512 tracks and 64 logs of a trunk.
+const TRACKS: usize = 576;
 /// Tracks one child listens to at once (`session` bounds its own side alike).
 const TRACKS_PER_CHILD: usize = 64;

@@ -7,6 +7,7 @@ use crate::playout;
 use crate::proto;
 use crate::session::VERSION;
 use crate::time::{Civil, Local, SECOND};
+use crate::track::Reject;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -161,7 +162,16 @@ impl Trunk {
 
     fn handle_report(&mut self, mut report: proto::Report) {
         let Ok(node) = Uuid::from_slice(&report.node) else { return };
+        let texts = [&report.area, &report.name, &report.state, &report.role];
+        let ids = [&report.parent, &report.sounding, &report.first, &report.ended];
+        if texts.iter().any(|text| text.len() > LONGEST_TEXT) || ids.iter().any(|id| id.len() > 16) {
+            return self.dropped("reports_too_long");
+        }
         if let Some(child) = self.below.direct.get(&node) {
+            // What another relay says of a child of this node is stale at best; a child names no parent.
+            if !report.parent.is_empty() {
+                return;
+            }
             report.area = child.area.to_string();
             report.name = child.name.clone();
             report.role = child.role.as_str().into();
@@ -189,6 +199,9 @@ impl Trunk {
             (true, broadcast) => broadcast.filter(|_| status.state == playout::State::Sounding),
             (false, _) => self.tuned.and_then(|choice| choice.broadcast),
         };
+        // Repairs and urgent orders come more than once: a duplicate says nothing of the other side.
+        let refused = counters.packets_rejected.iter().filter(|(reject, _)| **reject != Reject::Duplicate);
+        let refused: u64 = refused.map(|(_, count)| count).sum();
         let bytes = |id: Uuid| id.as_bytes().to_vec().into();
         proto::Report {
             node: bytes(self.options.node),
@@ -206,7 +219,7 @@ impl Trunk {
             first: self.below.first.map(|(id, _)| bytes(id)).unwrap_or_default(),
             first_at: self.below.first.map_or(0, |(_, at)| at.0),
             role: self.options.role.as_str().into(),
-            rejected: counters.packets_rejected.values().sum::<u64>() + counters.orders_rejected.values().sum::<u64>(),
+            rejected: refused + counters.orders_rejected.values().sum::<u64>(),
             ended: self.below.ended.map(bytes).unwrap_or_default(),
             at: self.time.civil(now).map_or(0, |civil| civil.0),
             uncertainty: counters.uncertainty,
@@ -249,5 +262,7 @@ impl Trunk {
 const REPORT: i64 = SECOND;
 /// Reports passed up at a time: 5,000 children each ten seconds are 500 a second.
 const REPORTS_AT_ONCE: usize = 1_024;
+/// Bytes of a text in a report, which is kept once per node: an area has 128, a name not more.
+const LONGEST_TEXT: usize = 256;
 /// Nodes remembered: the country has 150,000 speakers.
 const NODES: usize = 200_000;

@@ -17,6 +17,12 @@ pub(super) struct LogTrack {
     cipher: Cipher,
     /// Index of the next packet (own) or of the first one that is of interest (others').
     next: u64,
+    /// What the parent at a join, or a signed tick, last named as the next index. An order does not say
+    /// at which index it stands, and every holder of the key can pack one again: what is further ahead
+    /// than [`SEEN`] would push the window past packets still to come.
+    head: u64,
+    /// The present parent carries it.
+    carried: bool,
     /// Those verified and forwarded.
     seen: Ring,
     pub own: bool,
@@ -28,7 +34,17 @@ impl LogTrack {
     }
 
     pub fn new(id: Uuid, ssrc: u32, secret: Secret, next: u64, own: bool) -> Self {
-        Self { id, ssrc, cipher: Cipher::new(&secret, ssrc), secret, next, seen: Ring::new(SEEN), own }
+        Self {
+            id,
+            ssrc,
+            cipher: Cipher::new(&secret, ssrc),
+            secret,
+            next,
+            head: next,
+            carried: true,
+            seen: Ring::new(SEEN),
+            own,
+        }
     }
 }
 
@@ -54,6 +70,8 @@ impl Trunk {
         if let Some(log) = self.logs.get_mut(&id) {
             if !log.own {
                 log.next = log.next.max(next);
+                log.head = log.head.max(next);
+                log.carried = true;
             }
             return;
         }
@@ -73,6 +91,24 @@ impl Trunk {
         }
     }
 
+    /// A parent has welcomed this node, and names its logs next.
+    pub(super) fn begin_logs(&mut self) {
+        self.logs.values_mut().for_each(|log| log.carried = log.own);
+    }
+
+    /// It has named them all. Logs of processes that are gone make room for those of their successors.
+    pub(super) fn end_logs(&mut self) {
+        let gone: Vec<Uuid> = self.logs.values().filter(|log| !log.carried).map(|log| log.id).collect();
+        gone.into_iter().for_each(|id| self.handle_log_ended(id));
+    }
+
+    /// A verified tick names the next index of its log.
+    pub(super) fn handle_log_head(&mut self, id: Uuid, head: u64) {
+        if let Some(log) = self.logs.get_mut(&id) {
+            log.head = log.head.max(head);
+        }
+    }
+
     /// A candidate packet of a log: verify, act, forward. `Err` if it is not what it says.
     pub(super) fn handle_log_packet(&mut self, now: Local, packet: Packet, id: Uuid) -> Result<(), Reject> {
         let log = self.logs.get(&id).ok_or(Reject::UnknownSsrc)?;
@@ -80,9 +116,19 @@ impl Trunk {
             return Err(Reject::Duplicate);
         }
         let payload = log.cipher.unprotect(packet.index, &packet.bytes)?;
+        let ahead = packet.index >= log.head.saturating_add(SEEN as u64);
         let signed = proto::Signed::decode(payload).map_err(|_| Reject::Malformed)?;
+        // Only a tick says where it stands, and may so follow a long silence.
+        if ahead && !self.is_tick_at(now, &signed, id, packet.index) {
+            return Err(Reject::OutOfWindow);
+        }
         self.handle_order(now, signed, From::Log { track: id, packet });
         Ok(())
+    }
+
+    fn is_tick_at(&self, now: Local, signed: &proto::Signed, log: Uuid, index: u64) -> bool {
+        let order = self.authorities.check(signed, self.time.civil(now)).map(crate::broadcast::Vouched::into_order);
+        matches!(order, Ok(Order { body: Body::Tick(tick), .. }) if tick.log == log && tick.head == index)
     }
 
     /// A log packet whose order is good goes on, once.
@@ -98,9 +144,9 @@ impl Trunk {
     fn send_log(&mut self, now: Local, track: Uuid, packet: Packet, urgent: bool) {
         if urgent {
             for (number, after) in REPEATS.into_iter().enumerate() {
-                let key = (now + after, packet.index << 8 | number as u64);
+                let key = (now + after, packet.index << 8 | number as u64, track);
                 if self.repeats.len() < REPEATS_QUEUED {
-                    self.repeats.insert(key, (track, packet.clone()));
+                    self.repeats.insert(key, packet.clone());
                 } else {
                     self.dropped("repeats");
                 }

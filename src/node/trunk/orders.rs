@@ -2,27 +2,42 @@
 //! first and are written beside (DESIGN §6, §8).
 
 use super::{From, KeyId, Order, Output, Pending, Place, Trunk, Vouched, What};
-use crate::broadcast::{Body, Change, Kind, Priority, Refusal};
+use crate::broadcast::{Body, Change, Entry, Kind, Priority, Refusal, State};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local};
 use crate::track::Secret;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 impl Trunk {
     /// The journal of an earlier run, oldest first.
     pub(super) fn restore(&mut self, now: Local, records: Vec<proto::Record>) {
+        let mut keys = BTreeMap::new();
         for record in records {
             match record.body {
                 Some(record::Body::Time(time)) => {
                     self.time.handle_signed(Civil(time), false);
+                    // What was over by then makes room, as it did when this was written: years of
+                    // bulletins must not keep the newest out.
+                    self.book.expire(Civil(time));
                 }
                 Some(record::Body::Key(key)) => {
                     if let (Ok(track), Some(secret)) = (Uuid::from_slice(&key.track), secret_of(key.secret)) {
-                        self.handle_key(now, track, secret, false);
+                        keys.insert(track, secret);
                     }
                 }
                 Some(record::Body::Order(signed)) => self.restore_order(now, signed),
                 None => {}
+            }
+        }
+        let live = |entry: &&Entry| matches!(entry.state, State::Known | State::Sounding);
+        let live: Vec<Uuid> = self.book.all().filter(live).map(|entry| entry.id).collect();
+        for id in live {
+            self.start_tracks(now, id, true);
+        }
+        for track in self.tracks.keys().copied().collect::<Vec<_>>() {
+            if let Some(secret) = keys.remove(&track) {
+                self.handle_key(now, track, secret, false);
             }
         }
         self.announce_self(now);
@@ -48,9 +63,8 @@ impl Trunk {
                 self.authorities.admit(&order, &signed);
             }
             Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => {
-                if let Ok(Change::Broadcast { id, .. }) = self.book.handle(None, &order, &signed) {
-                    self.start_tracks(now, id, true);
-                }
+                // Repetitions and what the book had no room for; the rest was accepted when it was written.
+                let _ = self.book.handle(None, &order, &signed);
             }
         }
     }
@@ -81,6 +95,10 @@ impl Trunk {
         {
             // Its first copy is on the way to disk and will be forwarded from there.
             return;
+        }
+        if matches!(order.body, Body::Grant(_) | Body::Revoke(_)) && self.written.contains(&order.id) {
+            // Every join brings it again: neither news, nor for those below.
+            return self.pass_on(now, &signed, from, false);
         }
         let urgent = match &order.body {
             Body::Broadcast(broadcast) => broadcast.priority == Priority::Emergency,
@@ -118,6 +136,14 @@ impl Trunk {
         let mut title = String::new();
         match &order.body {
             Body::Tick(tick) => {
+                // A tick says at which index of its log it stands; packed at another it is a replay.
+                if let From::Log { track, packet } = &from
+                    && (tick.log, tick.head) != (*track, packet.index)
+                {
+                    let text = format!("tick {} stands at another place than it says", order.id);
+                    self.refuse_order(now, &Refusal { code: "order.replayed", text }, from);
+                    return false;
+                }
                 if let Err(refusal) = self.book.handle(civil, &order, &signed) {
                     match refusal.code {
                         "order.repeated" => self.pass_on(now, &signed, from, false),
@@ -129,6 +155,7 @@ impl Trunk {
                 // way it is signed, and phase that contradicts it is not believed.
                 self.time.handle_signed(tick.time, true);
                 self.below.last_tick = Some((order.authority, signed.clone()));
+                self.handle_log_head(tick.log, tick.head);
                 self.parents.handle_head(now, tick.log, tick.head);
             }
             Body::Placement(_) => {}

@@ -1,6 +1,6 @@
 //! Sessions with parents: dialling, joining, and what comes over them.
 
-use super::{From, Link, Output, Packet, Peer, Reason, Role, Trunk, What};
+use super::{Counters, From, Link, Output, Packet, Peer, Reason, Role, Trunk, What};
 use crate::session::child::{self, Child, Event, Me, Wish};
 use crate::session::{Arrival, Exchange, Line};
 use crate::time::{Local, MILLISECOND, SECOND};
@@ -48,7 +48,8 @@ impl Parents {
         self.session.as_ref().filter(|joined| joined.welcomed).map(|joined| joined.peer.node)
     }
 
-    pub fn counters(&self) -> child::Counters {
+    /// Of the present session and of those before.
+    fn counters(&self) -> child::Counters {
         let mut sum = self.past;
         if let Some(joined) = &self.session {
             let now = joined.child.counters();
@@ -57,8 +58,29 @@ impl Parents {
             sum.abandoned += now.abandoned;
             sum.unknown_ssrc += now.unknown_ssrc;
             sum.malformed += now.malformed;
+            sum.duplicate += now.duplicate;
+            sum.flooded += now.flooded;
+            sum.dropped += now.dropped;
         }
         sum
+    }
+
+    /// Adds what sessions have counted to what the trunk has.
+    pub fn count(&self, counters: &mut Counters) {
+        let session = self.counters();
+        counters.repaired = session.repaired;
+        counters.lost = session.abandoned;
+        counters.parents = self.welcomed() as u64;
+        let rejected = [
+            (Reject::UnknownSsrc, session.unknown_ssrc),
+            (Reject::Malformed, session.malformed),
+            (Reject::Duplicate, session.duplicate),
+        ];
+        for (reject, count) in rejected.into_iter().filter(|(_, count)| *count > 0) {
+            *counters.packets_rejected.entry(reject).or_default() += count;
+        }
+        let dropped = [("session.flood", session.flooded), ("session.events", session.dropped)];
+        counters.dropped.extend(dropped.into_iter().filter(|(_, count)| *count > 0));
     }
 
     pub fn session(&mut self) -> Option<&mut Child> {
@@ -196,7 +218,10 @@ impl Trunk {
             Event::Log { track, ssrc, secret, next } => self.handle_log(track, ssrc, secret, next),
             Event::LogEnded { track } => self.handle_log_ended(track),
             Event::Order(signed) => self.handle_order(now, signed, From::Push),
-            Event::OrdersDone => self.listen_again(now),
+            Event::OrdersDone => {
+                self.end_logs();
+                self.listen_again(now);
+            }
             Event::Key { track, secret } => self.handle_key(now, track, secret, true),
             Event::Listening { .. } => {}
             Event::Unavailable { track, .. } => self.handle_unavailable(now, track),
@@ -271,6 +296,7 @@ impl Trunk {
             joined.welcomed = true;
         }
         self.parents.attempts = 0;
+        self.begin_logs();
         self.time.handle_new_parent(now);
         let parent = self.parents.current;
         self.event(now, What::Parent { parent, up: true, reason: String::new() });

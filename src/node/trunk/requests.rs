@@ -89,7 +89,7 @@ impl Trunk {
         let checked = self.authorities.check(&signed, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
         let track_id = track.id;
         self.own_tracks.insert(track_id, packets.unwrap_or(0));
-        self.early.insert(track_id, air.secret.clone());
+        self.hold_early(track_id, air.secret.clone());
         if !air.live {
             // Beside the order, so that a restart can go on with what is stored.
             let secret = Some(air.secret.to_proto());

@@ -149,11 +149,7 @@ impl Trunk {
     /// The SRTP key of a track, from the parent, the journal or this node's own making.
     pub(super) fn handle_key(&mut self, now: Local, id: Uuid, secret: Secret, write: bool) {
         let Some(track) = self.tracks.get_mut(&id) else {
-            if self.early.len() >= EARLY {
-                self.dropped("early_keys");
-                return;
-            }
-            self.early.insert(id, secret);
+            self.hold_early(id, secret);
             return;
         };
         if track.key.is_some() {
@@ -185,6 +181,21 @@ impl Trunk {
         self.tune(now);
     }
 
+    /// A secret that came before its order. The longest held goes first: its order was refused, is over,
+    /// or was lost, and the next join brings both again.
+    pub(super) fn hold_early(&mut self, id: Uuid, secret: Secret) {
+        if self.early.insert(id, secret).is_none() {
+            self.early_ids.push_back(id);
+        }
+        let Self { early, early_ids, .. } = self;
+        early_ids.retain(|id| early.contains_key(id));
+        while early_ids.len() > EARLY
+            && let Some(oldest) = early_ids.pop_front()
+        {
+            early.remove(&oldest);
+        }
+    }
+
     pub(super) fn journal_key(&mut self, now: Local, track: Uuid, secret: &Secret) {
         let track = track.as_bytes().to_vec().into();
         let key = proto::StoredKey { track, secret: Some(secret.to_proto()) };
@@ -198,7 +209,8 @@ impl Trunk {
             self.parents.unlisten(now, id);
         }
         self.tell_branches(Command::Drop { track: id });
-        if track.stored || track.made_here {
+        // A track of known length may be on disk from before a restart, which forgets who made it.
+        if track.stored || track.made_here || track.info.packets.is_some() {
             self.job(Pending::Record, Job::Forget { track: id });
         }
     }
@@ -335,6 +347,10 @@ impl Trunk {
 
     /// When the next stored packet is to be aired.
     pub(super) fn next_air(&self) -> Option<(Local, Reason)> {
+        if !self.counters.synced {
+            // Nothing is aired without trusted time, however long it is due.
+            return None;
+        }
         let times = self.tracks.values().filter_map(|track| {
             let next = track.source.as_ref()?.ready.front()?;
             Some(self.line?.local(track.info.instant(next.index)))
@@ -428,3 +444,79 @@ const READ: u64 = 32;
 const FETCH_AGAIN: i64 = 15 * SECOND;
 /// One that ended is continued after this.
 const FETCH_SOON: i64 = 300 * MILLISECOND;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Role;
+    use crate::node::trunk::{Log, Options};
+    use crate::session::{Exchange, Line, child};
+    use crate::time::Civil;
+    use bytes::Bytes;
+
+    const NOW: Civil = Civil(1_800_000_000 * SECOND);
+
+    #[test]
+    fn a_packet_due_while_time_is_not_trusted_wakes_nobody_up() {
+        let secret = Secret { key: [3; 16], salt: [4; 12] };
+        let options = Options {
+            node: Uuid::from_u128(1),
+            role: Role::Relay,
+            parents: 1,
+            branches: 1,
+            playout: None,
+            session: child::Options::default(),
+            roots: Vec::new(),
+            authority: None,
+            log: Log { track: Uuid::from_u128(2), ssrc: 9, secret },
+            seed: [5; 32],
+            tick: 10 * SECOND,
+        };
+        let mut trunk = Trunk::new(Local(0), options);
+        for number in 1..40 {
+            let sent = Local(number * 20 * MILLISECOND);
+            let (told, received) = (NOW + sent.0 + MILLISECOND, sent + 2 * MILLISECOND);
+            let exchange = Exchange { sent, parent_received: told, parent_sent: told, received, parent_uncertainty: 0 };
+            trunk.time.handle_exchange(received, exchange, Line { offset: NOW.0, skew: 0.0 });
+        }
+        trunk.time.handle_signed(NOW, true);
+        let mut now = Local(SECOND);
+        assert!(trunk.civil(now).is_some());
+        let info = Info {
+            id: Uuid::from_u128(3),
+            sign: crate::key::SigningKey::from_seed(&[1; 32]).public(),
+            ssrc: 1,
+            duration: 11_520,
+            anchor: NOW + 2 * SECOND,
+            key_hash: [0; 32],
+            bitrate: 24_000,
+            packets: Some(1),
+        };
+        let ready = VecDeque::from([Packet { index: 0, bytes: Bytes::new() }]);
+        let track = Track {
+            broadcast: Uuid::from_u128(4),
+            areas: Vec::new(),
+            emergency: false,
+            delay: SECOND,
+            stored: true,
+            key: None,
+            have: Have { until: 1, ..Have::default() },
+            listening: false,
+            source: Some(Source { next: 0, read: 1, reading: false, ready }),
+            fetch: None,
+            to_keep: Vec::new(),
+            listeners: vec![0],
+            made_here: false,
+            info,
+        };
+        trunk.tracks.insert(Uuid::from_u128(3), track);
+        // A seal from a future that this node's parent knows nothing of.
+        trunk.time.handle_signed(NOW + 3_600 * SECOND, false);
+        trunk.after(now);
+        now = Local(3 * SECOND);
+        trunk.tune_at = Some(now + SECOND);
+        trunk.handle_timeout(now);
+        while trunk.poll_output().is_some() {}
+        assert!(trunk.poll_timeout().is_some_and(|(at, _)| at > now), "{:?}", trunk.poll_timeout());
+    }
+}
