@@ -1,5 +1,6 @@
 //! A short, seeded fuzz of everything that parses bytes. `LOA_FUZZ_RUNS` makes it long, `LOA_FUZZ_SEED`
-//! repeats a failure, `LOA_FUZZ_CORPUS=DIR` writes the seeds for libFuzzer: see `tools/fuzz/Cargo.toml`.
+//! repeats a failure, `LOA_FUZZ_TARGET` chooses one target, `LOA_FUZZ_CORPUS=DIR` writes the seeds for
+//! libFuzzer: see `tools/fuzz/Cargo.toml`.
 
 #[path = "../tools/fuzz/seeds.rs"]
 mod seeds;
@@ -15,7 +16,8 @@ fn no_bytes_from_outside_make_a_parser_panic() {
     let runs = number("LOA_FUZZ_RUNS").unwrap_or(500);
     let seed = number("LOA_FUZZ_SEED").unwrap_or(20_261_122);
     let corpus = std::env::var_os("LOA_FUZZ_CORPUS").map(std::path::PathBuf::from);
-    for (name, target) in targets::TARGETS {
+    let only = std::env::var("LOA_FUZZ_TARGET").ok();
+    for (name, target) in targets::TARGETS.iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)) {
         if let Some(folder) = &corpus {
             seeds::write(folder, name);
         }

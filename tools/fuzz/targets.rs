@@ -222,7 +222,8 @@ pub fn times(bytes: &[u8]) {
     for zone in [chrono_tz::Asia::Ho_Chi_Minh, chrono_tz::Europe::Berlin] {
         let _ = when::show_short(Civil(number), zone);
         let shown = when::show(Civil(number), zone);
-        if let Some(read) = when::rfc3339(&shown) {
+        // Before 1970 some offsets have seconds, which RFC 3339 cannot say.
+        if let Some(read) = when::rfc3339(&shown).filter(|_| number >= 0) {
             assert_eq!(read, Civil(number), "{shown} reads back as it was written");
         }
         if let Ok(text) = std::str::from_utf8(bytes) {
