@@ -27,8 +27,8 @@ impl Default for Renderer {
 }
 
 impl Renderer {
-    /// Device frames by which output lags the plan (the resampler's filter); constant. Playout starts
-    /// each step that much earlier.
+    /// Device frames by which output lags the plan (the resampler's filter); constant. The device
+    /// leaves out the first so many, so that a step leaves at `Step::at`.
     pub const LATENCY: usize = ToDevice::LATENCY;
 
     pub fn new() -> Self {
