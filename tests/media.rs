@@ -1,7 +1,7 @@
 //! Files as people have them, made by ffmpeg, sox and flac: what is taken in keeps its length, its
 //! place and its loudness; what can't be taken in is refused by name, place and mend.
 use ebur128::{EbuR128, Mode};
-use loa::audio::{Error, FRAME, Frames, Options, Source, decode, join, transcode};
+use loa::audio::{Error, FRAME, Frames, Input, Options, Source, decode, frames_of, join};
 use loa::time::Civil;
 use loa::track::Sound;
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ fn read_all<R: std::io::Read + std::io::Seek + Send + Sync + 'static>(
     let mut source = Source::open(reader, name)?;
     let mut samples = Vec::new();
     while source.read(&mut samples)? {}
-    assert!(source.promised().is_none_or(|promised| promised == samples.len() as u64));
+    assert!(source.facts().samples.is_none_or(|promised| promised == samples.len() as u64));
     Ok(samples)
 }
 
@@ -60,7 +60,8 @@ fn reference(path: &Path, channels: u32) -> Vec<f32> {
 }
 
 fn encode(path: &Path, options: &Options) -> Result<(Frames, loa::audio::Report), Error> {
-    transcode(|| File::open(path), path.file_name().unwrap().to_str().unwrap(), options, |_| {})
+    frames_of(|| File::open(path), path.file_name().unwrap().to_str().unwrap(), options, |_| {})
+        .map(|(mut frames, report)| (frames.remove(0), report))
 }
 
 fn played(frames: &Frames) -> Vec<f32> {
@@ -121,8 +122,8 @@ fn check_form(form: &str) {
             assert!(frames.frames.iter().all(|frame| frame.len() == 60), "{case}");
             let heard = played(&frames);
             let (file, peak) = measure(&samples);
-            assert!((report.loudness.unwrap() - file).abs() < 0.01, "{case}: {report:?}");
-            assert!((report.true_peak.unwrap() - peak).abs() < 0.01, "{case}: {report:?}");
+            assert!((report.before.loudness.unwrap() - file).abs() < 0.01, "{case}: {report:?}");
+            assert!((report.before.true_peak.unwrap() - peak).abs() < 0.01, "{case}: {report:?}");
             // Loud enough, or as loud as the peaks allow.
             assert!(peak + report.gain < -1.5 + 0.01 && file + report.gain < -16.0 + 0.01, "{case}: {report:?}");
             assert!(peak + report.gain > -1.51 || file + report.gain > -16.01, "{case}: {report:?}");
@@ -183,14 +184,14 @@ fn a_soft_file_is_raised_a_loud_one_lowered_and_silence_left_alone() {
         let (frames, report) = encode(&path, &Options::default()).unwrap();
         let (loudness, peak) = measure(&played(&frames));
         assert!((loudness + 16.0).abs() < CODING, "{name}: {loudness} LUFS after {report:?}");
-        assert!(report.true_peak.unwrap() + report.gain <= -1.5 + 1e-9, "{name}: {report:?}");
+        assert!(report.before.true_peak.unwrap() + report.gain <= -1.5 + 1e-9, "{name}: {report:?}");
         // The codec overshoots a limiter's flat peaks; speakers clip what is left beyond full scale.
         assert!(peak < 1.0, "{name}: {peak} dBTP after coding");
     }
     let silent = folder.path().join("silent.wav");
     run("sox", &["-n", "-r", "48000", silent.to_str().unwrap(), "trim", "0", "2"]);
     let (frames, report) = encode(&silent, &Options::default()).unwrap();
-    assert_eq!((report.loudness, report.gain), (None, 0.0));
+    assert_eq!((report.before.loudness, report.gain), (None, 0.0));
     assert_eq!(frames.frames.len(), 100);
     assert!(frames.frames.iter().all(|frame| frame.len() == 60));
     assert!(played(&frames).iter().all(|sample| sample.abs() < 1e-3));
@@ -199,7 +200,7 @@ fn a_soft_file_is_raised_a_loud_one_lowered_and_silence_left_alone() {
 #[test]
 fn frames_have_one_size_at_every_bitrate() {
     for bitrate in [6_000, 16_000, 24_000, 64_000] {
-        let options = Options { bitrate, complexity: 0, ..Options::default() };
+        let options = Options { bitrates: vec![bitrate], complexity: 0, ..Options::default() };
         let (frames, _) = encode(Path::new(BULLETIN_2), &options).unwrap();
         let size = bitrate as usize / 400;
         assert!(frames.frames.iter().all(|frame| frame.len() == size), "{bitrate} b/s");
@@ -210,7 +211,7 @@ fn frames_have_one_size_at_every_bitrate() {
 
 #[test]
 fn joining_changes_no_sound_and_a_changed_toc_begins_a_new_record() {
-    let (frames, _) = encode(Path::new(BULLETIN_2), &Options { bitrate: 16_000, ..Options::default() }).unwrap();
+    let (frames, _) = encode(Path::new(BULLETIN_2), &Options { bitrates: vec![16_000], ..Options::default() }).unwrap();
     let mut decoder = opus::Decoder::new(48_000, opus::Channels::Mono).unwrap();
     let mut one_by_one = vec![0.0; frames.frames.len() * FRAME];
     for (frame, out) in frames.frames.iter().zip(one_by_one.chunks_exact_mut(FRAME)) {
@@ -295,7 +296,7 @@ fn what_cannot_be_taken_in_is_refused_by_name_place_and_mend() {
         let error = read_all(Cursor::new(bytes.clone()), name).expect_err(name);
         assert_eq!(error.code, code, "{error}");
         assert!(error.text.starts_with(name) && error.text.contains(says), "{error}");
-        let again = transcode(|| Ok(Cursor::new(bytes.clone())), name, &Options::default(), |_| {}).expect_err(name);
+        let again = frames_of(|| Ok(Cursor::new(bytes.clone())), name, &Options::default(), |_| {}).expect_err(name);
         assert_eq!(again, error);
     }
 }
@@ -314,8 +315,8 @@ fn too_long_files_and_files_that_change_and_mistaken_options_are_refused() {
     let unknown = wav(1, 1, 8_000, 16, u32::MAX, &vec![1; 16_000 * 3]);
     for bytes in [&second, &unknown] {
         let open = || Ok(Cursor::new(bytes.clone()));
-        assert!(transcode(open, "three.wav", &Options { longest: 3, ..Options::default() }, |_| {}).is_ok());
-        let error = transcode(open, "three.wav", &Options { longest: 2, ..Options::default() }, |_| {}).unwrap_err();
+        assert!(frames_of(open, "three.wav", &Options { longest: 3, ..Options::default() }, |_| {}).is_ok());
+        let error = frames_of(open, "three.wav", &Options { longest: 2, ..Options::default() }, |_| {}).unwrap_err();
         assert_eq!(error.code, "media.too_long");
         assert!(error.text.contains("2 s"), "{error}");
     }
@@ -325,25 +326,25 @@ fn too_long_files_and_files_that_change_and_mistaken_options_are_refused() {
         let length = if opened == 1 { 16_000 } else { 12_000 };
         Ok(Cursor::new(wav(1, 1, 8_000, 16, length, &vec![1; length as usize])))
     };
-    assert_eq!(transcode(changing, "a.wav", &Options::default(), |_| {}).unwrap_err().code, "media.changed");
+    assert_eq!(frames_of(changing, "a.wav", &Options::default(), |_| {}).unwrap_err().code, "media.changed");
     let gone = || Err::<Cursor<Vec<u8>>, _>(std::io::Error::from(std::io::ErrorKind::NotFound));
-    assert_eq!(transcode(gone, "a.wav", &Options::default(), |_| {}).unwrap_err().code, "media.read");
+    assert_eq!(frames_of(gone, "a.wav", &Options::default(), |_| {}).unwrap_err().code, "media.read");
     for options in [
-        Options { bitrate: 5_000, ..Options::default() },
-        Options { bitrate: 96_000, ..Options::default() },
+        Options { bitrates: vec![5_000], ..Options::default() },
+        Options { bitrates: vec![96_000], ..Options::default() },
         Options { complexity: 11, ..Options::default() },
         Options { loudness: f64::NAN, ..Options::default() },
         Options { peak: 3.0, ..Options::default() },
     ] {
         let open = || Ok(Cursor::new(second.clone()));
-        assert_eq!(transcode(open, "a.wav", &options, |_| {}).unwrap_err().code, "media.options");
+        assert_eq!(frames_of(open, "a.wav", &options, |_| {}).unwrap_err().code, "media.options");
     }
 }
 
 #[test]
 fn progress_rises_to_the_whole() {
     let mut heard = Vec::new();
-    transcode(
+    frames_of(
         || File::open(BULLETIN_2),
         "b",
         &Options { complexity: 0, ..Options::default() },

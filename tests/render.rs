@@ -1,6 +1,6 @@
 //! What a speaker plays is what an offline decoder makes of the same packets, wherever the plan puts
 //! it: with loss, after a jump, and at a sound card's own rate.
-use loa::audio::{Content, Gain, Options, Renderer, Step, TONE, decode, join, tone, transcode};
+use loa::audio::{Content, Gain, Options, Renderer, Step, TONE, decode, frames_of, join, tone};
 use loa::time::Civil;
 use loa::track::Sound;
 use proptest::prelude::*;
@@ -19,12 +19,12 @@ const FULL: Gain = Gain { from: 1.0, to: 1.0 };
 static BULLETIN: LazyLock<Vec<Arc<Sound>>> = LazyLock::new(|| {
     let file = include_bytes!("../config/demo/bulletin-2.flac");
     let options = Options { complexity: 5, ..Options::default() };
-    let (frames, _) = transcode(|| Ok(Cursor::new(file)), "bulletin-2.flac", &options, |_| {}).unwrap();
+    let (frames, _) = frames_of(|| Ok(Cursor::new(file)), "bulletin-2.flac", &options, |_| {}).unwrap();
     let sound = |(index, frames): (usize, &[bytes::Bytes])| {
         Arc::new(Sound { index: index as u64, time: Civil(0), records: join(frames) })
     };
     // The last packet may be shorter; whole ones only keep the arithmetic of these tests plain.
-    frames.frames.chunks_exact(PACKET / 960).enumerate().map(sound).collect()
+    frames[0].frames.chunks_exact(PACKET / 960).enumerate().map(sound).collect()
 });
 
 fn sound(packet: &Arc<Sound>, from: usize) -> Content {

@@ -4,9 +4,9 @@ use super::Error;
 use std::io::{self, Read, Seek, SeekFrom};
 
 /// 8 kHz is telephone speech, 192 kHz the highest rate that studios use.
-const RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
+pub(super) const RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 /// What FLAC can hold, and more than any recording of speech has.
-const MOST_CHANNELS: u16 = 8;
+pub(super) const MOST_CHANNELS: u16 = 8;
 /// Real files have fewer than twenty; the bound ends the walk through a hostile one.
 const MOST_CHUNKS: usize = 1_024;
 /// Titles and pictures that a decoder would keep in memory.

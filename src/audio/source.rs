@@ -1,5 +1,6 @@
 //! Files in: WAV and FLAC to mono 48 kHz.
 use super::header::{Header, Kind, truncated, unreadable};
+use super::input::{Facts, Found, Input};
 use super::resample::ToPlayoutRate;
 use std::io::{ErrorKind, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,11 @@ impl Error {
     pub(super) fn new(code: &'static str, text: String) -> Self {
         Self { code, text }
     }
+
+    /// The file of this name can't be opened or read.
+    pub fn read(name: &str, error: &std::io::Error) -> Self {
+        unreadable(name, error)
+    }
 }
 
 /// A decoder over one file. Memory is bounded whatever the length: the decoder's block (at most
@@ -35,6 +41,8 @@ impl Error {
 pub struct Source {
     name: String,
     header: Header,
+    facts: Facts,
+    found: Found,
     format: Box<dyn FormatReader>,
     decoder: Box<dyn AudioDecoder>,
     /// Samples per channel decoded so far.
@@ -68,9 +76,23 @@ impl Source {
             Ok((format, decoder))
         })
         .map_err(|fault| fault.into_error(name, &header, 0))?;
+        let resampler = ToPlayoutRate::new(header.rate);
+        let (container, codec) = match header.kind {
+            Kind::Wav => ("WAV", "PCM"),
+            Kind::Flac => ("FLAC", "FLAC"),
+        };
+        let facts = Facts {
+            container: container.into(),
+            codec: codec.into(),
+            rate: header.rate,
+            channels: header.channels,
+            samples: header.samples.map(|samples| resampler.output_for(samples)),
+        };
         Ok(Self {
             name: name.to_owned(),
-            resampler: ToPlayoutRate::new(header.rate),
+            resampler,
+            facts,
+            found: Found::default(),
             header,
             format,
             decoder,
@@ -79,31 +101,6 @@ impl Source {
             mono: Vec::new(),
             end: None,
         })
-    }
-
-    /// Samples at 48 kHz that the header promises; `None` if it doesn't say.
-    pub fn promised(&self) -> Option<u64> {
-        self.header.samples.map(|samples| self.resampler.output_for(samples))
-    }
-
-    /// Appends up to some thousand mono samples at 48 kHz to `out`; false at the end. Over the whole
-    /// file these are its samples × 48,000 / its rate, rounded to the nearest, without the
-    /// resampler's delay. After an error, every further call returns the same one.
-    pub fn read(&mut self, out: &mut Vec<f32>) -> Result<bool, Error> {
-        if let Some(end) = &self.end {
-            return end.clone().map(|()| false);
-        }
-        match self.advance(out) {
-            Ok(true) => Ok(true),
-            Ok(false) => {
-                self.end = Some(Ok(()));
-                Ok(false)
-            }
-            Err(error) => {
-                self.end = Some(Err(error.clone()));
-                Err(error)
-            }
-        }
     }
 
     fn advance(&mut self, out: &mut Vec<f32>) -> Result<bool, Error> {
@@ -168,6 +165,48 @@ impl Source {
 
     fn damaged(&self, what: &str) -> Error {
         damaged(&self.name, &self.header, self.decoded, what)
+    }
+}
+
+impl Source {
+    /// What comes down a pipe, told by its first bytes; no length is known before the end.
+    pub fn stream<R: Read + Send + Sync + 'static>(_reader: R, name: &str) -> Result<Self, Error> {
+        Err(Error::new("media.unsupported", format!("{name}: no stream is read yet")))
+    }
+
+    /// Bare samples; no length is known before the end.
+    pub fn pcm<R: Read + Send + Sync + 'static>(_reader: R, name: &str, _pcm: super::Pcm) -> Result<Self, Error> {
+        Err(Error::new("media.unsupported", format!("{name}: no stream is read yet")))
+    }
+}
+
+impl Input for Source {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Appends up to some thousand mono samples at 48 kHz to `out`; false at the end. Over the whole
+    /// file these are its samples × 48,000 / its rate, rounded to the nearest, without the
+    /// resampler's delay. After an error, every further call returns the same one.
+    fn read(&mut self, out: &mut Vec<f32>) -> Result<bool, Error> {
+        if let Some(end) = &self.end {
+            return end.clone().map(|()| false);
+        }
+        match self.advance(out) {
+            Ok(true) => Ok(true),
+            Ok(false) => {
+                self.end = Some(Ok(()));
+                Ok(false)
+            }
+            Err(error) => {
+                self.end = Some(Err(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn found(&self) -> &Found {
+        &self.found
     }
 }
 

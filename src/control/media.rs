@@ -75,8 +75,9 @@ impl Library {
         }
         let source = upload.folder.join(UPLOAD);
         let open = || File::open(&source).map(io::BufReader::new);
-        let (frames, report) = audio::transcode(open, &upload.name, &self.options, |_| ())
+        let (mut renditions, report) = audio::frames_of(open, &upload.name, &self.options, |_| ())
             .map_err(|error| Failure::from_room(error.code, error.text))?;
+        let frames = renditions.remove(0);
         if frames.frames.is_empty() {
             let text = format!("{}: 0 s: there is no sound in it; upload a file that has", upload.name);
             return Err(Failure::from_room("media.empty", text));
@@ -87,8 +88,8 @@ impl Library {
             bytes: upload.bytes,
             bitrate: frames.bitrate,
             duration: thousandths(report.duration),
-            loudness: report.loudness.map(thousandths),
-            true_peak: report.true_peak.map(thousandths),
+            loudness: report.before.loudness.map(thousandths),
+            true_peak: report.before.true_peak.map(thousandths),
             gain: thousandths(report.gain),
         };
         self.place(&upload, &media, &frames).map_err(|error| unkept(&upload.folder, &error))?;
@@ -312,7 +313,8 @@ pub mod tests {
         let (mut a, mut b) = (library.begin("a.wav").unwrap(), library.begin("b.wav").unwrap());
         a.write(&bytes).unwrap();
         b.write(&bytes).unwrap();
-        let frames = audio::transcode(|| Ok(io::Cursor::new(bytes.clone())), "a", &library.options, |_| ()).unwrap().0;
+        let open = || Ok(io::Cursor::new(bytes.clone()));
+        let frames = audio::frames_of(open, "a", &library.options, |_| ()).unwrap().0.remove(0);
         let a = library.finish(a).unwrap();
         library.place(&b, &a, &frames).unwrap();
         drop(b);

@@ -82,10 +82,14 @@ fn silence(bitrate: u32) -> Result<Bytes, Failure> {
     }
     writer.finalize().map_err(|error| wrong(&error))?;
     let wav = Bytes::from(wav.into_inner());
-    let options = audio::Options { bitrate, ..Default::default() };
-    let (frames, _) = audio::transcode(|| Ok(Cursor::new(wav.clone())), "silence", &options, |_| ())
+    let options = audio::Options { bitrates: vec![bitrate], ..Default::default() };
+    let (frames, _) = audio::frames_of(|| Ok(Cursor::new(wav.clone())), "silence", &options, |_| ())
         .map_err(|error| Failure::from_room(error.code, error.text))?;
-    frames.frames.get(2).cloned().ok_or_else(|| wrong(&"the encoder makes nothing of silence"))
+    frames
+        .first()
+        .and_then(|frames| frames.frames.get(2))
+        .cloned()
+        .ok_or_else(|| wrong(&"the encoder makes nothing of silence"))
 }
 
 /// µs. Below this delay packets are as short as within one LAN (DESIGN §3: 40–60 ms).
@@ -100,9 +104,9 @@ mod tests {
     use crate::track::{MAX_PACKET, Reader};
 
     fn frames(bitrate: u32, seconds: f64) -> Frames {
-        let options = audio::Options { bitrate, complexity: 0, ..Default::default() };
+        let options = audio::Options { bitrates: vec![bitrate], complexity: 0, ..Default::default() };
         let wav = wav(seconds);
-        audio::transcode(move || Ok(Cursor::new(wav.clone())), "a.wav", &options, |_| ()).unwrap().0
+        audio::frames_of(move || Ok(Cursor::new(wav.clone())), "a.wav", &options, |_| ()).unwrap().0.remove(0)
     }
 
     #[test]

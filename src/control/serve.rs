@@ -114,7 +114,7 @@ fn assemble(config: &Config, handle: &Handle) -> Result<Api, Failure> {
     let data = &config.node.data;
     let mut options = audio::Options::default();
     if let Some(sources) = &config.sources {
-        options.bitrate = sources.bitrate;
+        options.bitrates = vec![sources.bitrate];
     }
     let library = Library::open(data, options);
     let library = library.map_err(|error| Failure::new("node.folder", [&data.join("media").display(), &error]))?;

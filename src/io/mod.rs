@@ -10,6 +10,7 @@
 //! ```
 
 pub mod clock;
+pub mod decoder;
 pub mod fanout;
 pub mod identity;
 mod jobs;

@@ -173,7 +173,7 @@ fn interpolate(samples: &[f32], at: f64) -> Option<f64> {
 static BULLETIN: LazyLock<Frames> = LazyLock::new(|| {
     let file = include_bytes!("../../config/demo/bulletin.flac");
     let options = audio::Options { complexity: 5, ..audio::Options::default() };
-    audio::transcode(|| Ok(Cursor::new(file)), "bulletin.flac", &options, |_| {}).expect("a FLAC file").0
+    audio::frames_of(|| Ok(Cursor::new(file)), "bulletin.flac", &options, |_| {}).expect("a FLAC file").0.remove(0)
 });
 
 /// Packets of 240 ms; the rest of a packet at the end is left out.

@@ -246,8 +246,8 @@ fn stored_sound() -> Vec<u8> {
     let sine = |at: u32| (f64::from(at) * 0.05).sin() * 9_000.0;
     let wav = wav(48_000, 24_000, |at| sine(at) as i16);
     let open = || Ok(std::io::Cursor::new(wav.clone()));
-    let encoded = loa::audio::transcode(open, "sine.wav", &loa::audio::Options::default(), |_| ());
-    encoded.expect("a sine can be encoded").0.to_bytes()
+    let encoded = loa::audio::frames_of(open, "sine.wav", &loa::audio::Options::default(), |_| ());
+    encoded.expect("a sine can be encoded").0[0].to_bytes()
 }
 
 fn media() -> Vec<Vec<u8>> {

@@ -13,7 +13,7 @@
 pub mod node;
 
 use bytes::Bytes;
-use loa::audio::{Content, Frames, Gain, Renderer, Source, Step};
+use loa::audio::{Content, Frames, Gain, Input, Renderer, Source, Step};
 use loa::broadcast::{Area, Authorities, Book, Order};
 use loa::control::when;
 use loa::io::store::Store;

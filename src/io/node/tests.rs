@@ -58,9 +58,9 @@ fn track(node: &Handle, seconds: u32) -> (Info, Secret) {
     writer.finalize().unwrap();
     let wav = wav.into_inner();
     let options = crate::audio::Options { complexity: 3, ..crate::audio::Options::default() };
-    let (frames, _) = crate::audio::transcode(|| Ok(Cursor::new(wav.clone())), "tone.wav", &options, |_| {}).unwrap();
+    let (frames, _) = crate::audio::frames_of(|| Ok(Cursor::new(wav.clone())), "tone.wav", &options, |_| {}).unwrap();
     let (secret, seed) = (Secret { key: random(), salt: random() }, random());
-    let packets: Vec<_> = frames.frames.chunks(12).filter(|chunk| chunk.len() == 12).collect();
+    let packets: Vec<_> = frames[0].frames.chunks(12).filter(|chunk| chunk.len() == 12).collect();
     let info = Info {
         id: identity::new_id(clock::wall()),
         sign: SigningKey::from_seed(&seed).public(),
