@@ -48,9 +48,8 @@ fn main() {
                 let name = format!("{what}-{}k-{loss}", bitrate / 1_000);
                 heard.push((what.to_owned(), bitrate, loss, missing, write(&folder, &name, &samples)));
             };
-            let missing = |arrived: &[bool]| {
-                arrived.iter().filter(|arrived| !**arrived).count() as f64 / arrived.len() as f64
-            };
+            let missing =
+                |arrived: &[bool]| arrived.iter().filter(|arrived| !**arrived).count() as f64 / arrived.len() as f64;
             if loss > 0 {
                 take("loa, not repaired", play(&ours, &arrived, speech.len()), missing(&arrived));
             }
@@ -134,7 +133,20 @@ fn foreign(folder: &Path, reference: &Path, bitrate: u32, loss: u32) -> Foreign 
     let file = folder.join("ffmpeg.opus");
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-y", "-i"]).arg(reference);
-    ffmpeg.args(["-c:a", "libopus", "-application", "voip", "-vbr", "off", "-frame_duration", "20", "-fec", "1"]);
+    ffmpeg.args([
+        "-ac",
+        "1",
+        "-c:a",
+        "libopus",
+        "-application",
+        "voip",
+        "-vbr",
+        "off",
+        "-frame_duration",
+        "20",
+        "-fec",
+        "1",
+    ]);
     ffmpeg.args(["-packet_loss", &loss.to_string(), "-b:a", &bitrate.to_string()]).arg(&file);
     run(ffmpeg);
     let bytes = std::fs::read(&file).expect("ffmpeg wrote it");
@@ -172,7 +184,11 @@ impl Foreign {
 /// One line for each condition, worst and mean over stretches of eight seconds.
 fn score(reference: &Path, heard: &[(String, u32, u32, f64, PathBuf)]) {
     let Some(python) = std::env::var_os("LOA_PYTHON") else {
-        println!("{} files beside {}; no scores without LOA_PYTHON (tools/bench sets it)", heard.len(), reference.display());
+        println!(
+            "{} files beside {}; no scores without LOA_PYTHON (tools/bench sets it)",
+            heard.len(),
+            reference.display()
+        );
         return;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/listening.py");

@@ -7,8 +7,8 @@
 //! works, on thirty seconds.
 mod machine;
 
-use loa::audio::{self, Encoders, FRAME, Input, Leveller, Limiter, Options, Source, Watch};
-use machine::{children_cpu, median, pin, short, thread_cpu};
+use loa::audio::{self, Encoders, FRAME, Input, Leveller, Limiter, Options, Source, Watch, WatchOptions};
+use machine::{children_cpu, median, pin, short, thread_cpu, unpin};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::AudioDecoderOptions;
-use symphonia::core::formats::FormatOptions;
+use symphonia::core::formats::{FormatOptions, FormatReader};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::default::formats::MpaReader;
 
@@ -87,9 +87,10 @@ fn one_core(file: &Path, rounds: usize) {
     let product = ratio(|row| row[3] / (row[0] + row[1]));
     let less = ratio(|row| row[4] / row[3]);
     let plain = ratio(|row| row[5] / row[3]);
-    println!("median  in process {inside:.3} × (libopus + decoder); loa transcode {product:.3} ×, bound {BOUND}: {}", {
-        verdict(product <= BOUND)
-    });
+    println!(
+        "median  in process {inside:.3} × (libopus + decoder); loa transcode {product:.3} ×, bound {BOUND}: {}",
+        { verdict(product <= BOUND) }
+    );
     println!("        ffmpeg with loudnorm takes {less:.2} × loa transcode, bound {LESS}: {}", verdict(less >= LESS));
     println!("        ffmpeg without loudnorm takes {plain:.2} ×");
 }
@@ -99,29 +100,18 @@ fn decode_alone(file: &Path) -> u64 {
     let file = File::open(file).expect("the material was made");
     let stream = MediaSourceStream::new(Box::new(file), Default::default());
     let mut format = MpaReader::try_new(stream, FormatOptions::default()).expect("an MP3");
-    let Some(CodecParameters::Audio(parameters)) = format.tracks_first() else { panic!("an MP3 has sound") };
+    let parameters = format.tracks().first().and_then(|track| track.codec_params.clone());
+    let Some(CodecParameters::Audio(parameters)) = parameters else { panic!("an MP3 has sound") };
     let mut decoder = symphonia::default::get_codecs()
         .make_audio_decoder(&parameters, &AudioDecoderOptions::default())
         .expect("MP3 is decoded");
     let (mut block, mut samples) = (Vec::<f32>::new(), 0);
-    while let Ok(Some(packet)) = symphonia::core::formats::FormatReader::next_packet(&mut format) {
+    while let Ok(Some(packet)) = format.next_packet() {
         let decoded = decoder.decode(&packet).expect("what lame made is whole");
         decoded.copy_to_vec_interleaved(&mut block);
         samples += block.len() as u64;
     }
     samples
-}
-
-/// First track's parameters.
-trait First {
-    fn tracks_first(&self) -> Option<CodecParameters>;
-}
-
-impl First for MpaReader<'_> {
-    fn tracks_first(&self) -> Option<CodecParameters> {
-        use symphonia::core::formats::FormatReader;
-        self.tracks().first().and_then(|track| track.codec_params.clone())
-    }
 }
 
 /// What the encoder is given: 48 kHz mono.
@@ -186,7 +176,25 @@ fn live(file: &Path, rounds: usize) {
 }
 
 fn live_chain(samples: &[f32]) -> u64 {
-    todo!("{}", samples.len())
+    let mut leveller = Leveller::new(-16.0);
+    let mut limiter = Limiter::new(-1.5);
+    let mut watch = Watch::new(WatchOptions::default());
+    let mut encoders = Encoders::new(&RENDITIONS, 10).expect("bitrates of Opus");
+    let (mut block, mut level, mut events, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for samples in samples.chunks(FRAME) {
+        block.clear();
+        block.extend_from_slice(samples);
+        leveller.push(&mut block);
+        level.clear();
+        limiter.push(&block, &mut level);
+        watch.push(&level, limiter.reduction(), &mut events);
+        let mut keep = |_: usize, frame: bytes::Bytes| {
+            bytes += frame.len() as u64;
+            Ok(())
+        };
+        encoders.push(&level, &mut keep).expect("20 ms are encoded");
+    }
+    bytes
 }
 
 /// The wall clock of four files, one after the other and two at a time.

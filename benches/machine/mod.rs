@@ -17,14 +17,24 @@ pub fn number(name: &str) -> Option<usize> {
 
 /// Keeps the calling thread on one core; a machine that lacks it says so and runs on.
 pub fn pin(core: usize) {
+    allow(core..core + 1);
+}
+
+/// Lets the calling thread and its children run on every core again.
+pub fn unpin() {
+    allow(0..libc::CPU_SETSIZE as usize);
+}
+
+fn allow(cores: std::ops::Range<usize>) {
+    let first = cores.start;
     // SAFETY: cpu_set_t is plain bits; the set and its size are ours.
     let result = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
+        cores.for_each(|core| libc::CPU_SET(core, &mut set));
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
     };
     if result < 0 {
-        println!("core {core} is not there: the threads share what is");
+        println!("core {first} is not there: the threads share what is");
     }
 }
 
