@@ -9,6 +9,7 @@ mod encode;
 mod frames;
 mod header;
 mod input;
+mod mix;
 mod plan;
 mod render;
 mod resample;
