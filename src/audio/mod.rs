@@ -14,6 +14,7 @@ mod level;
 mod limiter;
 mod loss;
 mod loudness;
+mod mix;
 mod ogg;
 mod peak;
 mod plan;
