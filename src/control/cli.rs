@@ -3,8 +3,11 @@
 use super::client::Client;
 use super::forms::{Air, Level, Nodes, Stop};
 use super::text::{Failure, Language, say};
-use super::{serve, table, up, when};
+use super::transcode::{self, Transcode};
+use super::{report, serve, table, up, when};
+use crate::audio::Pcm;
 use crate::config::Config;
+use crate::io::decoder::{self, Form};
 use crate::time::Civil;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -65,6 +68,21 @@ enum Command {
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Makes Ogg Opus files of sound files, equally loud; needs no node
+    Transcode(Box<Transcode>),
+    /// Decodes standard input for another process of this program
+    #[command(hide = true)]
+    Decode {
+        /// For messages
+        #[arg(long, default_value = "-")]
+        name: String,
+        /// Standard input is a pipe
+        #[arg(long)]
+        stream: bool,
+        /// Bare samples come down the pipe, such as s16le:48000:1
+        #[arg(long, requires = "stream")]
+        pcm: Option<Pcm>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -86,7 +104,7 @@ struct AreaArgs {
 
 #[derive(Debug, Args)]
 struct AirArgs {
-    /// WAV or FLAC
+    /// A sound file
     file: PathBuf,
     #[command(flatten)]
     areas: AreaArgs,
@@ -111,6 +129,10 @@ struct AirArgs {
 /// Does what the command line says, in its own runtime.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Neither threads nor a log: it has little memory, and its standard error is nobody's.
+    if let Command::Decode { name, stream, pcm } = &cli.command {
+        return decoder::serve(stream.then(|| pcm.map_or(Form::Container, Form::Pcm)), name);
+    }
     log();
     let language = Language::of_environment();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
@@ -166,6 +188,9 @@ async fn command(command: Command, json: bool, language: Language) -> Result<u8,
             told(json, &done, || say(language, "cli.stopped", [&minutes, &areas.join(", ")]));
             Ok(DONE)
         }
+        Command::Transcode(args) => transcode::run(*args, json, language).await,
+        // Done before there was a runtime.
+        Command::Decode { .. } => Ok(DONE),
         Command::Status { watch, node } => status(watch, find(&node, language)?, json, language).await,
     }
 }
@@ -182,6 +207,9 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
         }
     };
     let media = client.upload(&args.file).await?;
+    for warning in media.report.iter().flat_map(|found| report::warnings(found, &media.name, language)) {
+        eprintln!("loa: {warning}");
+    }
     let form = Air {
         media: media.id,
         areas: args.areas.areas,
@@ -264,6 +292,8 @@ fn log() {
 }
 
 pub const DONE: u8 = 0;
+/// Some of what was asked for, and the rest is done.
+pub const FAILED: u8 = 1;
 /// A threshold missed or someone not reached.
 pub const MISSED: u8 = 3;
 /// Threads for people and programs; the node has its own for sound.

@@ -1,11 +1,12 @@
 //! Runs one node with its listeners: the one way in for `loa run`, `loa up` and the tests.
 use super::admin;
 use super::api::{self, Api, ENCODERS, Events, UPLOADS};
-use super::media::Library;
+use super::media::{self, Library};
 use super::text::Failure;
 use super::token::Token;
 use crate::audio;
 use crate::config::Config;
+use crate::io::decoder::Isolation;
 use crate::io::{Handle, Node};
 use axum::Router;
 use axum::serve::Listener;
@@ -31,8 +32,14 @@ pub struct Running {
     end: watch::Sender<bool>,
 }
 
-/// Binds first, so that a port that is taken is named before anything else begins.
+/// Decodes uploads in this process: for programs that aren't `loa` and have no `decode`.
 pub async fn start(config: &Config) -> Result<Running, Failure> {
+    start_with(config, Isolation::default()).await
+}
+
+/// Binds first, so that a port that is taken is named before anything else begins. `isolation` says where uploads
+/// are decoded; the foreign decoder is the configuration's.
+pub async fn start_with(config: &Config, isolation: Isolation) -> Result<Running, Failure> {
     let admin = bind("[admin] listen", config.admin.listen).await?;
     let api = match &config.api {
         Some(api) => Some(bind("[api] listen", api.listen).await?),
@@ -52,7 +59,7 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
     if let Some(listener) = api {
         let wanted = config.api.as_ref().map_or(admin_address, |api| api.listen);
         api_address = Some(address(&listener, wanted));
-        match assemble(config, &handle) {
+        match assemble(config, &handle, isolation) {
             Ok(api) => {
                 tasks.spawn(collect(handle.events(), api.events.clone(), ended.clone()));
                 serve(&mut tasks, listener, api::router(Arc::new(api)), &ended);
@@ -69,7 +76,7 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
 
 /// A node until `shutdown` is done.
 pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-    let running = start(config).await?;
+    let running = start_with(config, Isolation::own(None)).await?;
     tracing::info!(
         node = %running.handle.id(),
         api = ?running.api,
@@ -110,13 +117,13 @@ pub async fn interrupted() {
     }
 }
 
-fn assemble(config: &Config, handle: &Handle) -> Result<Api, Failure> {
+fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Api, Failure> {
     let data = &config.node.data;
-    let mut options = audio::Options::default();
-    if let Some(sources) = &config.sources {
-        options.bitrates = vec![sources.bitrate];
-    }
-    let library = Library::open(data, options);
+    let (options, foreign) = match &config.sources {
+        Some(sources) => (media::options(sources), sources.decoder.clone()),
+        None => (audio::Options::default(), None),
+    };
+    let library = Library::open(data, options, Isolation { foreign, ..isolation });
     let library = library.map_err(|error| Failure::new("node.folder", [&data.join("media").display(), &error]))?;
     Ok(Api {
         handle: handle.clone(),
