@@ -11,6 +11,7 @@ mod header;
 mod input;
 mod level;
 mod limiter;
+pub mod live;
 mod loudness;
 mod peak;
 mod plan;

@@ -177,7 +177,7 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         let id = track.id;
         let air = trunk::Air { title, areas, priority, at, delay, track, secret, live: false, resume: form.resume };
         match request(&api, Request::Air(Box::new(air))).await {
-            Ok(Reply::Aired { broadcast, accepted, from, until, sounds }) => {
+            Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 Ok(forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone))
             }
             other => {

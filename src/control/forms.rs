@@ -244,6 +244,7 @@ pub enum What {
     Parent { parent: usize, up: bool, reason: String },
     Child { node: Uuid, up: bool },
     Trouble { code: String, text: String },
+    Note { code: String, text: String, broadcast: Option<Uuid> },
 }
 
 impl Event {
@@ -260,6 +261,9 @@ impl Event {
             trunk::What::Parent { parent, up, reason } => What::Parent { parent, up, reason },
             trunk::What::Child { node, up } => What::Child { node, up },
             trunk::What::Trouble { code, text } => What::Trouble { code: code.into(), text },
+            trunk::What::Note(trunk::Note { code, text, broadcast }) => {
+                What::Note { code: code.into(), text, broadcast }
+            }
         };
         Self { number: event.number, at: event.at.map(|at| when::show(at, zone)), at_us: event.at.map(|at| at.0), what }
     }
