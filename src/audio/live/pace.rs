@@ -15,8 +15,9 @@ pub(super) struct Pace {
     waiting: VecDeque<f32>,
     resampler: ToDevice,
     resampled: Vec<f32>,
-    /// Samples of civil time per sample of the source.
-    ratio: f64,
+    /// Of the resampler's delay, what is still to be dropped.
+    trim: usize,
+    steering: Steering,
     /// Samples given out or left out.
     given: u64,
     /// Where the last sample that came from the source stands among these.
@@ -27,23 +28,18 @@ pub(super) struct Pace {
     told: Option<(u64, u64)>,
     gaps: u64,
     missing: u64,
-    /// Reserves at the last packets.
-    reserves: VecDeque<usize>,
-    window: usize,
-    /// By how much of what is wanted the ratio moves at each packet.
-    pull: f64,
     dropped: u64,
 }
 
 impl Pace {
     /// `packet`: samples taken at a time.
     pub fn new(packet: u32) -> Self {
-        let per_window = (f64::from(WINDOW) / f64::from(packet.max(1))).ceil().max(1.0);
         Self {
             waiting: VecDeque::new(),
             resampler: ToDevice::new(),
             resampled: Vec::new(),
-            ratio: 1.0,
+            trim: ToDevice::LATENCY,
+            steering: Steering::new(packet),
             given: 0,
             sounded: 0,
             ended: false,
@@ -51,9 +47,6 @@ impl Pace {
             told: None,
             gaps: 0,
             missing: 0,
-            reserves: VecDeque::new(),
-            window: per_window as usize,
-            pull: 1.0 / per_window,
             dropped: 0,
         }
     }
@@ -71,9 +64,11 @@ impl Pace {
     fn resample(&mut self, samples: &[f32]) {
         self.resampled.clear();
         for piece in samples.chunks(resample::STEP) {
-            self.resampler.push(piece, self.ratio, &mut self.resampled);
+            self.resampler.push(piece, self.steering.ratio, &mut self.resampled);
         }
-        self.waiting.extend(&self.resampled);
+        let trim = self.trim.min(self.resampled.len());
+        self.trim -= trim;
+        self.waiting.extend(&self.resampled[trim..]);
     }
 
     /// Nothing more will come.
@@ -141,20 +136,8 @@ impl Pace {
 
     /// Once per packet, after it was taken.
     pub fn steer(&mut self) {
-        if self.gap.is_some() || self.ended {
-            self.reserves.clear();
-            return;
-        }
-        if self.reserves.len() >= self.window {
-            self.reserves.pop_front();
-        }
-        self.reserves.push_back(self.waiting.len());
-        let least = self.reserves.iter().copied().min().unwrap_or(RESERVE);
-        let excess = (least as f64 - RESERVE as f64) / f64::from(RATE);
-        // A source that is held back says nothing about its clock.
-        let held_back = self.waiting.len() + HELD_BACK >= ROOM;
-        let wanted = if held_back { 0.0 } else { (-excess / SETTLE).clamp(-WIDEST, WIDEST) };
-        self.ratio += (1.0 + wanted - self.ratio) * self.pull;
+        let goes_on = self.gap.is_none() && !self.ended;
+        self.steering.steer(goes_on.then_some(self.waiting.len()));
     }
 
     /// A gap that is over: where it began, and its samples. Once.
@@ -175,7 +158,7 @@ impl Pace {
     }
 
     pub fn ratio(&self) -> f64 {
-        self.ratio
+        self.steering.ratio
     }
 
     pub fn dropped(&self) -> u64 {
@@ -187,6 +170,37 @@ impl Pace {
         let Some(began) = self.gap.take() else { return false };
         self.told = Some((began, self.given - began));
         true
+    }
+}
+
+/// Holds the reserve by the ratio.
+pub(super) struct Steering {
+    /// Samples of civil time per sample of the source.
+    pub ratio: f64,
+    /// At the last packets.
+    reserves: VecDeque<usize>,
+    window: usize,
+}
+
+impl Steering {
+    pub fn new(packet: u32) -> Self {
+        let window = WINDOW.div_ceil(packet.max(1)) as usize;
+        Self { ratio: 1.0, reserves: VecDeque::new(), window }
+    }
+
+    /// `reserve`: samples left after a packet; `None` while they say nothing about the source's clock.
+    pub fn steer(&mut self, reserve: Option<usize>) {
+        let Some(reserve) = reserve else { return self.reserves.clear() };
+        if self.reserves.len() >= self.window {
+            self.reserves.pop_front();
+        }
+        self.reserves.push_back(reserve);
+        let least = self.reserves.iter().copied().min().unwrap_or(RESERVE);
+        let excess = (least as f64 - RESERVE as f64) / f64::from(RATE);
+        // A source that is held back says nothing either: it is no microphone.
+        let held_back = least + HELD_BACK >= ROOM;
+        let wanted = if held_back { 0.0 } else { (-excess / SETTLE).clamp(-WIDEST, WIDEST) };
+        self.ratio += (1.0 + wanted - self.ratio) / self.window as f64;
     }
 }
 
@@ -210,5 +224,5 @@ const WINDOW: u32 = 10 * RATE;
 const SETTLE: f64 = 100.0;
 /// Nobody hears a pitch that is 0.05 % off (one hundredth of a semitone); no sound card is further off.
 const WIDEST: f64 = 500e-6;
-/// Samples: with less room than that, somebody waits.
-const HELD_BACK: usize = 4_800;
+/// Samples (half a second, the longest packet): with less room than that after a packet, somebody waited.
+const HELD_BACK: usize = 24_000;
