@@ -119,3 +119,17 @@ impl std::str::FromStr for Pcm {
         Ok(Self { sample, rate, channels })
     }
 }
+
+impl std::fmt::Display for Pcm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sample = match self.sample {
+            PcmSample::U8 => "u8",
+            PcmSample::S16Le => "s16le",
+            PcmSample::S16Be => "s16be",
+            PcmSample::S24Le => "s24le",
+            PcmSample::S32Le => "s32le",
+            PcmSample::F32Le => "f32le",
+        };
+        write!(f, "{sample}:{}:{}", self.rate, self.channels)
+    }
+}

@@ -25,7 +25,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(super) fn new(code: &'static str, text: String) -> Self {
+    /// For another room's words on a file.
+    pub fn new(code: &'static str, text: String) -> Self {
         Self { code, text }
     }
 

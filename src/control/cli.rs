@@ -4,7 +4,9 @@ use super::client::Client;
 use super::forms::{Air, Level, Nodes, Stop};
 use super::text::{Failure, Language, say};
 use super::{serve, table, up, when};
+use crate::audio::Pcm;
 use crate::config::Config;
+use crate::io::decoder::{self, Form};
 use crate::time::Civil;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -65,6 +67,19 @@ enum Command {
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Decodes standard input for another process of this program
+    #[command(hide = true)]
+    Decode {
+        /// For messages
+        #[arg(long, default_value = "-")]
+        name: String,
+        /// Standard input is a pipe
+        #[arg(long)]
+        stream: bool,
+        /// Bare samples come down the pipe, such as s16le:48000:1
+        #[arg(long, requires = "stream")]
+        pcm: Option<Pcm>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +126,10 @@ struct AirArgs {
 /// Does what the command line says, in its own runtime.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Neither threads nor a log: it has little memory, and its standard error is nobody's.
+    if let Command::Decode { name, stream, pcm } = &cli.command {
+        return decoder::serve(stream.then(|| pcm.map_or(Form::Container, Form::Pcm)), name);
+    }
     log();
     let language = Language::of_environment();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
@@ -166,6 +185,8 @@ async fn command(command: Command, json: bool, language: Language) -> Result<u8,
             told(json, &done, || say(language, "cli.stopped", [&minutes, &areas.join(", ")]));
             Ok(DONE)
         }
+        // Done before there was a runtime.
+        Command::Decode { .. } => Ok(DONE),
         Command::Status { watch, node } => status(watch, find(&node, language)?, json, language).await,
     }
 }
