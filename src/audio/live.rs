@@ -14,7 +14,7 @@
 //! words, spoken while the tone sounds, come behind the tone.
 mod pace;
 
-use super::{Encoders, Error, FRAME, Leveller, Limiter, SoundLevel, Watch, WatchOptions, Watched};
+use super::{Encoders, Error, FRAME, LOOKAHEAD, Leveller, Limiter, SoundLevel, Watch, WatchOptions, Watched};
 use crate::time::{Civil, SECOND, micros};
 use bytes::Bytes;
 use pace::Pace;
@@ -143,8 +143,7 @@ impl Live {
     pub fn finish(&mut self) {
         if self.packets.is_none() {
             self.pace.finish();
-            let all = self.pace.content().div_ceil(u64::from(self.options.packet));
-            self.packets = Some(all.max(self.next));
+            self.packets = Some(self.all());
         }
     }
 
@@ -178,7 +177,7 @@ impl Live {
         let mut wanted = self.options.packet as usize;
         while self.frames.iter().any(|frames| frames.len() < per_packet) {
             self.take(wanted)?;
-            // Encoder and limiter hold some samples back at the very beginning.
+            // The limiter holds some samples back at the very beginning.
             wanted = FRAME;
         }
         self.pace.steer();
@@ -216,8 +215,17 @@ impl Live {
         self.next += packets;
         self.pace.skip(packets * u64::from(self.options.packet));
         // What was content to come is so much later.
-        self.packets = self.packets.map(|_| self.pace.content().div_ceil(u64::from(self.options.packet)).max(self.next));
+        self.packets = self.packets.map(|_| self.all());
         self.gap();
+    }
+
+    /// Packets that hold all that has come.
+    fn all(&self) -> u64 {
+        let content = match self.pace.content() {
+            0 => 0,
+            content => content + LOOKAHEAD as u64,
+        };
+        content.div_ceil(u64::from(self.options.packet)).max(self.next)
     }
 
     fn take(&mut self, count: usize) -> Result<(), Error> {

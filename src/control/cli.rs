@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::forms::{Air, Level, Nodes, Stop};
 use super::text::{Failure, Language, say};
-use super::{serve, table, up, when};
+use super::{serve, speak, table, up, when};
 use crate::audio::Pcm;
 use crate::config::Config;
 use crate::io::decoder::{self, Form};
@@ -42,6 +42,13 @@ enum Command {
     },
     /// Puts a sound file on the air
     Air(AirArgs),
+    /// Puts live sound on the air: arecord -t raw -f S16_LE -r 48000 | loa live --area vn/01 --pcm s16le:48000:1 -
+    Live {
+        #[command(flatten)]
+        live: speak::Options,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
     /// Takes a broadcast off the air, or out of what is to come
     Cancel {
         /// As `loa air` gave it
@@ -173,6 +180,10 @@ async fn command(command: Command, json: bool, language: Language) -> Result<u8,
             Ok(DONE)
         }
         Command::Air(args) => air(args, json, language).await,
+        Command::Live { live, node } => {
+            let whole = speak::live(live, find(&node, language)?, json, language).await?;
+            Ok(if whole { DONE } else { FAILED })
+        }
         Command::Cancel { id, node } => {
             let id: Uuid = id.parse().map_err(|_| Failure::new("broadcast.id", [&format!("{id:?}")]))?;
             let done = find(&node, language)?.cancel(id).await?;
@@ -285,6 +296,7 @@ fn log() {
 }
 
 pub const DONE: u8 = 0;
+const FAILED: u8 = 1;
 /// A threshold missed or someone not reached.
 pub const MISSED: u8 = 3;
 /// Threads for people and programs; the node has its own for sound.

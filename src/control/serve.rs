@@ -4,8 +4,10 @@ use super::api::{self, Api, ENCODERS, Events, UPLOADS};
 use super::media::Library;
 use super::text::Failure;
 use super::token::Token;
+use super::live::{self, Sources};
 use crate::audio;
 use crate::config::Config;
+use crate::io::decoder::Isolation;
 use crate::io::{Handle, Node};
 use axum::Router;
 use axum::serve::Listener;
@@ -29,10 +31,17 @@ pub struct Running {
     node: Node,
     tasks: JoinSet<()>,
     end: watch::Sender<bool>,
+    live: Option<Arc<Sources>>,
 }
 
-/// Binds first, so that a port that is taken is named before anything else begins.
+/// Decodes uploads in this process: for programs that aren't `loa` and have no `decode`.
 pub async fn start(config: &Config) -> Result<Running, Failure> {
+    start_with(config, Isolation::default()).await
+}
+
+/// Binds first, so that a port that is taken is named before anything else begins. `isolation` says where uploads
+/// are decoded; the foreign decoder is the configuration's.
+pub async fn start_with(config: &Config, isolation: Isolation) -> Result<Running, Failure> {
     let admin = bind("[admin] listen", config.admin.listen).await?;
     let api = match &config.api {
         Some(api) => Some(bind("[api] listen", api.listen).await?),
@@ -49,11 +58,13 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
     let admin_address = address(&admin, config.admin.listen);
     serve(&mut tasks, admin, admin::router(handle.clone()), &ended);
     let mut api_address = None;
+    let mut live = None;
     if let Some(listener) = api {
         let wanted = config.api.as_ref().map_or(admin_address, |api| api.listen);
         api_address = Some(address(&listener, wanted));
-        match assemble(config, &handle) {
+        match assemble(config, &handle, isolation) {
             Ok(api) => {
+                live = Some(api.live.clone());
                 tasks.spawn(collect(handle.events(), api.events.clone(), ended.clone()));
                 serve(&mut tasks, listener, api::router(Arc::new(api)), &ended);
             }
@@ -64,12 +75,12 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
             }
         }
     }
-    Ok(Running { handle, api: api_address, admin: admin_address, node, tasks, end })
+    Ok(Running { handle, api: api_address, admin: admin_address, node, tasks, end, live })
 }
 
 /// A node until `shutdown` is done.
 pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-    let running = start(config).await?;
+    let running = start_with(config, Isolation::own(None)).await?;
     tracing::info!(
         node = %running.handle.id(),
         api = ?running.api,
@@ -86,6 +97,10 @@ impl Running {
     /// Listeners first: nobody asks a node that is going.
     pub async fn stop(mut self) {
         let _ = self.end.send(true);
+        if let Some(live) = self.live.take() {
+            // While the node can still say where they end.
+            let _ = tokio::task::spawn_blocking(move || live.stop()).await;
+        }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         // An upload under way does not hold a shutdown up.
         if tokio::time::timeout(DRAIN, all).await.is_err() {
@@ -110,12 +125,20 @@ pub async fn interrupted() {
     }
 }
 
-fn assemble(config: &Config, handle: &Handle) -> Result<Api, Failure> {
+fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Api, Failure> {
     let data = &config.node.data;
     let mut options = audio::Options::default();
     if let Some(sources) = &config.sources {
         options.bitrates = vec![sources.bitrate];
     }
+    let audio = audio::live::Options {
+        // The first rendition is the one that is aired.
+        bitrates: options.bitrates.iter().take(1).copied().collect(),
+        complexity: options.complexity,
+        loudness: Some(options.loudness),
+        peak: options.peak,
+        ..audio::live::Options::default()
+    };
     let library = Library::open(data, options);
     let library = library.map_err(|error| Failure::new("node.folder", [&data.join("media").display(), &error]))?;
     Ok(Api {
@@ -128,6 +151,7 @@ fn assemble(config: &Config, handle: &Handle) -> Result<Api, Failure> {
         events: Arc::new(Events::default()),
         uploads: Semaphore::new(UPLOADS),
         encoders: Semaphore::new(ENCODERS),
+        live: Arc::new(Sources::new(handle.clone(), live::Settings { isolation, audio })),
     })
 }
 

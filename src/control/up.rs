@@ -11,6 +11,7 @@ use super::table::{self, Screen};
 use super::text::{Failure, Language, say};
 use super::token::Token;
 use crate::config::Config;
+use crate::io::decoder::Isolation;
 use crate::io::{Handle, clock};
 use crate::node::trunk::{Event, Reply, Request};
 use clap::Args;
@@ -114,7 +115,7 @@ impl Tree {
     async fn run(&mut self, demo: &Demo, files: Vec<PathBuf>, options: &Options) -> Result<u8, Failure> {
         for (place, file) in TREE.into_iter().zip(files) {
             let config = Config::load(&file).map_err(|error| Failure::from_room(error.code, error.text))?;
-            let running = serve::start(&config).await?;
+            let running = serve::start_with(&config, Isolation::own(None)).await?;
             self.members.push(Member { place, running });
         }
         let api = self.members.first().and_then(|origin| origin.running.api);

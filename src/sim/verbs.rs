@@ -100,7 +100,7 @@ impl World {
             resume: bulletin.resume,
         }));
         match self.request(node, request) {
-            Some(Reply::Aired { broadcast, accepted, from, until, sounds, anchor }) => {
+            Some(Reply::Aired { broadcast, accepted, from, until, sounds, anchor, .. }) => {
                 if bulletin.live {
                     let incarnation = self.hosts[host].incarnation;
                     let first = anchor - EPOCH + packet;

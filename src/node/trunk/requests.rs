@@ -102,7 +102,7 @@ impl Trunk {
         let key = proto::StoredKey { track: track_id.as_bytes().to_vec().into(), secret };
         self.journal(now, vec![proto::Record { body: Some(record::Body::Key(key)) }], Pending::Record);
         let anchor = track.anchor;
-        let reply = Reply::Aired { broadcast: checked.id, accepted: order.issued, from, until, sounds, anchor };
+        let reply = Reply::Aired { broadcast: checked.id, accepted: order.issued, from, until, sounds, anchor, delay };
         self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))) });
         Ok(())
     }

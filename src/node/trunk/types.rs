@@ -168,8 +168,8 @@ pub struct Air {
 
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// `anchor`: where packet 0 begins.
-    Aired { broadcast: Uuid, accepted: Civil, from: Civil, until: Civil, sounds: Civil, anchor: Civil },
+    /// Packet 0 begins at `anchor`, and is heard `delay` µs later.
+    Aired { broadcast: Uuid, accepted: Civil, from: Civil, until: Civil, sounds: Civil, anchor: Civil, delay: i64 },
     Done { order: Uuid },
     Noted,
     Nodes(Vec<proto::Report>),
