@@ -58,8 +58,29 @@ pub struct Children {
 pub struct Sources {
     /// `authorities/<name>.key` in the data folder.
     pub authority: String,
-    #[serde(default = "bitrate")]
-    pub bitrate: u32,
+    /// Of each Opus rendition, b/s; the first is aired. Never empty once parsed.
+    #[serde(default)]
+    pub bitrates: Vec<u32>,
+    /// The one rendition's, as older configurations say it; empty once parsed.
+    #[serde(default)]
+    bitrate: Option<u32>,
+    /// Of the Opus encoder, 0 to 10.
+    #[serde(default = "complexity")]
+    pub complexity: i32,
+    /// Integrated, LUFS.
+    #[serde(default = "loudness")]
+    pub loudness: f64,
+    /// True peak allowed, dBTP.
+    #[serde(default = "peak")]
+    pub peak: f64,
+    /// Treats what comes as speech through a horn.
+    #[serde(default)]
+    pub speech: bool,
+    /// Of silence left standing at the beginning and the end of a file; -1 leaves all.
+    #[serde(default = "silence")]
+    pub silence_ms: i32,
+    /// A program called like ffmpeg, for what Loa doesn't read itself.
+    pub decoder: Option<PathBuf>,
 }
 
 /// This node sounds.
@@ -122,6 +143,11 @@ impl Config {
         let page = Page { text, file };
         let mut config: Self = toml::from_str(text).map_err(|error| page.refuse(&error))?;
         config.check(&page)?;
+        if let Some(sources) = &mut config.sources
+            && sources.bitrates.is_empty()
+        {
+            sources.bitrates = vec![sources.bitrate.take().unwrap_or(BITRATE)];
+        }
         let folder = file.parent().unwrap_or(Path::new(""));
         config.node.data = folder.join(&config.node.data);
         if let Some(playout) = &mut config.playout
@@ -170,16 +196,7 @@ impl Config {
             }
         }
         if let Some(sources) = &self.sources {
-            if !is_name(&sources.authority) {
-                return Err(page.wrong(
-                    "sources",
-                    "authority",
-                    "is a name of letters, digits, '-', '_' and '.', for authorities/<name>.key in the data folder",
-                ));
-            }
-            if !(6_000..=64_000).contains(&sources.bitrate) {
-                return Err(page.wrong("sources", "bitrate", "is in bits per second, 6000 to 64000"));
-            }
+            check_sources(sources, page)?;
         }
         if let Some(playout) = &self.playout {
             let known =
@@ -222,6 +239,45 @@ fn check_parent(parent: &Parent, page: &Page<'_>) -> Result<(), Error> {
                 return Err(page.wrong("parent", "addresses", &text));
             }
         }
+    }
+    Ok(())
+}
+
+fn check_sources(sources: &Sources, page: &Page<'_>) -> Result<(), Error> {
+    let wrong = |field: &str, what: &str| Err(page.wrong("sources", field, what));
+    if !is_name(&sources.authority) {
+        return wrong(
+            "authority",
+            "is a name of letters, digits, '-', '_' and '.', for authorities/<name>.key in the data folder",
+        );
+    }
+    if sources.bitrate.is_some() && !sources.bitrates.is_empty() {
+        return wrong("bitrate", "says again what bitrates says; remove it");
+    }
+    if sources.bitrate.is_some_and(|bitrate| !BITRATES.contains(&bitrate)) {
+        return wrong("bitrate", "is in bits per second, 6000 to 64000");
+    }
+    let (bitrates, count) = (&sources.bitrates, sources.bitrates.len());
+    if count > MOST_RENDITIONS || !bitrates.iter().all(|bitrate| BITRATES.contains(bitrate)) {
+        return wrong("bitrates", &format!("are 1 to {MOST_RENDITIONS}, in bits per second, 6000 to 64000 each"));
+    }
+    if (1..count).any(|at| bitrates[..at].contains(&bitrates[at])) {
+        return wrong("bitrates", "names one of them twice; remove it");
+    }
+    if !(0..=10).contains(&sources.complexity) {
+        return wrong("complexity", "must be 0 to 10");
+    }
+    if !(-70.0..=0.0).contains(&sources.loudness) {
+        return wrong("loudness", "must be -70 to 0 LUFS");
+    }
+    if !(-70.0..=0.0).contains(&sources.peak) {
+        return wrong("peak", "must be -70 to 0 dBTP");
+    }
+    if !(-1..=60_000).contains(&sources.silence_ms) {
+        return wrong("silence_ms", "must be 0 to 60000 milliseconds, or -1 to leave all silence");
+    }
+    if sources.decoder.as_ref().is_some_and(|program| program.as_os_str().is_empty()) {
+        return wrong("decoder", "is empty; name a program such as \"ffmpeg\", or leave it out");
     }
     Ok(())
 }
@@ -355,8 +411,20 @@ fn one() -> u16 {
     1
 }
 
-fn bitrate() -> u32 {
-    24_000
+fn complexity() -> i32 {
+    10
+}
+
+fn loudness() -> f64 {
+    -16.0
+}
+
+fn peak() -> f64 {
+    -1.5
+}
+
+fn silence() -> i32 {
+    500
 }
 
 fn sessions() -> SocketAddr {
@@ -375,6 +443,11 @@ fn admin() -> SocketAddr {
 const LONGEST: u64 = 1 << 20;
 /// More shards than any machine has cores for; a larger number is a typing mistake.
 const MOST_SHARDS: u16 = 256;
+/// Opus, mono speech.
+const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=64_000;
+const BITRATE: u32 = 24_000;
+/// As `audio::Options` takes.
+const MOST_RENDITIONS: usize = 4;
 /// A child keeps two sessions (DESIGN §4); spares beyond four were never wanted.
 const MOST_PARENTS: usize = 4;
 
@@ -426,6 +499,14 @@ mod tests {
         for (extra, place) in [
             ("[sources]\nauthority = \"a\"\nbitrate = 24\n", "7:1: sources.bitrate"),
             ("[sources]\nauthority = \"../a\"\n", "6:1: sources.authority"),
+            ("[sources]\nauthority = \"a\"\nbitrates = [24000, 9]\n", "7:1: sources.bitrates"),
+            ("[sources]\nauthority = \"a\"\nbitrates = [24000, 16000, 24000]\n", "7:1: sources.bitrates"),
+            ("[sources]\nauthority = \"a\"\nbitrates = [16000]\nbitrate = 24000\n", "8:1: sources.bitrate"),
+            ("[sources]\nauthority = \"a\"\ncomplexity = 11\n", "7:1: sources.complexity"),
+            ("[sources]\nauthority = \"a\"\nloudness = 3.0\n", "7:1: sources.loudness"),
+            ("[sources]\nauthority = \"a\"\npeak = nan\n", "7:1: sources.peak"),
+            ("[sources]\nauthority = \"a\"\nsilence_ms = -2\n", "7:1: sources.silence_ms"),
+            ("[sources]\nauthority = \"a\"\ndecoder = \"\"\n", "7:1: sources.decoder"),
             ("[children]\nshards = 0\n", "6:1: children.shards"),
             ("[children]\nlisten = \"0.0.0.0:65535\"\nshards = 2\n", "6:1: children.listen"),
             ("[playout]\ndevice = \"alsa\"\n", "6:1: playout.device"),
@@ -436,6 +517,20 @@ mod tests {
         ] {
             let error = refused(&format!("{SPEAKER}{extra}"));
             assert!(error.text.starts_with(&format!("etc/loa.toml:{place}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_bitrate_several_and_none_are_all_renditions() {
+        for (said, meant) in [
+            ("", vec![24_000]),
+            ("bitrate = 32000\n", vec![32_000]),
+            ("bitrates = [24000, 16000]\n", vec![24_000, 16_000]),
+        ] {
+            let text = format!("{SPEAKER}[sources]\nauthority = \"a\"\n{said}");
+            let sources = Config::parse(&text, Path::new("f")).unwrap().sources.unwrap();
+            assert_eq!(sources.bitrates, meant);
+            assert_eq!((sources.complexity, sources.silence_ms, sources.decoder), (10, 500, None));
         }
     }
 

@@ -1,8 +1,9 @@
 //! One encoded rendition, and the file form that `media/` keeps.
 use super::{Error, FRAME};
 use crate::time::RATE;
-use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN, digest};
 use bytes::Bytes;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 /// One encoded rendition: 20 ms Opus frames, all of one size. What `media/` keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,80 @@ impl Frames {
     }
 }
 
+/// Writes the same form frame by frame, for sound that nobody holds in memory. What is left unfinished can't be
+/// read: its checksum is missing. May block on the file.
+pub struct FramesWriter<F> {
+    file: F,
+    /// Frames on their way to the file.
+    waiting: Vec<u8>,
+    size: usize,
+    count: u32,
+}
+
+impl<F: Read + Write + Seek> FramesWriter<F> {
+    /// `file` is empty, and can be read too.
+    pub fn new(file: F, bitrate: u32) -> io::Result<Self> {
+        let mut waiting = Vec::with_capacity(WAITING + LONGEST);
+        waiting.extend_from_slice(&MAGIC);
+        waiting.extend_from_slice(&bitrate.to_be_bytes());
+        waiting.extend_from_slice(&[0; 8]);
+        Ok(Self { file, waiting, size: 0, count: 0 })
+    }
+
+    /// Frames are of one size, as [`super::transcode`] makes them; another is refused.
+    pub fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self.count == 0 {
+            self.size = frame.len();
+        }
+        if frame.len() != self.size || frame.is_empty() || frame.len() > LONGEST {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "frames of one rendition are of one size"));
+        }
+        self.count = self.count.checked_add(1).ok_or(io::ErrorKind::FileTooLarge)?;
+        self.waiting.extend_from_slice(frame);
+        match self.waiting.len() >= WAITING {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Frames so far.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Fills in what only the end tells, and reads the whole again for its checksum: 43 MB after four hours.
+    pub fn finish(mut self) -> io::Result<F> {
+        self.flush()?;
+        self.file.seek(SeekFrom::Start(12))?;
+        self.file.write_all(&(self.size as u16).to_be_bytes())?;
+        self.file.write_all(&[0, 0])?;
+        self.file.write_all(&self.count.to_be_bytes())?;
+        self.file.rewind()?;
+        let mut checksum = Context::new(&SHA256);
+        self.waiting.resize(WAITING, 0);
+        loop {
+            match self.file.read(&mut self.waiting) {
+                Ok(0) => break,
+                Ok(count) => checksum.update(&self.waiting[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.file.write_all(checksum.finish().as_ref())?;
+        self.file.flush()?;
+        Ok(self.file)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.waiting)?;
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
+/// Bytes gathered before a write: some twenty seconds.
+const WAITING: usize = 64 * 1_024;
+
 /// Whether this is an Opus packet of 20 ms.
 pub(super) fn is_frame(packet: &[u8]) -> bool {
     !packet.is_empty() && matches!(opus::packet::get_nb_samples(packet, RATE), Ok(FRAME))
@@ -113,6 +188,22 @@ mod tests {
             [b"LOAF\x01\0\0\0".as_slice(), &[0, 0, 0x5d, 0xc0, 0, 3, 0, 0, 0, 0, 0, 2], &[TOC, 0, 0, TOC, 1, 1]];
         assert_eq!(bytes[..26], drawn.concat());
         assert_eq!(bytes.len(), 26 + 32);
+    }
+
+    #[test]
+    fn frames_written_one_by_one_make_the_same_file() {
+        for (size, count) in [(60, 3_000), (1, 1), (1_276, 100)] {
+            let frames = frames(24_000, size, count);
+            let mut writer = FramesWriter::new(io::Cursor::new(Vec::new()), 24_000).unwrap();
+            for frame in &frames.frames {
+                writer.frame(frame).unwrap();
+            }
+            assert_eq!(writer.count() as usize, count);
+            assert!(writer.frame(&vec![TOC; size + 1]).is_err());
+            assert!(writer.finish().unwrap().into_inner() == frames.to_bytes(), "{size} {count}");
+        }
+        let empty = FramesWriter::new(io::Cursor::new(Vec::new()), 6_000).unwrap().finish().unwrap().into_inner();
+        assert_eq!(Frames::from_bytes(&empty), Ok(Frames { bitrate: 6_000, frames: Vec::new() }));
     }
 
     #[test]

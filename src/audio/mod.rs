@@ -25,7 +25,7 @@ mod watch;
 
 pub use decode::decode;
 pub use encode::{Encoders, FRAME, LOOKAHEAD, join};
-pub use frames::Frames;
+pub use frames::{Frames, FramesWriter};
 pub use input::{Damage, Facts, Found, Input, Pcm, PcmSample};
 pub use level::Leveller;
 pub use limiter::Limiter;

@@ -3,7 +3,8 @@
 use super::client::Client;
 use super::forms::{Air, Level, Nodes, Stop};
 use super::text::{Failure, Language, say};
-use super::{serve, speak, table, up, when};
+use super::transcode::{self, Transcode};
+use super::{report, serve, speak, table, up, when};
 use crate::audio::Pcm;
 use crate::config::Config;
 use crate::io::decoder::{self, Form};
@@ -74,6 +75,8 @@ enum Command {
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Makes Ogg Opus files of sound files, equally loud; needs no node
+    Transcode(Box<Transcode>),
     /// Decodes standard input for another process of this program
     #[command(hide = true)]
     Decode {
@@ -108,7 +111,7 @@ struct AreaArgs {
 
 #[derive(Debug, Args)]
 struct AirArgs {
-    /// WAV or FLAC
+    /// A sound file
     file: PathBuf,
     #[command(flatten)]
     areas: AreaArgs,
@@ -196,6 +199,7 @@ async fn command(command: Command, json: bool, language: Language) -> Result<u8,
             told(json, &done, || say(language, "cli.stopped", [&minutes, &areas.join(", ")]));
             Ok(DONE)
         }
+        Command::Transcode(args) => transcode::run(*args, json, language).await,
         // Done before there was a runtime.
         Command::Decode { .. } => Ok(DONE),
         Command::Status { watch, node } => status(watch, find(&node, language)?, json, language).await,
@@ -214,6 +218,9 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
         }
     };
     let media = client.upload(&args.file).await?;
+    for warning in media.report.iter().flat_map(|found| report::warnings(found, &media.name, language)) {
+        eprintln!("loa: {warning}");
+    }
     let form = Air {
         media: media.id,
         areas: args.areas.areas,
@@ -296,7 +303,8 @@ fn log() {
 }
 
 pub const DONE: u8 = 0;
-const FAILED: u8 = 1;
+/// Some of what was asked for, and the rest is done.
+pub const FAILED: u8 = 1;
 /// A threshold missed or someone not reached.
 pub const MISSED: u8 = 3;
 /// Threads for people and programs; the node has its own for sound.

@@ -1,15 +1,20 @@
 //! The media of a node: each upload is encoded once and kept by its SHA-256.
 //!
 //! ```text
-//! media/<sha256 of the upload>/frames        20 ms Opus frames, checksummed (audio::Frames)
-//!                             /report.json   what the transcoder found
+//! media/<sha256 of the upload>/frames         20 ms Opus frames of the first rendition, checksummed (audio::Frames)
+//!                             /frames-16000   of another, by its bitrate
+//!                             /report.json    what the transcoder found
 //! media/.new-<uuid>/                         in the making; swept at the next start
 //! ```
 //! A folder appears whole, by one rename, or not at all.
+use super::report;
 use super::text::Failure;
-use crate::audio::{self, Frames};
+use crate::audio::{self, Frames, FramesWriter};
+use crate::config::Sources;
+use crate::io::decoder::Isolation;
 use crate::io::{clock, identity};
 use aws_lc_rs::digest;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -24,8 +29,11 @@ pub struct Media {
     pub name: String,
     /// Of the upload.
     pub bytes: u64,
-    /// Opus, b/s.
+    /// Opus, b/s, of the rendition that is aired.
     pub bitrate: u32,
+    /// Of all that are kept, that one first.
+    #[serde(default)]
+    pub bitrates: Vec<u32>,
     /// Seconds of sound.
     pub duration: f64,
     /// Integrated loudness of the upload, LUFS.
@@ -34,6 +42,9 @@ pub struct Media {
     pub true_peak: Option<f64>,
     /// dB, applied.
     pub gain: f64,
+    /// All that the transcoder found. Not in lists, nor of uploads from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<audio::Report>,
 }
 
 /// `media/` of one data folder. Blocking.
@@ -41,11 +52,12 @@ pub struct Media {
 pub struct Library {
     folder: PathBuf,
     options: audio::Options,
+    isolation: Isolation,
 }
 
 impl Library {
     /// Sweeps what an earlier process left half made.
-    pub fn open(data: &Path, options: audio::Options) -> io::Result<Self> {
+    pub fn open(data: &Path, options: audio::Options, isolation: Isolation) -> io::Result<Self> {
         let folder = data.join("media");
         fs::create_dir_all(&folder)?;
         for entry in fs::read_dir(&folder)? {
@@ -54,7 +66,7 @@ impl Library {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        Ok(Self { folder, options })
+        Ok(Self { folder, options, isolation })
     }
 
     /// Begins an upload; nothing stays of it unless it is finished.
@@ -66,45 +78,65 @@ impl Library {
         Ok(Upload { folder, file, name, bytes: 0, hash: digest::Context::new(&digest::SHA256) })
     }
 
-    /// Encodes an upload that has come whole, unless it was there before. Takes about a hundredth of the
-    /// sound's length.
+    /// Encodes an upload that has come whole, unless it was there before; frame by frame onto the disk. Takes
+    /// about a hundredth of the sound's length. The decoder lives no longer than the calling thread.
     pub fn finish(&self, upload: Upload) -> Result<Media, Failure> {
         let id = hex(upload.hash.clone().finish().as_ref());
         if let Some(media) = self.get(&id)? {
             return Ok(media);
         }
+        let unkept = |error: io::Error| unkept(&upload.folder, &error);
         let source = upload.folder.join(UPLOAD);
-        let open = || File::open(&source).map(io::BufReader::new);
-        let (mut renditions, report) = audio::frames_of(open, &upload.name, &self.options, |_| ())
-            .map_err(|error| Failure::from_room(error.code, error.text))?;
-        let frames = renditions.remove(0);
-        if frames.frames.is_empty() {
+        let bitrates = &self.options.bitrates;
+        let mut renditions = Vec::with_capacity(bitrates.len());
+        for name in (0..bitrates.len()).map(|number| frames_name(bitrates, number)) {
+            let file = File::options().read(true).write(true).create_new(true).open(upload.folder.join(name));
+            let bitrate = bitrates[renditions.len()];
+            renditions.push(file.and_then(|file| FramesWriter::new(file, bitrate)).map_err(unkept)?);
+        }
+        // A full disk is not the file's fault: it is told apart from what the transcoder says.
+        let mut full = None;
+        let mut keep = |rendition: usize, frame: Bytes| {
+            renditions[rendition].frame(&frame).map_err(|error| {
+                let said = audio::Error::new("media.store", error.to_string());
+                full = Some(error);
+                said
+            })
+        };
+        let open = || self.isolation.file(&source, &upload.name);
+        let result = audio::transcode(open, &upload.name, &self.options, &mut keep, |_| ());
+        if let Some(error) = full {
+            return Err(unkept(error));
+        }
+        let report = report::rounded(result.map_err(|error| Failure::from_room(error.code, error.text))?);
+        if renditions.iter().any(|rendition| rendition.count() == 0) {
             let text = format!("{}: 0 s: there is no sound in it; upload a file that has", upload.name);
             return Err(Failure::from_room("media.empty", text));
+        }
+        for rendition in renditions {
+            rendition.finish().and_then(|file| file.sync_all()).map_err(unkept)?;
         }
         let media = Media {
             id,
             name: upload.name.clone(),
             bytes: upload.bytes,
-            bitrate: frames.bitrate,
-            duration: thousandths(report.duration),
-            loudness: report.before.loudness.map(thousandths),
-            true_peak: report.before.true_peak.map(thousandths),
-            gain: thousandths(report.gain),
+            bitrate: bitrates.first().copied().unwrap_or_default(),
+            bitrates: bitrates.clone(),
+            duration: report.duration,
+            loudness: report.before.loudness,
+            true_peak: report.before.true_peak,
+            gain: report.gain,
+            report: Some(report),
         };
-        self.place(&upload, &media, &frames).map_err(|error| unkept(&upload.folder, &error))?;
+        self.place(&upload, &media).map_err(unkept)?;
         Ok(media)
     }
 
     /// The order matters: all that a folder holds is on disk before its name is.
-    fn place(&self, upload: &Upload, media: &Media, frames: &Frames) -> io::Result<()> {
-        let write = |name: &str, bytes: &[u8]| {
-            let mut file = File::create_new(upload.folder.join(name))?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        write(FRAMES, &frames.to_bytes())?;
-        write(REPORT, &serde_json::to_vec_pretty(media)?)?;
+    fn place(&self, upload: &Upload, media: &Media) -> io::Result<()> {
+        let mut file = File::create_new(upload.folder.join(REPORT))?;
+        file.write_all(&serde_json::to_vec_pretty(media)?)?;
+        file.sync_all()?;
         fs::remove_file(upload.folder.join(UPLOAD))?;
         File::open(&upload.folder)?.sync_all()?;
         let place = self.folder.join(&media.id);
@@ -127,7 +159,11 @@ impl Library {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unkept(&file, &error)),
         };
-        serde_json::from_slice(&text).map(Some).map_err(|error| unkept(&file, &error.into()))
+        let mut media: Media = serde_json::from_slice(&text).map_err(|error| unkept(&file, &error.into()))?;
+        if media.bitrates.is_empty() {
+            media.bitrates = vec![media.bitrate];
+        }
+        Ok(Some(media))
     }
 
     /// By name, at most [`LISTED`].
@@ -136,13 +172,13 @@ impl Library {
         let mut all = Vec::new();
         for entry in entries.take(LISTED) {
             let entry = entry.map_err(|error| unkept(&self.folder, &error))?;
-            all.extend(self.get(&entry.file_name().to_string_lossy())?);
+            all.extend(self.get(&entry.file_name().to_string_lossy())?.map(|media| Media { report: None, ..media }));
         }
         all.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         Ok(all)
     }
 
-    /// The sound of `media`.
+    /// The rendition of `media` that is aired.
     pub fn frames(&self, media: &Media) -> Result<Frames, Failure> {
         let file = self.folder.join(&media.id).join(FRAMES);
         let bytes = fs::read(&file).map_err(|error| unkept(&file, &error))?;
@@ -199,9 +235,25 @@ fn file_name(name: &str) -> Result<String, Failure> {
     Ok(last.to_owned())
 }
 
-/// What people can use of a measurement; and a number that JSON gives back exactly.
-fn thousandths(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
+/// What a node's configuration asks of the transcoder.
+pub fn options(sources: &Sources) -> audio::Options {
+    audio::Options {
+        bitrates: sources.bitrates.clone(),
+        complexity: sources.complexity,
+        loudness: sources.loudness,
+        peak: sources.peak,
+        speech: sources.speech,
+        silence: (sources.silence_ms >= 0).then(|| f64::from(sources.silence_ms) / 1e3),
+        ..audio::Options::default()
+    }
+}
+
+/// The first has no bitrate in its name: so did the only one, before there were several.
+fn frames_name(bitrates: &[u32], number: usize) -> String {
+    match number {
+        0 => FRAMES.into(),
+        _ => format!("{FRAMES}-{}", bitrates.get(number).copied().unwrap_or_default()),
+    }
 }
 
 fn is_id(id: &str) -> bool {
@@ -250,7 +302,8 @@ pub mod tests {
     }
 
     fn library(folder: &Path) -> Library {
-        Library::open(folder, audio::Options { complexity: 0, ..Default::default() }).unwrap()
+        let options = audio::Options { complexity: 0, ..Default::default() };
+        Library::open(folder, options, Isolation::default()).unwrap()
     }
 
     fn upload(library: &Library, name: &str, bytes: &[u8]) -> Result<Media, Failure> {
@@ -277,8 +330,46 @@ pub mod tests {
         assert_eq!(second, first);
         assert_eq!(fs::metadata(&frames).unwrap().modified().unwrap(), written);
         assert_eq!(names(&library), [first.id.as_str()]);
-        assert_eq!(library.list().unwrap(), std::slice::from_ref(&first));
-        assert_eq!(library.frames(&first).unwrap().frames.len(), 25);
+        assert_eq!(library.list().unwrap(), [Media { report: None, ..first.clone() }]);
+        assert!((25..=26).contains(&library.frames(&first).unwrap().frames.len()));
+        let report = first.report.unwrap();
+        assert_eq!((report.facts.container.as_str(), report.damage.len()), ("WAV", 0));
+    }
+
+    #[test]
+    fn each_rendition_is_kept_by_its_bitrate_and_the_first_is_aired() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = audio::Options { complexity: 0, bitrates: vec![24_000, 16_000, 48_000], ..Default::default() };
+        let library = Library::open(folder.path(), options, Isolation::default()).unwrap();
+        let media = upload(&library, "a.wav", &wav(0.5)).unwrap();
+        assert_eq!((media.bitrate, media.bitrates.as_slice()), (24_000, &[24_000, 16_000, 48_000][..]));
+        let aired = library.frames(&media).unwrap();
+        assert_eq!(aired.bitrate, 24_000);
+        for (name, size) in [("frames", 60), ("frames-16000", 40), ("frames-48000", 120)] {
+            let file = library.folder.join(&media.id).join(name);
+            let frames = Frames::from_bytes(&fs::read(file).unwrap()).unwrap();
+            assert_eq!(frames.frames.len(), aired.frames.len(), "{name}");
+            assert_eq!(frames.frames[0].len(), size, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_from_before_there_were_renditions_is_still_aired() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = library(folder.path());
+        let id = "ab".repeat(32);
+        let frames = Frames { bitrate: 24_000, frames: vec![Bytes::from(vec![9 << 3; 60]); 25] };
+        fs::create_dir(library.folder.join(&id)).unwrap();
+        fs::write(library.folder.join(&id).join("frames"), frames.to_bytes()).unwrap();
+        let report = format!(
+            "{{\"id\": \"{id}\", \"name\": \"a.wav\", \"bytes\": 48044, \"bitrate\": 24000, \"duration\": 0.5, \
+             \"loudness\": -15.5, \"true_peak\": null, \"gain\": -0.5}}"
+        );
+        fs::write(library.folder.join(&id).join("report.json"), report).unwrap();
+        let media = library.get(&id).unwrap().unwrap();
+        assert_eq!((media.bitrates.as_slice(), &media.report), (&[24_000][..], &None));
+        assert_eq!(library.frames(&media).unwrap(), frames);
+        assert_eq!(library.list().unwrap(), [media]);
     }
 
     #[test]
@@ -302,7 +393,7 @@ pub mod tests {
         fs::write(half.join(FRAMES), "half").unwrap();
         let library = library(folder.path());
         assert!(!half.exists());
-        assert_eq!(library.list().unwrap(), [media]);
+        assert_eq!(library.list().unwrap(), [Media { report: None, ..media }]);
     }
 
     #[test]
@@ -313,10 +404,8 @@ pub mod tests {
         let (mut a, mut b) = (library.begin("a.wav").unwrap(), library.begin("b.wav").unwrap());
         a.write(&bytes).unwrap();
         b.write(&bytes).unwrap();
-        let open = || Ok(io::Cursor::new(bytes.clone()));
-        let frames = audio::frames_of(open, "a", &library.options, |_| ()).unwrap().0.remove(0);
         let a = library.finish(a).unwrap();
-        library.place(&b, &a, &frames).unwrap();
+        library.place(&b, &a).unwrap();
         drop(b);
         assert_eq!(names(&library), [a.id]);
     }

@@ -1,10 +1,10 @@
 //! Runs one node with its listeners: the one way in for `loa run`, `loa up` and the tests.
 use super::admin;
 use super::api::{self, Api, ENCODERS, Events, UPLOADS};
-use super::media::Library;
+use super::live::{self, Sources};
+use super::media::{self, Library};
 use super::text::Failure;
 use super::token::Token;
-use super::live::{self, Sources};
 use crate::audio;
 use crate::config::Config;
 use crate::io::decoder::Isolation;
@@ -127,10 +127,11 @@ pub async fn interrupted() {
 
 fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Api, Failure> {
     let data = &config.node.data;
-    let mut options = audio::Options::default();
-    if let Some(sources) = &config.sources {
-        options.bitrates = vec![sources.bitrate];
-    }
+    let (options, foreign) = match &config.sources {
+        Some(sources) => (media::options(sources), sources.decoder.clone()),
+        None => (audio::Options::default(), None),
+    };
+    let isolation = Isolation { foreign, ..isolation };
     let audio = audio::live::Options {
         // The first rendition is the one that is aired.
         bitrates: options.bitrates.iter().take(1).copied().collect(),
@@ -139,7 +140,7 @@ fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Ap
         peak: options.peak,
         ..audio::live::Options::default()
     };
-    let library = Library::open(data, options);
+    let library = Library::open(data, options, isolation.clone());
     let library = library.map_err(|error| Failure::new("node.folder", [&data.join("media").display(), &error]))?;
     Ok(Api {
         handle: handle.clone(),
