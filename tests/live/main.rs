@@ -2,3 +2,4 @@
 //! what a loudspeaker lets out, on real sockets.
 
 mod ends;
+mod http;
