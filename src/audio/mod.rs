@@ -13,6 +13,7 @@ mod level;
 mod limiter;
 pub mod live;
 mod loudness;
+mod mix;
 mod ogg;
 mod peak;
 mod plan;
