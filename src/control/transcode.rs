@@ -114,7 +114,8 @@ pub async fn run(args: Transcode, json: bool, language: Language) -> Result<u8, 
         _ => Report::Output,
     };
     let mut teller = Teller { to, language, failed: false };
-    let told = tell(&mut teller, outcomes, tasks.len(), &stop).await;
+    let names: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
+    let told = tell(&mut teller, outcomes, &names, &stop).await;
     stop.sweep();
     teller.finish(&stop)?;
     Ok(if told && !teller.failed { DONE } else { FAILED })
@@ -170,7 +171,8 @@ fn begin(tasks: &Arc<Vec<Task>>, work: &Arc<Work>, stop: &Arc<Stop>, jobs: usize
 }
 
 /// False when somebody interrupted.
-async fn tell(teller: &mut Teller, mut outcomes: mpsc::Receiver<Outcome>, count: usize, stop: &Stop) -> bool {
+async fn tell(teller: &mut Teller, mut outcomes: mpsc::Receiver<Outcome>, names: &[String], stop: &Stop) -> bool {
+    let count = names.len();
     let (mut waiting, mut next) = (BTreeMap::new(), 0);
     let mut interrupted = std::pin::pin!(interrupted());
     while next < count {
@@ -189,7 +191,7 @@ async fn tell(teller: &mut Teller, mut outcomes: mpsc::Receiver<Outcome>, count:
             }
         }
         while let Some(outcome) = waiting.remove(&next) {
-            teller.tell(outcome);
+            teller.tell(&names[next], outcome);
             next += 1;
         }
     }
@@ -210,7 +212,7 @@ struct Teller {
 }
 
 impl Teller {
-    fn tell(&mut self, outcome: Result<Done, Failure>) {
+    fn tell(&mut self, name: &str, outcome: Result<Done, Failure>) {
         let line = match &outcome {
             Ok(done) => {
                 for warning in warnings(&done.report, &done.file, self.language) {
@@ -222,7 +224,7 @@ impl Teller {
                 self.failed = true;
                 let text = failure.text(self.language);
                 eprintln!("loa: {text} [{}]", failure.code);
-                serde_json::json!({ "code": failure.code, "text": text }).to_string()
+                serde_json::json!({ "file": name, "code": failure.code, "text": text }).to_string()
             }
         };
         match (&mut self.to, outcome) {

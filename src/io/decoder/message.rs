@@ -189,11 +189,12 @@ const MOST_DAMAGE: usize = 100;
 /// Characters.
 const LONGEST_TEXT: usize = 1_000;
 /// What `audio` says of a file (`audio::Error`).
-const CODES: [&str; 16] = [
+const CODES: [&str; 13] = [
     "media.empty",
     "media.unknown_format",
     "media.unsupported",
     "media.he_aac",
+    "media.no_sound",
     "media.truncated",
     "media.damaged",
     "media.too_long",
@@ -202,10 +203,6 @@ const CODES: [&str; 16] = [
     "media.options",
     "media.encoder",
     "media.pcm",
-    "media.video",
-    "media.protected",
-    "media.stalled",
-    "media.too_large",
 ];
 
 #[cfg(test)]

@@ -145,16 +145,18 @@ impl Process {
     pub fn end(&mut self) -> io::Result<ExitStatus> {
         self.output = None;
         let until = Instant::now() + LEAVING;
-        // Its end of the pipe closes when it goes.
-        while let Some(words) = &self.words {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || wait(words.as_raw_fd(), None, left)? == [false, false] {
-                break;
-            }
+        loop {
             self.listen();
+            if let Some(status) = self.child.try_wait()? {
+                self.listen();
+                return Ok(status);
+            }
+            if Instant::now() >= until {
+                self.kill();
+                return self.child.wait();
+            }
+            std::thread::sleep(LOOK);
         }
-        self.kill();
-        self.child.wait()
     }
 
     /// Seconds of computing so far; 0 when it has gone.
@@ -274,3 +276,5 @@ const PIPE: libc::c_int = 1 << 20;
 const TAIL: usize = 4_096;
 /// For a process to go after its last word.
 const LEAVING: Duration = Duration::from_secs(1);
+/// Between two looks whether it has gone: its closed outputs say that it is about to.
+const LOOK: Duration = Duration::from_millis(1);
