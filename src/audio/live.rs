@@ -60,13 +60,24 @@ pub struct Made {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// No sound comes in since then.
-    Silence { since: Civil },
-    Sound { from: Civil },
+    Silence {
+        since: Civil,
+    },
+    Sound {
+        from: Civil,
+    },
     /// It is too loud for its input, or for the limiter.
-    Overload { since: Civil },
-    Clear { from: Civil },
+    Overload {
+        since: Civil,
+    },
+    Clear {
+        from: Civil,
+    },
     /// Nothing came for a while, and so much silence (µs) was aired in its place.
-    Gap { at: Civil, lasts: i64 },
+    Gap {
+        at: Civil,
+        lasts: i64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

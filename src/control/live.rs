@@ -120,7 +120,8 @@ impl Sources {
         let track = air::Track::new(self.bitrate(), wish.priority, wish.delay, &self.handle)?;
         let options = audio::live::Options { packet: track.packet(), ..self.settings.audio.clone() };
         let live = audio::live::Live::new(options).map_err(|error| Failure::from_room(error.code, error.text))?;
-        let shared = Arc::new(Shared { held: Mutex::new(Held { live, failed: None, stop: None }), changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { held: Mutex::new(Held { live, failed: None, stop: None }), changed: Condvar::new() });
         *hold(&source.shared) = Some(shared.clone());
 
         let (feed, mut pieces) = mpsc::channel::<Bytes>(PIECES);

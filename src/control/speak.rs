@@ -96,7 +96,8 @@ pub async fn live(options: Options, client: Client, json: bool, language: Langua
 /// Reads in a thread of its own, which may wait for a microphone for ever and ends with the program.
 fn read(source: &Path) -> Result<mpsc::Receiver<Vec<u8>>, Failure> {
     let from_input = source == Path::new("-");
-    let opened = if from_input { None } else { Some(std::fs::File::open(source).map_err(|error| unread(source, &error))?) };
+    let opened =
+        if from_input { None } else { Some(std::fs::File::open(source).map_err(|error| unread(source, &error))?) };
     let (blocks, receiver) = mpsc::channel(BLOCKS);
     let name = source.to_owned();
     let work = move || {
@@ -239,7 +240,8 @@ impl Meter {
 /// ```
 fn meter(state: &Live) -> String {
     let seconds = state.seconds as u64;
-    let place = |level: Option<f64>| (((level.unwrap_or(LOWEST) - LOWEST) / -LOWEST).clamp(0.0, 1.0) * WIDTH as f64) as usize;
+    let place =
+        |level: Option<f64>| (((level.unwrap_or(LOWEST) - LOWEST) / -LOWEST).clamp(0.0, 1.0) * WIDTH as f64) as usize;
     let (level, peak) = (place(state.level_db), place(state.peak_db));
     let bar: String = (0..WIDTH)
         .map(|at| match at {

@@ -240,7 +240,11 @@ async fn what_is_spoken_into_a_request_comes_out_of_the_loudspeaker_to_the_last_
     assert_eq!((&state["gaps"], &state["dropped"], &state["silent"]), (&0.into(), &0.into(), &false.into()), "{state}");
     assert_eq!(state["title"], "Trực tiếp");
     let (status, summary) = sending.await.unwrap();
-    assert_eq!((status, &summary["state"], &summary["end"]["code"]), (200, &"ended".into(), &"live.over".into()), "{summary}");
+    assert_eq!(
+        (status, &summary["state"], &summary["end"]["code"]),
+        (200, &"ended".into(), &"live.over".into()),
+        "{summary}"
+    );
     assert_eq!((&summary["gaps"], &summary["packets"]), (&0.into(), &30.into()), "{summary}");
     let broadcast = summary["broadcast"]["id"].as_str().unwrap().to_owned();
     assert!(tree.ended(&broadcast).await, "whole");
@@ -253,7 +257,12 @@ async fn what_is_spoken_into_a_request_comes_out_of_the_loudspeaker_to_the_last_
     let windows = windows(&spoken, &heard);
     let mut alike: Vec<f64> = windows.iter().map(|(_, alike)| *alike).collect();
     alike.sort_by(f64::total_cmp);
-    println!("{} windows of 0.5 s, correlation: least {:.3}, median {:.3}", alike.len(), alike[0], alike[alike.len() / 2]);
+    println!(
+        "{} windows of 0.5 s, correlation: least {:.3}, median {:.3}",
+        alike.len(),
+        alike[0],
+        alike[alike.len() / 2]
+    );
     assert!(alike.len() >= 8 && alike[0] > 0.8 && alike[alike.len() / 2] > 0.9, "{windows:?}");
     assert!(windows.last().unwrap().0 >= spoken.len() - 2 * 24_000, "to the last word: {windows:?}");
     tree.stop().await;
@@ -267,7 +276,11 @@ async fn a_flood_takes_as_long_as_its_sound_and_none_of_it_is_lost() {
     let (status, summary) = tree.post(PCM, pcm(&spoken)).await;
     assert_eq!(status, 200, "{summary}");
     assert!(began.elapsed() > Duration::from_secs(11), "{:?}", began.elapsed());
-    assert_eq!((&summary["gaps"], &summary["dropped"], &summary["packets"]), (&0.into(), &0.into(), &51.into()), "{summary}");
+    assert_eq!(
+        (&summary["gaps"], &summary["dropped"], &summary["packets"]),
+        (&0.into(), &0.into(), &51.into()),
+        "{summary}"
+    );
     assert!(tree.ended(summary["broadcast"]["id"].as_str().unwrap()).await, "whole");
     let windows = windows(&spoken, &tree.heard().await);
     assert!(windows.iter().all(|(_, alike)| *alike > 0.75), "{windows:?}");
@@ -359,7 +372,8 @@ async fn a_source_that_breaks_off_is_cancelled_or_stopped_with_its_node_leaves_n
     let mut events = events;
     let over = async {
         loop {
-            if matches!(events.recv().await.unwrap().what, What::Ended { broadcast: id, .. } if id.to_string() == broadcast) {
+            if matches!(events.recv().await.unwrap().what, What::Ended { broadcast: id, .. } if id.to_string() == broadcast)
+            {
                 return;
             }
         }

@@ -56,7 +56,9 @@ fn three_hours_of_a_clock_100_ppm_fast_leave_the_reserve_where_it_was() {
     // Left alone it would have grown by 1,080 ms. It swings by the card's own steps of 125 ms.
     let (least, most) = span(&reserves);
     let (settled_least, settled_most) = span(&reserves[reserves.len() / 4..]);
-    println!("+100 ppm, three hours: reserve {least:.0} to {most:.0} ms, later {settled_least:.0} to {settled_most:.0}");
+    println!(
+        "+100 ppm, three hours: reserve {least:.0} to {most:.0} ms, later {settled_least:.0} to {settled_most:.0}"
+    );
     assert!(least > 100.0 && most < 320.0, "{least} to {most} ms");
     assert!(settled_least > 150.0 && settled_most < 295.0, "{settled_least} to {settled_most} ms");
 }
@@ -216,7 +218,8 @@ fn speech(millisecond: i64) -> Vec<f32> {
 }
 
 fn correlation(a: &[f32], b: &[f32]) -> f64 {
-    let sum = |pairs: &mut dyn Iterator<Item = (f32, f32)>| pairs.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let sum =
+        |pairs: &mut dyn Iterator<Item = (f32, f32)>| pairs.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>();
     let (ab, aa, bb) = (
         sum(&mut a.iter().copied().zip(b.iter().copied())),
         sum(&mut a.iter().copied().zip(a.iter().copied())),
@@ -274,7 +277,8 @@ fn what_is_said_during_the_tone_comes_behind_it() {
 
 #[test]
 fn every_rendition_is_made_of_the_same_sound() {
-    let options = Options { bitrates: vec![16_000, 24_000, 32_000], complexity: 0, loudness: None, ..Options::default() };
+    let options =
+        Options { bitrates: vec![16_000, 24_000, 32_000], complexity: 0, loudness: None, ..Options::default() };
     let mut live = Live::new(options).unwrap();
     run(&mut live, -200, 0, speech);
     live.handle_air(ANCHOR);
@@ -297,7 +301,9 @@ fn silence_overload_and_a_gap_are_told_once_with_their_times() {
     run(&mut live, 14_000, 15_000, speech);
     run(&mut live, 15_000, 18_000, |_| Vec::new());
     run(&mut live, 18_000, 20_000, speech);
-    run(&mut live, 20_000, 24_000, |at| (at * 48..(at + 1) * 48).map(|at| (sine(at as usize) * 9.0).clamp(-1.0, 1.0)).collect());
+    run(&mut live, 20_000, 24_000, |at| {
+        (at * 48..(at + 1) * 48).map(|at| (sine(at as usize) * 9.0).clamp(-1.0, 1.0)).collect()
+    });
     let events: Vec<Event> = std::iter::from_fn(|| live.poll_event()).collect();
     let near = |at: Civil, second: i64| (at - ANCHOR - second * SECOND).abs() < 600_000;
     let silences = events.iter().filter(|event| matches!(event, Event::Silence { since } if near(*since, 2)));

@@ -19,12 +19,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// The stream of one live source, to its end. Refused before the body is read, if it can't be aired.
-pub async fn post(
-    State(api): Shared,
-    Extension(language): Extension<Language>,
-    uri: Uri,
-    body: Body,
-) -> Response {
+pub async fn post(State(api): Shared, Extension(language): Extension<Language>, uri: Uri, body: Body) -> Response {
     let mut wish = match wish(&api, &uri) {
         Ok(wish) => wish,
         Err(failure) => return refuse(&failure, language),
@@ -79,7 +74,8 @@ fn wish(api: &Api, uri: &Uri) -> Result<Wish, Failure> {
             "title" => wish.title = api::title(&value)?,
             "delay_ms" => delay = Some(value.parse::<i64>().map_err(|_| unread("no number of milliseconds"))?),
             "pcm" => {
-                let pcm: Pcm = value.parse().map_err(|error: crate::audio::Error| Failure::from_room(error.code, error.text))?;
+                let pcm: Pcm =
+                    value.parse().map_err(|error: crate::audio::Error| Failure::from_room(error.code, error.text))?;
                 wish.form = Form::Pcm(pcm);
             }
             "priority" => {

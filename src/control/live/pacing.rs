@@ -208,9 +208,7 @@ impl Pacing {
     }
 
     fn ask(&self, request: Request) -> Result<Reply, Failure> {
-        let asked = self.runtime.block_on(async {
-            tokio::time::timeout(SILENT, self.handle.request(request)).await
-        });
+        let asked = self.runtime.block_on(async { tokio::time::timeout(SILENT, self.handle.request(request)).await });
         match asked {
             Err(_) => Err(Failure::new("node.silent", [&SILENT.as_secs()])),
             Ok(None) => Err(Failure::new("node.stopping", [])),

@@ -22,13 +22,11 @@ impl Trunk {
                     // bulletins must not keep the newest out.
                     self.book.expire(Civil(time));
                 }
-                Some(record::Body::Key(key)) => {
-                    match (Uuid::from_slice(&key.track), key.secret) {
-                        (Ok(track), None) => drop(live_here.insert(track)),
-                        (Ok(track), secret) => drop(secret_of(secret).map(|secret| keys.insert(track, secret))),
-                        (Err(_), _) => {}
-                    }
-                }
+                Some(record::Body::Key(key)) => match (Uuid::from_slice(&key.track), key.secret) {
+                    (Ok(track), None) => drop(live_here.insert(track)),
+                    (Ok(track), secret) => drop(secret_of(secret).map(|secret| keys.insert(track, secret))),
+                    (Err(_), _) => {}
+                },
                 Some(record::Body::Order(signed)) => self.restore_order(now, signed),
                 None => {}
             }

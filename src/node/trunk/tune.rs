@@ -142,7 +142,9 @@ impl Trunk {
         let Some(track) = self.tracks.get_mut(&id) else { return };
         track.info = info;
         track.delay = delay;
-        if track.listening && let Some(civil) = self.time.civil(now) {
+        if track.listening
+            && let Some(civil) = self.time.civil(now)
+        {
             let wish = wish(track, civil);
             self.parents.listen(now, wish);
         }

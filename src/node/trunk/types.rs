@@ -169,12 +169,25 @@ pub struct Air {
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// Packet 0 begins at `anchor`, and is heard `delay` µs later.
-    Aired { broadcast: Uuid, accepted: Civil, from: Civil, until: Civil, sounds: Civil, anchor: Civil, delay: i64 },
-    Done { order: Uuid },
+    Aired {
+        broadcast: Uuid,
+        accepted: Civil,
+        from: Civil,
+        until: Civil,
+        sounds: Civil,
+        anchor: Civil,
+        delay: i64,
+    },
+    Done {
+        order: Uuid,
+    },
     Noted,
     Nodes(Vec<proto::Report>),
     Broadcasts(Vec<Listed>),
-    Refused { code: String, text: String },
+    Refused {
+        code: String,
+        text: String,
+    },
 }
 
 #[derive(Clone, Debug)]
