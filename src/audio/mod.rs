@@ -12,6 +12,7 @@ mod header;
 mod input;
 mod level;
 mod limiter;
+pub mod live;
 mod loss;
 mod loudness;
 mod mix;

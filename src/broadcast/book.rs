@@ -50,8 +50,8 @@ pub enum Change {
         id: Uuid,
     },
     Hushed,
-    /// Grants, revocations and placements, which the book does not keep, and ticks, of which it keeps
-    /// the number.
+    /// Grants, revocations and placements, which the book does not keep, ticks, of which it keeps the
+    /// number, and revisions of what was over already.
     Other,
 }
 
@@ -116,6 +116,9 @@ impl Book {
     /// the past, a hush or cancel weaker than the one held, a cancel that does not reach its broadcast.
     /// A cancel that comes first leaves a tombstone until its expiry.
     ///
+    /// A revision that is over when it comes is kept, ended, so that one before it, which may say another
+    /// end, is refused wherever it still turns up: how a live broadcast ends at a node that missed its end.
+    ///
     /// Ids are remembered until the order's expiry, across restarts: the caller replays its journal
     /// through [`super::Authorities::recall`] and `handle` with `now: None`, then calls
     /// [`Book::expire`].
@@ -176,7 +179,8 @@ impl Book {
 
     /// Signed orders still in force at `now`, for a child that joins and for journal compaction:
     /// first what silences (cancels, hushes), so that nobody sounds what was stopped, then
-    /// broadcasts, each oldest first. A book rebuilt from them chooses the same.
+    /// broadcasts, each oldest first; also revisions that are over, for a child that holds the one before.
+    /// A book rebuilt from them chooses the same.
     pub fn in_force(&self, now: Option<Civil>) -> Vec<proto::Signed> {
         let over = |instant: Civil| now.is_some_and(|now| instant <= now);
         let mut stops: Vec<_> = self
@@ -188,8 +192,12 @@ impl Book {
         let hushes = self.hushes.values().filter(|quiet| !over(quiet.expires));
         stops.extend(hushes.map(|quiet| (quiet.issued, quiet.id, &quiet.signed)));
         stops.sort_by_key(|(issued, id, _)| (*issued, *id));
-        let mut broadcasts: Vec<&Entry> = self.broadcasts.values().map(|held| &held.entry).collect();
-        broadcasts.retain(|entry| !over(entry.broadcast.ends()) && !entry.cancelled_at.is_some_and(over));
+        let stands = |held: &&Held| {
+            let Held { entry, expires, .. } = held;
+            let revised = entry.broadcast.revision > 0 && !over(*expires);
+            (revised || !over(entry.broadcast.ends())) && !entry.cancelled_at.is_some_and(over)
+        };
+        let mut broadcasts: Vec<&Entry> = self.broadcasts.values().filter(stands).map(|held| &held.entry).collect();
         broadcasts.sort_by_key(|entry| (entry.issued, entry.id));
         let stops = stops.into_iter().map(|(_, _, signed)| signed);
         stops.chain(broadcasts.into_iter().map(|entry| &entry.signed)).cloned().collect()
@@ -228,7 +236,8 @@ impl Book {
         signed: &proto::Signed,
     ) -> Result<Change, Refusal> {
         let id = order.id;
-        if now.is_some_and(|now| broadcast.ends() <= now) {
+        let over = now.is_some_and(|now| broadcast.ends() <= now);
+        if over && broadcast.revision == 0 {
             return Err(refuse(EXPIRED, format!("broadcast {id} is over: give it anew")));
         }
         let replaced = match self.broadcasts.get(&id) {
@@ -243,14 +252,18 @@ impl Book {
             }
         };
         // A revision does not silence a broadcast while it goes on.
-        let sounding = self.broadcasts.get(&id).is_some_and(|held| held.entry.state == State::Sounding);
+        let state = match self.broadcasts.get(&id).map(|held| held.entry.state) {
+            Some(State::Sounding) => State::Sounding,
+            None | Some(State::Ended) if over => State::Ended,
+            _ => State::Known,
+        };
         let entry = Entry {
             id,
             authority: order.authority,
             areas: order.areas.clone(),
             issued: order.issued,
             broadcast: broadcast.clone(),
-            state: if sounding { State::Sounding } else { State::Known },
+            state,
             cancelled_at: None,
             signed: keep(signed),
         };
@@ -258,6 +271,9 @@ impl Book {
         self.apply_cancels(id, now);
         if self.get(id).is_some_and(|entry| entry.is_cancelled(now)) {
             return Ok(Change::Cancelled { id });
+        }
+        if state == State::Ended {
+            return Ok(Change::Other);
         }
         Ok(Change::Broadcast { id, replaced })
     }

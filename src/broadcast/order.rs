@@ -182,6 +182,21 @@ impl Order {
         next
     }
 
+    /// The next revision of a live broadcast, once its length is known: every rendition has `packets`, at
+    /// least one, and it is over with the last of them. It expires as it did, so that nobody takes the
+    /// revision before for a newer order.
+    pub fn finish(&self, number: u64, packets: u64) -> Self {
+        let Body::Broadcast(broadcast) = &self.body else { return self.clone() };
+        let ended = |info: &track::Info| track::Info { packets: Some(packets.max(1)), ..info.clone() };
+        let mut next = self.revise(number, broadcast.renditions.iter().map(ended).collect());
+        if let Body::Broadcast(broadcast) = &mut next.body
+            && let Some(end) = broadcast.renditions.iter().map(|info| info.instant(packets.max(1))).max()
+        {
+            broadcast.until = end.min(broadcast.until);
+        }
+        next
+    }
+
     pub fn kind(&self) -> Kind {
         self.body.kind()
     }

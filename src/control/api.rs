@@ -7,6 +7,8 @@
 //! POST   /v1/broadcasts               Air                            → Aired
 //! GET    /v1/broadcasts                                              → Broadcasts
 //! DELETE /v1/broadcasts/{id}, POST /v1/broadcasts/{id}/cancel        → Done
+//! POST   /v1/live?areas=A             a stream of sound          → Live, when it has ended
+//! GET    /v1/live, /v1/live/{id}
 //! POST   /v1/stop                     Stop                           → Done
 //! GET    /v1/nodes                                                   → Nodes
 //! GET    /v1/events?after=N                                          → Events
@@ -15,6 +17,7 @@
 //! English by `Accept-Language`.
 use super::answer::{STALLED, blocking, created, done, query, read, refuse};
 use super::forms;
+use super::live::{self, Sources};
 use super::media::{Library, Media};
 use super::packets;
 use super::reach::{self, Known};
@@ -54,9 +57,10 @@ pub struct Api {
     pub events: Arc<Events>,
     pub uploads: Semaphore,
     pub encoders: Semaphore,
+    pub live: Arc<Sources>,
 }
 
-type Shared = State<Arc<Api>>;
+pub(super) type Shared = State<Arc<Api>>;
 
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
@@ -65,6 +69,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/broadcasts", post(air).get(list_broadcasts))
         .route("/v1/broadcasts/{id}", delete(cancel))
         .route("/v1/broadcasts/{id}/cancel", post(cancel))
+        .route("/v1/live", post(live::http::post).get(live::http::list))
+        .route("/v1/live/{id}", get(live::http::one))
         .route("/v1/stop", post(stop))
         .route("/v1/nodes", get(nodes))
         .route("/v1/events", get(events))
@@ -177,7 +183,7 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         let id = track.id;
         let air = trunk::Air { title, areas, priority, at, delay, track, secret, live: false, resume: form.resume };
         match request(&api, Request::Air(Box::new(air))).await {
-            Ok(Reply::Aired { broadcast, accepted, from, until, sounds }) => {
+            Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 Ok(forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone))
             }
             other => {
@@ -294,7 +300,7 @@ fn get_media(library: &Library, id: &str) -> Result<Media, Failure> {
     library.get(id)?.ok_or_else(|| Failure::new("media.unknown", [&format!("{id:?}")]))
 }
 
-fn areas(texts: &[String]) -> Result<Vec<Area>, Failure> {
+pub(super) fn areas(texts: &[String]) -> Result<Vec<Area>, Failure> {
     if texts.is_empty() {
         return Err(Failure::new("area.missing", []));
     }
@@ -316,7 +322,7 @@ fn air_time(text: &str, now: Civil, zone: Tz) -> Result<Civil, Failure> {
     Ok(at)
 }
 
-fn title(text: &str) -> Result<String, Failure> {
+pub(super) fn title(text: &str) -> Result<String, Failure> {
     match text.len() <= LONGEST_TITLE && !text.chars().any(char::is_control) {
         true => Ok(text.to_owned()),
         false => Err(Failure::new("broadcast.title", [&LONGEST_TITLE])),
@@ -328,7 +334,7 @@ fn shorten(name: &str) -> String {
     name.get(..end).unwrap_or("").to_owned()
 }
 
-fn check_delay(millis: i64, bitrate: u32, priority: Priority) -> Result<i64, Failure> {
+pub(super) fn check_delay(millis: i64, bitrate: u32, priority: Priority) -> Result<i64, Failure> {
     let delay = millis.saturating_mul(MILLISECOND);
     let shortest = packets::shortest_delay(bitrate, priority, delay);
     match (shortest..=LONGEST_DELAY).contains(&delay) {
@@ -340,7 +346,7 @@ fn check_delay(millis: i64, bitrate: u32, priority: Priority) -> Result<i64, Fai
     }
 }
 
-async fn known(api: &Api) -> Result<Vec<Known>, Failure> {
+pub(super) async fn known(api: &Api) -> Result<Vec<Known>, Failure> {
     let reports = match request(api, Request::Nodes).await {
         Ok(Reply::Nodes(reports)) => reports,
         other => return Err(unexpected(other)),

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::forms::{Air, Level, Nodes, Stop};
 use super::text::{Failure, Language, say};
 use super::transcode::{self, Transcode};
-use super::{report, serve, table, up, when};
+use super::{report, serve, speak, table, up, when};
 use crate::audio::Pcm;
 use crate::config::Config;
 use crate::io::decoder::{self, Form};
@@ -43,6 +43,13 @@ enum Command {
     },
     /// Puts a sound file on the air
     Air(AirArgs),
+    /// Puts live sound on the air: arecord -t raw -f S16_LE -r 48000 | loa live --area vn/01 --pcm s16le:48000:1 -
+    Live {
+        #[command(flatten)]
+        live: speak::Options,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
     /// Takes a broadcast off the air, or out of what is to come
     Cancel {
         /// As `loa air` gave it
@@ -176,6 +183,10 @@ async fn command(command: Command, json: bool, language: Language) -> Result<u8,
             Ok(DONE)
         }
         Command::Air(args) => air(args, json, language).await,
+        Command::Live { live, node } => {
+            let whole = speak::live(live, find(&node, language)?, json, language).await?;
+            Ok(if whole { DONE } else { FAILED })
+        }
         Command::Cancel { id, node } => {
             let id: Uuid = id.parse().map_err(|_| Failure::new("broadcast.id", [&format!("{id:?}")]))?;
             let done = find(&node, language)?.cancel(id).await?;

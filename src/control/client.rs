@@ -56,6 +56,18 @@ impl Client {
         self.send("/v1/broadcasts", form).await
     }
 
+    /// Streams a live source until its body ends; answered then. As long as that takes.
+    pub async fn stream(&self, query: &[(&str, String)], body: Body) -> Result<forms::Live, Failure> {
+        let patient = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).build();
+        let http = patient.map_err(|error| unreachable(self.address, &error))?;
+        let patient = Self { http, ..self.clone() };
+        patient.ask(patient.to(Method::POST, "/v1/live").query(query).body(body)).await
+    }
+
+    pub async fn live(&self, id: Uuid) -> Result<forms::Live, Failure> {
+        self.ask(self.to(Method::GET, &format!("/v1/live/{id}"))).await
+    }
+
     pub async fn broadcasts(&self) -> Result<forms::Broadcasts, Failure> {
         self.ask(self.to(Method::GET, "/v1/broadcasts")).await
     }

@@ -103,6 +103,54 @@ impl Aired {
     }
 }
 
+/// `GET /v1/live`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AllLive {
+    /// The newest first.
+    pub live: Vec<Live>,
+}
+
+/// A live source: `GET /v1/live/{id}`, and the answer to its stream once that has ended. Levels in dBFS as the
+/// sound came in; absent for digital silence.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Live {
+    pub id: Uuid,
+    /// "waiting" for its first sound, "on_air", "ended".
+    pub state: String,
+    pub title: String,
+    pub areas: Vec<String>,
+    pub priority: Level,
+    /// What the stream turned out to be.
+    pub format: Option<String>,
+    pub broadcast: Option<Aired>,
+    /// When its first word is heard: behind an emergency's tone.
+    pub speech: Option<String>,
+    pub speech_us: Option<i64>,
+    pub received_bytes: u64,
+    pub packets: u64,
+    /// Aired so far.
+    pub seconds: f64,
+    pub peak_db: Option<f64>,
+    /// Over the last 400 ms.
+    pub level_db: Option<f64>,
+    /// Of the slow gain.
+    pub gain_db: f64,
+    pub silent: bool,
+    pub silent_since: Option<String>,
+    pub overloaded: bool,
+    /// Stretches of silence aired because nothing came in.
+    pub gaps: u64,
+    pub missing_ms: i64,
+    /// Sound that waits to be aired.
+    pub reserve_ms: i64,
+    /// How much slower than the node's clock the source's runs.
+    pub slow_ppm: f64,
+    /// Packets or samples for which there was no room.
+    pub dropped: u64,
+    /// Why it ended, or was never aired.
+    pub end: Option<Fault>,
+}
+
 /// The answer to a cancel and a stop.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Done {
@@ -244,6 +292,7 @@ pub enum What {
     Parent { parent: usize, up: bool, reason: String },
     Child { node: Uuid, up: bool },
     Trouble { code: String, text: String },
+    Note { code: String, text: String, broadcast: Option<Uuid> },
 }
 
 impl Event {
@@ -260,6 +309,9 @@ impl Event {
             trunk::What::Parent { parent, up, reason } => What::Parent { parent, up, reason },
             trunk::What::Child { node, up } => What::Child { node, up },
             trunk::What::Trouble { code, text } => What::Trouble { code: code.into(), text },
+            trunk::What::Note(trunk::Note { code, text, broadcast }) => {
+                What::Note { code: code.into(), text, broadcast }
+            }
         };
         Self { number: event.number, at: event.at.map(|at| when::show(at, zone)), at_us: event.at.map(|at| at.0), what }
     }

@@ -1,6 +1,7 @@
 //! Runs one node with its listeners: the one way in for `loa run`, `loa up` and the tests.
 use super::admin;
 use super::api::{self, Api, ENCODERS, Events, UPLOADS};
+use super::live::{self, Sources};
 use super::media::{self, Library};
 use super::text::Failure;
 use super::token::Token;
@@ -30,6 +31,7 @@ pub struct Running {
     node: Node,
     tasks: JoinSet<()>,
     end: watch::Sender<bool>,
+    live: Option<Arc<Sources>>,
 }
 
 /// Decodes uploads in this process: for programs that aren't `loa` and have no `decode`.
@@ -56,11 +58,13 @@ pub async fn start_with(config: &Config, isolation: Isolation) -> Result<Running
     let admin_address = address(&admin, config.admin.listen);
     serve(&mut tasks, admin, admin::router(handle.clone()), &ended);
     let mut api_address = None;
+    let mut live = None;
     if let Some(listener) = api {
         let wanted = config.api.as_ref().map_or(admin_address, |api| api.listen);
         api_address = Some(address(&listener, wanted));
         match assemble(config, &handle, isolation) {
             Ok(api) => {
+                live = Some(api.live.clone());
                 tasks.spawn(collect(handle.events(), api.events.clone(), ended.clone()));
                 serve(&mut tasks, listener, api::router(Arc::new(api)), &ended);
             }
@@ -71,7 +75,7 @@ pub async fn start_with(config: &Config, isolation: Isolation) -> Result<Running
             }
         }
     }
-    Ok(Running { handle, api: api_address, admin: admin_address, node, tasks, end })
+    Ok(Running { handle, api: api_address, admin: admin_address, node, tasks, end, live })
 }
 
 /// A node until `shutdown` is done.
@@ -93,6 +97,10 @@ impl Running {
     /// Listeners first: nobody asks a node that is going.
     pub async fn stop(mut self) {
         let _ = self.end.send(true);
+        if let Some(live) = self.live.take() {
+            // While the node can still say where they end.
+            let _ = tokio::task::spawn_blocking(move || live.stop()).await;
+        }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         // An upload under way does not hold a shutdown up.
         if tokio::time::timeout(DRAIN, all).await.is_err() {
@@ -123,7 +131,16 @@ fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Ap
         Some(sources) => (media::options(sources), sources.decoder.clone()),
         None => (audio::Options::default(), None),
     };
-    let library = Library::open(data, options, Isolation { foreign, ..isolation });
+    let isolation = Isolation { foreign, ..isolation };
+    let audio = audio::live::Options {
+        // The first rendition is the one that is aired.
+        bitrates: options.bitrates.iter().take(1).copied().collect(),
+        complexity: options.complexity,
+        loudness: Some(options.loudness),
+        peak: options.peak,
+        ..audio::live::Options::default()
+    };
+    let library = Library::open(data, options, isolation.clone());
     let library = library.map_err(|error| Failure::new("node.folder", [&data.join("media").display(), &error]))?;
     Ok(Api {
         handle: handle.clone(),
@@ -135,6 +152,7 @@ fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Ap
         events: Arc::new(Events::default()),
         uploads: Semaphore::new(UPLOADS),
         encoders: Semaphore::new(ENCODERS),
+        live: Arc::new(Sources::new(handle.clone(), live::Settings { isolation, audio })),
     })
 }
 

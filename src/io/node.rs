@@ -13,8 +13,9 @@ use super::{clock, fanout, jobs, sound, tls};
 use crate::config::{Children, Config};
 use crate::node::trunk::{Event, Log, Reply, Request};
 use crate::node::{Role, branch, trunk};
+use crate::playout::Phase;
 use crate::time::{Civil, SECOND};
-use crate::track::Secret;
+use crate::track::{Packet, Secret};
 use crate::{playout, session};
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -64,9 +65,10 @@ impl Node {
         let waker = new_waker()?;
         let (notices, from_shards) = bounded("trunk.notices", NOTICES, Some(waker.clone()));
         let (asks, from_control) = bounded("trunk.requests", REQUESTS, Some(waker.clone()));
+        let (made, from_sources) = bounded("trunk.made", MADE, Some(waker.clone()));
         let (reports, from_device) = bounded("trunk.devices", DEVICES, Some(waker.clone()));
         let (results, to_trunk) = bounded("trunk.results", RESULTS, Some(waker.clone()));
-        queues.extend([notices.drops(), asks.drops(), reports.drops()]);
+        queues.extend([notices.drops(), asks.drops(), made.drops(), reports.drops()]);
         let (mut shards, mut commands, mut branch_results) = (Vec::new(), Vec::new(), Vec::new());
         for driver in drivers {
             let waker = new_waker()?;
@@ -133,6 +135,7 @@ impl Node {
             resolver,
             resolved,
             asks: from_control,
+            made: from_sources,
             notices: from_shards,
             devices: from_device,
             results: to_trunk,
@@ -147,6 +150,7 @@ impl Node {
             id: identity.node,
             listening,
             asks,
+            made,
             events,
             trunk: state,
             shards: states,
@@ -186,6 +190,7 @@ struct Shared {
     id: Uuid,
     listening: Vec<SocketAddr>,
     asks: queue::Sender<Ask>,
+    made: queue::Sender<(Uuid, Packet)>,
     events: broadcast::Sender<Event>,
     trunk: Arc<Mutex<trunk_loop::State>>,
     shards: Vec<Arc<Mutex<shard::State>>>,
@@ -210,6 +215,18 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let asked = self.0.asks.offer(Ask::Request { request: Box::new(request), reply });
         if asked { answer.await.ok() } else { None }
+    }
+
+    /// A packet of a live track of this node, aired at once. False, and counted, when the queue is full: it
+    /// is lost, as on a network.
+    pub fn made(&self, track: Uuid, packet: Packet) -> bool {
+        self.0.made.offer((track, packet))
+    }
+
+    /// The line from this machine's monotonic clock to civil time, while that is trusted. It is at most a
+    /// second old, so it errs by half a millisecond while the clock slews.
+    pub fn phase(&self) -> Option<Phase> {
+        hold(&self.0.trunk).phase
     }
 
     /// Events from now on; a slow reader loses the oldest and is told how many.
@@ -320,6 +337,8 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const NOTICES: usize = 8_192;
 /// Requests of control: people and programs, not packets.
 const REQUESTS: usize = 256;
+/// Packets of live sources: two seconds of eight of them at 60 ms.
+const MADE: usize = 256;
 /// Reports of the device: a second of them; the newest counts.
 const DEVICES: usize = 20;
 /// Results of jobs: the job thread waits when it is full.

@@ -9,9 +9,10 @@ use crate::audio::Step;
 use crate::node::branch::{Command, Notice};
 use crate::node::trunk::{Counters, Event, Input, Options, Output, Reply, Request};
 use crate::node::{Done, Link, Trunk};
-use crate::playout::Device;
+use crate::playout::{Device, Phase};
 use crate::proto;
 use crate::time::Civil;
+use crate::track::Packet;
 use crossbeam_channel::Receiver;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, oneshot};
+use uuid::Uuid;
 
 /// What control asks of the trunk's thread.
 pub enum Ask {
@@ -34,6 +36,8 @@ pub struct Setup {
     pub resolver: Resolver,
     pub resolved: Receiver<Resolved>,
     pub asks: Receiver<Ask>,
+    /// Packets of live sources.
+    pub made: Receiver<(Uuid, Packet)>,
     pub notices: Receiver<(usize, Notice)>,
     pub devices: Receiver<Device>,
     pub results: Receiver<(u64, Done)>,
@@ -48,6 +52,8 @@ pub struct Setup {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub civil: Option<Civil>,
+    /// The line from local to civil time, while that is trusted.
+    pub phase: Option<Phase>,
     pub ready: bool,
     pub trunk: Counters,
     pub quic: quic::Counters,
@@ -143,6 +149,7 @@ impl Loop {
         }
         *self.setup.state.lock().unwrap_or_else(PoisonError::into_inner) = State {
             civil: self.trunk.civil(now.local),
+            phase: self.trunk.phase(now.local),
             ready: self.trunk.ready(),
             trunk: self.trunk.counters(),
             quic: self.setup.driver.counters(),
@@ -154,6 +161,7 @@ impl Loop {
     /// What waits in the queues, at most so much that packets get their turn. True if some is left.
     fn take_queues(&mut self, now: Now) -> bool {
         let mut inputs: Vec<Input> = Vec::new();
+        inputs.extend(self.setup.made.try_iter().take(TURN).map(|(track, packet)| Input::Made { track, packet }));
         inputs.extend(self.setup.devices.try_iter().take(TURN).map(Input::Device));
         inputs.extend(self.setup.results.try_iter().take(TURN).map(|(job, done)| Input::Done { job, done }));
         let notices = self.setup.notices.try_iter().take(TURN);

@@ -50,6 +50,8 @@ pub struct Trunk {
     own_tracks: BTreeMap<Uuid, u64>,
     /// Secrets that came before their order, in the order of their coming in `early_ids`.
     early: BTreeMap<Uuid, Secret>,
+    /// Live broadcasts of this node's processes that are gone: to be ended as soon as the time is known.
+    orphans: Vec<Uuid>,
     early_ids: VecDeque<Uuid>,
     /// Grants and revocations that stand in the journal: every join brings them again.
     written: BTreeSet<Uuid>,
@@ -120,6 +122,7 @@ impl Trunk {
             tracks: BTreeMap::new(),
             own_tracks: BTreeMap::new(),
             early: BTreeMap::new(),
+            orphans: Vec::new(),
             early_ids: VecDeque::new(),
             written: BTreeSet::new(),
             parked: VecDeque::new(),
@@ -234,6 +237,11 @@ impl Trunk {
     /// This node's civil time, once trusted.
     pub fn civil(&self, now: Local) -> Option<Civil> {
         self.time.civil(now)
+    }
+
+    /// The line from local to civil time, while that is trusted.
+    pub fn phase(&self, now: Local) -> Option<playout::Phase> {
+        self.time.civil(now).and_then(|_| self.time.phase(now))
     }
 
     /// A root origin with a clock, or a node that a parent has welcomed and that has trusted time.

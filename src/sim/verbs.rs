@@ -100,11 +100,11 @@ impl World {
             resume: bulletin.resume,
         }));
         match self.request(node, request) {
-            Some(Reply::Aired { broadcast, accepted, from, until, sounds }) => {
+            Some(Reply::Aired { broadcast, accepted, from, until, sounds, anchor, .. }) => {
                 if bulletin.live {
                     let incarnation = self.hosts[host].incarnation;
-                    let first = from - EPOCH + packet;
-                    self.schedule(first, Happening::Made { host, incarnation, track, index: 0 });
+                    let first = anchor - EPOCH + packet;
+                    self.schedule(first, Happening::Made { host, incarnation, broadcast, track, index: 0 });
                 }
                 let samples = packets * u64::from(bulletin.duration);
                 Ok(Aired { broadcast, track, samples, accepted, from, until, sounds })

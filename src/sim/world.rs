@@ -161,10 +161,11 @@ pub(super) enum Happening {
     Idle {
         link: Link,
     },
-    /// A live source hands in its next packet.
+    /// A live source hands in its next packet, and after the last says so.
     Made {
         host: usize,
         incarnation: u64,
+        broadcast: Uuid,
         track: Uuid,
         index: u64,
     },
@@ -346,14 +347,19 @@ impl World {
             Happening::Arrival { link, to, arrival } => self.arrive(link, to, arrival),
             Happening::Closed { link, end, reason } => self.down(link, end, reason),
             Happening::Idle { link } => self.check_idle(link),
-            Happening::Made { host, incarnation, track, index } => {
+            Happening::Made { host, incarnation, .. } if self.process(host, incarnation).is_none() => {}
+            Happening::Made { host, incarnation, broadcast, track, index } => {
                 let Some(packet) = self.tracks.packet(track, index).cloned() else { return };
-                if self.process(host, incarnation).is_some() {
-                    self.note(host, 5, &packet.bytes);
-                    self.feed(host, Input::Trunk(trunk::Input::Made { track, packet }));
-                    let every = self.tracks.info(track).map_or(SECOND, |info| info.packet_micros());
-                    self.schedule(self.now + every, Happening::Made { host, incarnation, track, index: index + 1 });
+                self.note(host, 5, &packet.bytes);
+                self.feed(host, Input::Trunk(trunk::Input::Made { track, packet }));
+                let next = index + 1;
+                if self.tracks.packet(track, next).is_none() {
+                    self.requests += 1;
+                    let (id, request) = (self.requests, trunk::Request::Finish { broadcast, packets: next });
+                    return self.feed(host, Input::Trunk(trunk::Input::Request { id, request }));
                 }
+                let every = self.tracks.info(track).map_or(SECOND, |info| info.packet_micros());
+                self.schedule(self.now + every, Happening::Made { host, incarnation, broadcast, track, index: next });
             }
             Happening::Wall { .. } | Happening::Report { .. } => {}
         }

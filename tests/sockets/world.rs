@@ -256,7 +256,7 @@ impl Sockets {
             resume: bulletin.resume,
         };
         match self.request(node, Request::Air(Box::new(air))) {
-            Some(Reply::Aired { broadcast, accepted, from, until, sounds }) => {
+            Some(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 Ok(Aired { broadcast, track, samples, accepted, from, until, sounds })
             }
             other => Err(format!("{node} did not air it: {other:?}")),

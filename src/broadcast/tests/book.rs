@@ -85,6 +85,44 @@ fn a_revision_makes_an_ended_broadcast_known_again_but_not_a_cancelled_one() {
 }
 
 #[test]
+fn the_end_of_a_live_broadcast_holds_also_where_it_comes_late_or_first() {
+    let mut country = Country::new();
+    let order = country.province.order(&["vn/01"], Body::Broadcast(bulletin(Priority::Normal, 0, 600)));
+    // 250 packets of 240 ms: one minute.
+    let last = order.finish(order.number + 1, 250);
+    let Body::Broadcast(end) = &last.body else { panic!("{last:?}") };
+    assert_eq!((end.until, end.renditions[0].packets, end.revision), (at(1), Some(250), 1));
+    assert_eq!((last.id, last.issued, last.expires), (order.id, order.issued, order.expires));
+    let (live, last) = (sign(&order, &country.province.key), sign(&last, &country.province.key));
+
+    // In time: it goes on to its end, and no further.
+    let mut book = Book::new();
+    country.take(&mut book, NOW, &live).unwrap();
+    assert_eq!(country.take(&mut book, NOW, &last), Ok(Change::Broadcast { id: order.id, replaced: true }));
+    let sounds = |book: &Book, now| choose(book, &area(COMMUNE), Some(now)).broadcast;
+    assert_eq!((sounds(&book, at(1)), sounds(&book, at(1) + SECOND)), (Some(order.id), None));
+
+    // Missed, and told at a join an hour later.
+    let mut late = Book::new();
+    country.take(&mut late, NOW, &live).unwrap();
+    late.set_state(order.id, State::Sounding);
+    book.expire(at(60));
+    let told = book.in_force(Some(at(60)));
+    assert_eq!(told, std::slice::from_ref(&last));
+    assert_eq!(country.take(&mut late, at(60), &told[0]), Ok(Change::Broadcast { id: order.id, replaced: true }));
+    assert_eq!(late.expire(at(60)), [order.id]);
+    assert_eq!(sounds(&late, at(60)), None);
+
+    // The end alone, and then the beginning: repaired, or replayed by somebody.
+    let mut first = Book::new();
+    assert_eq!(country.take(&mut first, at(60), &last), Ok(Change::Other));
+    assert_eq!(country.take(&mut first, at(60), &live).unwrap_err().code, "order.replayed");
+    first.expire(at(300));
+    assert_eq!(country.take(&mut first, at(300), &live).unwrap_err().code, "order.replayed");
+    assert_eq!(sounds(&first, at(300)), None);
+}
+
+#[test]
 fn what_is_over_is_refused() {
     let mut desk = Desk::new();
     let over = bulletin(Priority::Normal, -10, 0);

@@ -204,12 +204,17 @@ impl Trunk {
     ) -> Option<(Order, proto::Signed)> {
         let issued = self.time.civil(now)?;
         let id = self.ids.next(issued);
+        let number = self.next_number(issued);
         let key = self.options.authority.as_ref()?;
-        // Rises across restarts without being stored: µs since 1970, and never twice the same.
-        self.number = (self.number + 1).max(issued.0.unsigned_abs());
-        let order = Order { id, authority: key.id(), number: self.number, issued, expires, areas, body };
+        let order = Order { id, authority: key.id(), number, issued, expires, areas, body };
         let signed = crate::broadcast::sign(&order, key);
         Some((order, signed))
+    }
+
+    /// Rises across restarts without being stored: µs since 1970, and never twice the same.
+    pub(super) fn next_number(&mut self, now: crate::time::Civil) -> u64 {
+        self.number = (self.number + 1).max(now.0.unsigned_abs());
+        self.number
     }
 }
 

@@ -6,13 +6,14 @@ use crate::broadcast::{Body, Change, Entry, Kind, Priority, Refusal, State};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local};
 use crate::track::Secret;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 impl Trunk {
     /// The journal of an earlier run, oldest first.
     pub(super) fn restore(&mut self, now: Local, records: Vec<proto::Record>) {
         let mut keys = BTreeMap::new();
+        let mut live_here = BTreeSet::new();
         for record in records {
             match record.body {
                 Some(record::Body::Time(time)) => {
@@ -21,11 +22,11 @@ impl Trunk {
                     // bulletins must not keep the newest out.
                     self.book.expire(Civil(time));
                 }
-                Some(record::Body::Key(key)) => {
-                    if let (Ok(track), Some(secret)) = (Uuid::from_slice(&key.track), secret_of(key.secret)) {
-                        keys.insert(track, secret);
-                    }
-                }
+                Some(record::Body::Key(key)) => match (Uuid::from_slice(&key.track), key.secret) {
+                    (Ok(track), None) => drop(live_here.insert(track)),
+                    (Ok(track), secret) => drop(secret_of(secret).map(|secret| keys.insert(track, secret))),
+                    (Err(_), _) => {}
+                },
                 Some(record::Body::Order(signed)) => self.restore_order(now, signed),
                 None => {}
             }
@@ -34,6 +35,10 @@ impl Trunk {
         let live: Vec<Uuid> = self.book.all().filter(live).map(|entry| entry.id).collect();
         for id in live {
             self.start_tracks(now, id, true);
+            let renditions = self.book.get(id).map_or(&[][..], |entry| &entry.broadcast.renditions);
+            if renditions.iter().any(|info| info.packets.is_none() && live_here.contains(&info.id)) {
+                self.orphans.push(id);
+            }
         }
         for track in self.tracks.keys().copied().collect::<Vec<_>>() {
             if let Some(secret) = keys.remove(&track) {
@@ -91,7 +96,7 @@ impl Trunk {
         if self
             .jobs
             .values()
-            .any(|pending| matches!(pending, Pending::Order { order: held, .. } if held.id == order.id))
+            .any(|pending| matches!(pending, Pending::Order { signed: held, .. } if held.payload == signed.payload))
         {
             // Its first copy is on the way to disk and will be forwarded from there.
             return;

@@ -1,6 +1,6 @@
 //! What people ask of this node: broadcasts, cancels, hushes, lists.
 
-use super::{Air, From, Listed, Pending, Reply, Request, Trunk};
+use super::{Air, From, Listed, Pending, Reply, Request, Trunk, What};
 use crate::broadcast::{Area, Body, Broadcast, Cancel, Hush, Kind, Priority, State, Tone};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
@@ -23,6 +23,12 @@ impl Trunk {
             Request::Broadcasts => {
                 let reply = Reply::Broadcasts(self.broadcasts());
                 self.outputs.push_back(super::Output::Reply { id, reply });
+                Ok(())
+            }
+            Request::Finish { broadcast, packets } => self.request_finish(now, id, broadcast, packets),
+            Request::Note(note) => {
+                self.event(now, What::Note(note));
+                self.outputs.push_back(super::Output::Reply { id, reply: Reply::Noted });
                 Ok(())
             }
         };
@@ -90,13 +96,13 @@ impl Trunk {
         let track_id = track.id;
         self.own_tracks.insert(track_id, packets.unwrap_or(0));
         self.hold_early(track_id, air.secret.clone());
-        if !air.live {
-            // Beside the order, so that a restart can go on with what is stored.
-            let secret = Some(air.secret.to_proto());
-            let key = proto::StoredKey { track: track_id.as_bytes().to_vec().into(), secret };
-            self.journal(now, vec![proto::Record { body: Some(record::Body::Key(key)) }], Pending::Record);
-        }
-        let reply = Reply::Aired { broadcast: checked.id, accepted: order.issued, from, until, sounds };
+        // Beside the order, so that a restart can go on with what is stored; and of what is live knows that
+        // it was made here and nobody can go on with it.
+        let secret = (!air.live).then(|| air.secret.to_proto());
+        let key = proto::StoredKey { track: track_id.as_bytes().to_vec().into(), secret };
+        self.journal(now, vec![proto::Record { body: Some(record::Body::Key(key)) }], Pending::Record);
+        let anchor = track.anchor;
+        let reply = Reply::Aired { broadcast: checked.id, accepted: order.issued, from, until, sounds, anchor, delay };
         self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))) });
         Ok(())
     }
@@ -110,10 +116,48 @@ impl Trunk {
         if matches!(entry.state, State::Ended | State::Cancelled) {
             return Err(("broadcast.over", format!("broadcast {broadcast} is over already")));
         }
-        let areas = entry.areas.clone();
-        let expires = entry.broadcast.until.max(civil) + entry.broadcast.delay + EXPIRES_AFTER;
+        let (areas, expires) = (entry.areas.clone(), cancel_expires(&entry.broadcast, civil));
         let cancel = Cancel { broadcast, at: civil + CANCEL_AHEAD };
         self.give(now, id, areas, expires, Body::Cancel(cancel))
+    }
+
+    /// The end of a live broadcast is its next revision, not a cancel: a speaker then knows which packet is
+    /// the last, plays it whole, and says whether it had all of them.
+    fn request_finish(&mut self, now: Local, id: u64, broadcast: Uuid, packets: u64) -> Result<(), Refused> {
+        let civil = self.now_or_refuse(now)?;
+        let unknown = || ("broadcast.unknown", format!("no live broadcast {broadcast} was put on the air here"));
+        let entry = self.book.get(broadcast).ok_or_else(unknown)?;
+        if matches!(entry.state, State::Ended | State::Cancelled) || entry.cancelled_at.is_some() {
+            return Err(("broadcast.over", format!("broadcast {broadcast} is over already")));
+        }
+        let made_here = self.tracks.values().any(|track| track.broadcast == broadcast && track.made_here);
+        if !made_here || entry.broadcast.renditions.iter().any(|info| info.packets.is_some()) {
+            return Err(unknown());
+        }
+        let order = self.authorities.recall(&entry.signed).map_err(|refusal| (refusal.code, refusal.text))?;
+        let order = order.into_order().finish(self.next_number(civil), packets);
+        let key = self.options.authority.as_ref().filter(|key| key.id() == order.authority).ok_or_else(no_authority)?;
+        let signed = crate::broadcast::sign(&order, key);
+        let reply = Reply::Done { order: order.id };
+        self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))) });
+        Ok(())
+    }
+
+    /// Ends what a process of this node that is gone was speaking live: its keys are gone with it.
+    pub(super) fn end_orphans(&mut self, now: Local, civil: Civil) {
+        for id in std::mem::take(&mut self.orphans) {
+            let Some(entry) = self.book.get(id) else { continue };
+            if matches!(entry.state, State::Ended | State::Cancelled) || entry.cancelled_at.is_some() {
+                continue;
+            }
+            let (areas, expires) = (entry.areas.clone(), cancel_expires(&entry.broadcast, civil));
+            let text = format!("live broadcast {id} (\"{}\") had lost its source and was ended", entry.broadcast.title);
+            let cancel = Cancel { broadcast: id, at: civil + CANCEL_AHEAD };
+            if let Some((_, signed)) = self.make(now, areas, expires, Body::Cancel(cancel)) {
+                self.trouble(now, "live.orphaned", text);
+                self.handle_order(now, signed, From::Own { request: None });
+            }
+        }
     }
 
     fn request_hush(&mut self, now: Local, id: u64, areas: Vec<Area>, duration: i64) -> Result<(), Refused> {
@@ -157,6 +201,10 @@ impl Trunk {
     }
 }
 
+fn cancel_expires(broadcast: &Broadcast, now: Civil) -> Civil {
+    broadcast.until.max(now) + broadcast.delay + EXPIRES_AFTER
+}
+
 fn no_authority() -> Refused {
     let text = "this node has no authority to give orders; name one under [sources] in its configuration";
     ("authority.none", text.into())
@@ -187,6 +235,6 @@ const CANCEL_AHEAD: i64 = 300 * MILLISECOND;
 const STORED_AHEAD: i64 = 5 * SECOND;
 /// Orders are remembered for so long after their end, against replay with clocks that err.
 const EXPIRES_AFTER: i64 = 60 * SECOND;
-/// A live broadcast ends by itself after this.
+/// A live broadcast ends by itself after this, whatever became of its source.
 const LIVE_LONGEST: i64 = 12 * 3600 * SECOND;
 const HUSH_LONGEST: i64 = 24 * 3600 * SECOND;

@@ -101,6 +101,10 @@ impl Trunk {
         let broadcast = &entry.broadcast;
         // One rendition for all (issue 3 chooses among several).
         let Some(info) = broadcast.renditions.first().cloned() else { return };
+        if self.tracks.get(&info.id).is_some_and(|track| track.broadcast == id && track.info.ssrc == info.ssrc) {
+            let delay = broadcast.delay;
+            return self.revise_track(now, info.id, info, delay);
+        }
         let made = self.own_tracks.remove(&info.id);
         let old: Vec<Uuid> = self.tracks.iter().filter(|(_, track)| track.broadcast == id).map(|(id, _)| *id).collect();
         let track = Track {

@@ -7,6 +7,7 @@ use crate::broadcast::{State, choose};
 use crate::playout::{Player, Program};
 use crate::session::child::Wish;
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
+use crate::track::Info;
 use uuid::Uuid;
 
 impl Trunk {
@@ -17,6 +18,7 @@ impl Trunk {
             for broadcast in self.book.expire(civil) {
                 self.end_broadcast(now, broadcast);
             }
+            self.end_orphans(now, civil);
         }
         let next_choice = self.choose(now, civil);
         let next_pull = civil.and_then(|civil| self.pull(now, civil));
@@ -131,17 +133,21 @@ impl Trunk {
         }
         track.listening = true;
         track.fetch = None;
-        let packet = track.info.packet_micros().max(1);
-        let late = (civil - (track.info.anchor + track.delay)).max(0);
-        let wish = Wish {
-            track: id,
-            ssrc: track.info.ssrc,
-            duration: packet,
-            from: (late / packet).unsigned_abs(),
-            useful: (track.delay - packet - USEFUL_MARGIN).max(packet / 2),
-            packets: track.info.packets,
-        };
+        let wish = wish(track, civil);
         self.parents.listen(now, wish);
+    }
+
+    /// A newer revision of the same track: most often a live one whose last packet is now known.
+    pub(super) fn revise_track(&mut self, now: Local, id: Uuid, info: Info, delay: i64) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        track.info = info;
+        track.delay = delay;
+        if track.listening
+            && let Some(civil) = self.time.civil(now)
+        {
+            let wish = wish(track, civil);
+            self.parents.listen(now, wish);
+        }
     }
 
     fn stop_listening(&mut self, now: Local, id: Uuid) {
@@ -186,6 +192,20 @@ impl Trunk {
 
     pub(super) fn is_hushed(&self) -> bool {
         self.tuned.is_some_and(|choice| choice.hushed)
+    }
+}
+
+/// What to ask a parent for, from the first packet on that can still sound.
+fn wish(track: &Track, civil: Civil) -> Wish {
+    let packet = track.info.packet_micros().max(1);
+    let late = (civil - (track.info.anchor + track.delay)).max(0);
+    Wish {
+        track: track.info.id,
+        ssrc: track.info.ssrc,
+        duration: packet,
+        from: (late / packet).unsigned_abs(),
+        useful: (track.delay - packet - USEFUL_MARGIN).max(packet / 2),
+        packets: track.info.packets,
     }
 }
 

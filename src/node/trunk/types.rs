@@ -77,7 +77,7 @@ pub enum Input {
         civil: Civil,
         uncertainty: u64,
     },
-    /// A live source's next packet (issue 3 feeds it); it is aired at once.
+    /// A live source's next packet, of a track that this process put on the air; it is aired at once.
     Made {
         track: Uuid,
         packet: Packet,
@@ -130,9 +130,26 @@ pub enum Request {
     },
     Nodes,
     Broadcasts,
+    /// A live broadcast of this process ends with packet `packets - 1`; to be asked once it is made, or a
+    /// little before.
+    Finish {
+        broadcast: Uuid,
+        packets: u64,
+    },
+    /// Something that people shall find among the numbered events.
+    Note(Note),
 }
 
-/// A broadcast of a stored track whose packets are already in the store.
+/// What a source of this node has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub code: &'static str,
+    pub text: String,
+    /// What it is about, if that is on the air.
+    pub broadcast: Option<Uuid>,
+}
+
+/// A broadcast of a stored track whose packets are already in the store, or of a live one.
 #[derive(Clone, Debug)]
 pub struct Air {
     pub title: String,
@@ -151,11 +168,26 @@ pub struct Air {
 
 #[derive(Clone, Debug)]
 pub enum Reply {
-    Aired { broadcast: Uuid, accepted: Civil, from: Civil, until: Civil, sounds: Civil },
-    Done { order: Uuid },
+    /// Packet 0 begins at `anchor`, and is heard `delay` µs later.
+    Aired {
+        broadcast: Uuid,
+        accepted: Civil,
+        from: Civil,
+        until: Civil,
+        sounds: Civil,
+        anchor: Civil,
+        delay: i64,
+    },
+    Done {
+        order: Uuid,
+    },
+    Noted,
     Nodes(Vec<proto::Report>),
     Broadcasts(Vec<Listed>),
-    Refused { code: String, text: String },
+    Refused {
+        code: String,
+        text: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -211,6 +243,8 @@ pub enum What {
         code: &'static str,
         text: String,
     },
+    /// From a live source: silence, overload, a gap, its end.
+    Note(Note),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
