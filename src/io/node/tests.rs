@@ -38,7 +38,7 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
     config.children = speaker.is_none().then(|| Children { listen: ([127, 0, 0, 1], 0).into(), shards: 1 });
     config.sources = authority.map(|authority| Sources { authority, bitrate: 24_000 });
     config.playout = speaker
-        .map(|rate_error_ppm| Playout { device: format!("wav:{}", data.join("out.wav").display()), rate_error_ppm });
+        .map(|rate_error_ppm| Playout { device: format!("wav:{}", data.join("out.wav").display()), rate_error_ppm, folder: data.clone() });
     Node::start(&config).unwrap()
 }
 
