@@ -17,12 +17,7 @@ impl Card {
     }
 
     pub fn report(&self, now: Local) -> Device {
-        Device {
-            at: now,
-            played: self.line.frame(now),
-            inserted: self.feed.inserted,
-            steps: self.feed.steps,
-        }
+        Device { at: now, played: self.line.frame(now), inserted: self.feed.inserted, steps: self.feed.steps }
     }
 
     /// Lets out exactly the frames that are due: of the plan, or of silence where it has none.

@@ -131,7 +131,7 @@ fn a_command_that_takes_nothing_holds_nobody_up_and_is_ended_after_ten_seconds()
     }
     assert_eq!(bench.codes(), [TROUBLE], "{:?}", bench.said);
     assert!(bench.dropped.count() > 7 * u64::from(RATE) && is_alive(sleeper.trim()));
-    while bench.now < Local(11 * SECOND) {
+    while bench.now < Local(13 * SECOND) {
         bench.write(&[0.1; 480]);
     }
     bench.until("the end of the sleeper", |_| !is_alive(sleeper.trim()));
