@@ -239,7 +239,9 @@ fn a_speaker_shows_the_level_that_leaves_it_and_says_when_a_broadcast_is_silent(
             }
         });
         let report = shown.await.expect("the origin sees it");
-        assert_eq!((report.peak, report.rms), (Some(-10_000), Some(-10_000)), "{report:?}");
+        // Opus leaves a trace of noise, some −90 dBFS.
+        assert!(report.peak.is_some_and(|level| (-10_000..-6_000).contains(&level)), "{report:?}");
+        assert!(report.rms.is_some_and(|level| (-10_000..-6_000).contains(&level)), "{report:?}");
         let text = tokio::time::timeout(PATIENCE, next(false)).await.expect("its end is said");
         assert!(text.contains("sound leaves again"), "{text}");
         let loud = tokio::time::timeout(PATIENCE, async {
