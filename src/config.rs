@@ -87,11 +87,14 @@ pub struct Sources {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Playout {
-    /// `wav:FILE` or `null`.
+    /// `wav:FILE`, `pipe:COMMAND`, `alsa:DEVICE` or `null`.
     pub device: String,
     /// Rate error of the modelled sound card behind `wav:` and `null`, parts per million, ±500.
     #[serde(default)]
     pub rate_error_ppm: f64,
+    /// The configuration file's folder: where a command runs. Not a field of the file.
+    #[serde(skip)]
+    pub folder: PathBuf,
 }
 
 /// HTTP/JSON for people and programs.
@@ -150,10 +153,12 @@ impl Config {
         }
         let folder = file.parent().unwrap_or(Path::new(""));
         config.node.data = folder.join(&config.node.data);
-        if let Some(playout) = &mut config.playout
-            && let Some(name) = playout.device.strip_prefix("wav:")
-        {
-            playout.device = format!("wav:{}", folder.join(name).display());
+        if let Some(playout) = &mut config.playout {
+            // An empty path is no folder that a command could run in.
+            playout.folder = folder.join(".");
+            if let Some(name) = playout.device.strip_prefix("wav:") {
+                playout.device = format!("wav:{}", folder.join(name).display());
+            }
         }
         Ok(config)
     }
@@ -199,14 +204,7 @@ impl Config {
             check_sources(sources, page)?;
         }
         if let Some(playout) = &self.playout {
-            let known =
-                playout.device == "null" || playout.device.strip_prefix("wav:").is_some_and(|file| !file.is_empty());
-            if !known {
-                return Err(page.wrong("playout", "device", "must be \"wav:FILE\" or \"null\""));
-            }
-            if !(-500.0..=500.0).contains(&playout.rate_error_ppm) {
-                return Err(page.wrong("playout", "rate_error_ppm", "must be -500 to 500 parts per million"));
-            }
+            check_playout(playout, page)?;
         }
         if !self.admin.listen.ip().is_loopback() {
             return Err(page.wrong(
@@ -278,6 +276,25 @@ fn check_sources(sources: &Sources, page: &Page<'_>) -> Result<(), Error> {
     }
     if sources.decoder.as_ref().is_some_and(|program| program.as_os_str().is_empty()) {
         return wrong("decoder", "is empty; name a program such as \"ffmpeg\", or leave it out");
+    }
+    Ok(())
+}
+
+fn check_playout(playout: &Playout, page: &Page<'_>) -> Result<(), Error> {
+    let wrong = |key, what: &str| Err(page.wrong("playout", key, what));
+    let (kind, rest) = playout.device.split_once(':').unwrap_or((&playout.device, ""));
+    let (known, named) = (matches!(kind, "wav" | "pipe" | "alsa"), !rest.trim().is_empty() && !rest.contains('\0'));
+    if !(known && named) && playout.device != "null" {
+        return wrong("device", "must be \"wav:FILE\", \"pipe:COMMAND\", \"alsa:DEVICE\" or \"null\"");
+    }
+    if kind == "alsa" && !cfg!(feature = "sound") {
+        return wrong("device", WITHOUT_SOUND);
+    }
+    if !(-500.0..=500.0).contains(&playout.rate_error_ppm) {
+        return wrong("rate_error_ppm", "must be -500 to 500 parts per million");
+    }
+    if playout.rate_error_ppm != 0.0 && matches!(kind, "pipe" | "alsa") {
+        return wrong("rate_error_ppm", "is of the modelled sound card behind wav: and null; remove it");
     }
     Ok(())
 }
@@ -439,6 +456,8 @@ fn admin() -> SocketAddr {
     ([127, 0, 0, 1], 9460).into()
 }
 
+/// Why `alsa:` is not to be had, and the mend.
+pub const WITHOUT_SOUND: &str = "this loa was built without sound cards: build with --features sound";
 /// A configuration is a page of text; more is the wrong file.
 const LONGEST: u64 = 1 << 20;
 /// More shards than any machine has cores for; a larger number is a typing mistake.
@@ -510,6 +529,12 @@ mod tests {
             ("[children]\nshards = 0\n", "6:1: children.shards"),
             ("[children]\nlisten = \"0.0.0.0:65535\"\nshards = 2\n", "6:1: children.listen"),
             ("[playout]\ndevice = \"alsa\"\n", "6:1: playout.device"),
+            ("[playout]\ndevice = \"alsa:\"\n", "6:1: playout.device"),
+            ("[playout]\ndevice = \"pipe: \"\n", "6:1: playout.device"),
+            ("[playout]\ndevice = \"pipe:a\\u0000b\"\n", "6:1: playout.device"),
+            ("[playout]\ndevice = \"null:\"\n", "6:1: playout.device"),
+            ("[playout]\ndevice = \"oss:/dev/dsp\"\n", "6:1: playout.device"),
+            ("[playout]\ndevice = \"pipe:cat\"\nrate_error_ppm = 1.0\n", "7:1: playout.rate_error_ppm"),
             ("[playout]\ndevice = \"null\"\nrate_error_ppm = 1e9\n", "7:1: playout.rate_error_ppm"),
             ("[playout]\ndevice = \"null\"\nrate_error_ppm = nan\n", "7:1: playout.rate_error_ppm"),
             ("[admin]\nlisten = \"0.0.0.0:9460\"\n", "6:1: admin.listen"),
@@ -531,6 +556,25 @@ mod tests {
             let sources = Config::parse(&text, Path::new("f")).unwrap().sources.unwrap();
             assert_eq!(sources.bitrates, meant);
             assert_eq!((sources.complexity, sources.silence_ms, sources.decoder), (10, 500, None));
+        }
+    }
+
+    #[test]
+    fn a_command_is_taken_as_it_stands_and_runs_in_the_files_folder() {
+        let text = format!("{SPEAKER}[playout]\ndevice = \"pipe:aplay -t raw | tee a:b\"\n");
+        let playout = Config::parse(&text, Path::new("/etc/loa/node.toml")).unwrap().playout.unwrap();
+        assert_eq!(playout.device, "pipe:aplay -t raw | tee a:b");
+        assert_eq!(playout.folder, Path::new("/etc/loa/."));
+        let playout = Config::parse(&text, Path::new("node.toml")).unwrap().playout.unwrap();
+        assert_eq!(playout.folder, Path::new("."));
+    }
+
+    #[test]
+    fn a_sound_card_is_taken_where_sound_cards_are_built_in_and_refused_with_the_mend_where_not() {
+        let text = format!("{SPEAKER}[playout]\ndevice = \"alsa:plughw:0,0\"\n");
+        match Config::parse(&text, Path::new("etc/loa.toml")) {
+            Ok(config) => assert!(cfg!(feature = "sound") && config.playout.unwrap().device == "alsa:plughw:0,0"),
+            Err(error) => assert_eq!(error.text, format!("etc/loa.toml:6:1: playout.device: {WITHOUT_SOUND}")),
         }
     }
 

@@ -227,6 +227,15 @@ pub struct Node {
     pub first_at_us: Option<i64>,
     /// Newest broadcast that sounded to its end there.
     pub ended: Option<Uuid>,
+    /// What left its device in the last second, dBFS: sample peak and RMS, −100 for silence. `None` without a
+    /// device, or from a node too old to say.
+    #[serde(default)]
+    pub peak_dbfs: Option<f64>,
+    #[serde(default)]
+    pub rms_dbfs: Option<f64>,
+    /// Codes of what is wrong with its sound now, such as `sound.silent`.
+    #[serde(default)]
+    pub trouble: Vec<String>,
     /// When it said so.
     pub at: Option<String>,
     pub at_us: Option<i64>,
@@ -257,6 +266,9 @@ impl Node {
             first_at: shown(report.first_at),
             first_at_us: time(report.first_at),
             ended: id(&report.ended),
+            peak_dbfs: report.peak.map(|level| f64::from(level) / 100.0),
+            rms_dbfs: report.rms.map(|level| f64::from(level) / 100.0),
+            trouble: report.trouble.split_whitespace().map(str::to_owned).collect(),
             at: shown(report.at),
             at_us: time(report.at),
         }
@@ -293,6 +305,7 @@ pub enum What {
     Child { node: Uuid, up: bool },
     Trouble { code: String, text: String },
     Note { code: String, text: String, broadcast: Option<Uuid> },
+    Mended { code: String, text: String },
 }
 
 impl Event {
@@ -312,6 +325,7 @@ impl Event {
             trunk::What::Note(trunk::Note { code, text, broadcast }) => {
                 What::Note { code: code.into(), text, broadcast }
             }
+            trunk::What::Mended { code, text } => What::Mended { code: code.into(), text },
         };
         Self { number: event.number, at: event.at.map(|at| when::show(at, zone)), at_us: event.at.map(|at| at.0), what }
     }

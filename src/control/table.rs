@@ -19,6 +19,7 @@ pub fn nodes(nodes: &[Node], titles: &BTreeMap<Uuid, String>, language: Language
         say(language, "demo.lost", []),
         say(language, "demo.repaired", []),
         say(language, "demo.offset", []),
+        say(language, "demo.level", []),
         say(language, "demo.sounds", []),
     ];
     let rows = nodes.iter().map(|node| {
@@ -28,16 +29,18 @@ pub fn nodes(nodes: &[Node], titles: &BTreeMap<Uuid, String>, language: Language
             node.name.clone(),
             node.area.clone(),
             node.parent.and_then(|id| names.get(&id)).map_or("-".into(), ToString::to_string),
-            node.state.clone(),
+            // What is wrong stands where people look first.
+            std::iter::once(&node.state).chain(&node.trouble).cloned().collect::<Vec<_>>().join(" "),
             only(node.buffer_us / 1_000),
             node.received.to_string(),
             node.lost.to_string(),
             node.repaired.to_string(),
             only(node.offset_us),
+            node.rms_dbfs.map_or("-".into(), |level| format!("{level:.1}")),
             node.sounding.as_ref().map_or("-".into(), title),
         ]
     });
-    align(std::iter::once(head).chain(rows).collect(), &[4, 5, 6, 7, 8])
+    align(std::iter::once(head).chain(rows).collect(), &[4, 5, 6, 7, 8, 9])
 }
 
 /// Columns as wide as their widest cell; `right` names those whose numbers stand under each other.

@@ -80,6 +80,10 @@ fn publish(snapshot: &Snapshot, world: &World<'_>) {
     gauge!("loa_clock_offset_seconds").set(trunk.offset as f64 / 1e6);
     gauge!("loa_clock_uncertainty_seconds").set(trunk.uncertainty as f64 / 1e6);
     gauge!("loa_delivery_delay_seconds").set(trunk.delivery as f64 / 1e6);
+    if let Some(level) = trunk.level {
+        gauge!("loa_output_peak_dbfs").set(f64::from(level.peak));
+        gauge!("loa_output_rms_dbfs").set(f64::from(level.rms));
+    }
     gauge!("loa_ready").set(f64::from(u8::from(snapshot.ready)));
 }
 
@@ -100,6 +104,8 @@ fn describe() {
     describe_gauge!("loa_clock_offset_seconds", "Playout error of this speaker");
     describe_gauge!("loa_clock_uncertainty_seconds", "Uncertainty of this node's phase");
     describe_gauge!("loa_delivery_delay_seconds", "From the origin's seal to the newest verification here");
+    describe_gauge!("loa_output_peak_dbfs", "Sample peak of the last second that left the device; -100: silence");
+    describe_gauge!("loa_output_rms_dbfs", "RMS of the last second that left the device; -100: silence");
     describe_gauge!("loa_ready", "1 when the node can do its work");
 }
 

@@ -20,7 +20,6 @@ use crate::{playout, session};
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{broadcast, oneshot};
@@ -97,9 +96,16 @@ impl Node {
             Some(device) => {
                 let (steps, receiver) = bounded("sound.steps", STEPS, None);
                 queues.push(steps.drops());
-                let file = device.device.strip_prefix("wav:").map(PathBuf::from);
-                let rate_error_ppm = device.rate_error_ppm;
-                let options = sound::Options { file, rate_error_ppm, steps: receiver, reports, played: played.clone() };
+                let dropped = Drops::new("sound.pipe");
+                queues.push(dropped.clone());
+                let options = sound::Options {
+                    output: sound::Output::new(device),
+                    rate_error_ppm: device.rate_error_ppm,
+                    steps: receiver,
+                    reports,
+                    played: played.clone(),
+                    dropped,
+                };
                 threads.push(sound::start(options).map_err(|error| because("node.device", error))?);
                 Some(steps)
             }
@@ -113,7 +119,10 @@ impl Node {
             role: identity.role,
             parents: parents.len(),
             branches: commands.len(),
-            playout: config.playout.as_ref().map(|_| playout::Options::default()),
+            playout: config.playout.as_ref().map(|device| playout::Options {
+                horizon: sound::Output::new(device).horizon(),
+                ..playout::Options::default()
+            }),
             session: session::child::Options::default(),
             roots: identity.roots.clone(),
             authority,
@@ -339,7 +348,7 @@ const NOTICES: usize = 8_192;
 const REQUESTS: usize = 256;
 /// Packets of live sources: two seconds of eight of them at 60 ms.
 const MADE: usize = 256;
-/// Reports of the device: a second of them; the newest counts.
+/// What the device says of itself: a second of reports; of these the newest counts.
 const DEVICES: usize = 20;
 /// Results of jobs: the job thread waits when it is full.
 const RESULTS: usize = 256;

@@ -18,6 +18,15 @@ pub struct Drops {
 }
 
 impl Drops {
+    /// Of a place that is no queue between threads, and drops all the same.
+    pub fn new(queue: &'static str) -> Self {
+        Self { queue, count: Arc::default() }
+    }
+
+    pub fn add(&self, count: u64) {
+        self.count.fetch_add(count, Ordering::Relaxed);
+    }
+
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
@@ -36,7 +45,7 @@ pub struct Sender<T> {
 /// A queue of `capacity`; `waker` wakes the thread that reads it.
 pub fn bounded<T>(queue: &'static str, capacity: usize, waker: Option<Waker>) -> (Sender<T>, channel::Receiver<T>) {
     let (sender, receiver) = channel::bounded(capacity);
-    let drops = Drops { queue, count: Arc::default() };
+    let drops = Drops::new(queue);
     let limit = capacity.saturating_mul(PATIENCE);
     (Sender { channel: sender, late: VecDeque::new(), limit, waker, drops }, receiver)
 }
@@ -61,7 +70,7 @@ impl<T> Sender<T> {
             self.wake();
             return true;
         }
-        self.drops.count.fetch_add(1, Ordering::Relaxed);
+        self.drops.add(1);
         false
     }
 
@@ -78,7 +87,7 @@ impl<T> Sender<T> {
             return true;
         }
         if self.late.len() >= self.limit {
-            self.drops.count.fetch_add(1, Ordering::Relaxed);
+            self.drops.add(1);
             return false;
         }
         self.late.push_back(item);

@@ -1,51 +1,199 @@
-//! The sound thread: one modelled sound card that lets frames out at its own rate, into a WAV file or
-//! nowhere.
+//! The sound thread: takes a plan and lets it out at a device, and says what left.
 //!
-//! The card's frame counter runs with the machine's monotonic clock times 48,000 × (1 + error). Latency
-//! is settled here and nowhere else: the renderer's output lags the plan by `Renderer::LATENCY` frames,
-//! so the card leaves the first `LATENCY` rendered frames out. Frame `p` of the plan (`Step::at`) is
-//! then frame `p` of the device and of the file, and the player need not know.
+//! ```text
+//!  steps ─▶ Feed: render, count ─┬─▶ Card ─▶ Wav | Pipe | Null    a modelled clock, and a sink behind it
+//!                                └─▶ Hardware ─▶ alsa             a sound card's own clock
+//!              what truly left ─▶ Meter ─▶ level each second, silence where sound is due
+//! ```
+//! A device counts frames; `Device` reports say which frame left when, and playout follows them. The
+//! counter goes on without a leap whatever becomes of the hardware, since the plan is counted in it:
+//! while a sound card is away, a modelled one keeps it. What cannot be let out is let go; nothing here
+//! waits for a device, a disk or a command, so neither playout nor the node's clock ever does.
+#[cfg(feature = "sound")]
+mod alsa;
+mod card;
+mod feed;
+#[cfg(any(feature = "sound", test))]
+mod hardware;
+mod pipe;
+mod sink;
+
 use super::clock;
 use super::node::Played;
-use super::queue;
-use crate::audio::{Content, Renderer, Step};
-use crate::playout::Device;
-use crate::time::{Local, RATE};
+use super::queue::{self, Drops};
+use crate::audio::{Meter, Metered, Reading, Step};
+use crate::config::Playout;
+use crate::playout::{self, Device};
+use crate::time::{Local, SECOND};
+use card::Card;
 use crossbeam_channel::{Receiver, TryRecvError};
+use pipe::Pipe;
+use sink::{Null, Sink, Wav};
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// What a sound thread is given.
 pub struct Options {
-    /// `None`: the null device.
-    pub file: Option<PathBuf>,
+    pub output: Output,
+    /// Of the modelled card.
     pub rate_error_ppm: f64,
     pub steps: Receiver<Step>,
-    pub reports: queue::Sender<Device>,
+    pub reports: queue::Sender<Said>,
     pub played: Arc<Mutex<VecDeque<Played>>>,
+    /// Frames that no command took.
+    pub dropped: Drops,
+}
+
+/// Where sound leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Null,
+    Wav(PathBuf),
+    /// Run by `/bin/sh -c` in `folder`; takes raw s16le, 48 kHz, mono on standard input.
+    Pipe {
+        command: String,
+        folder: PathBuf,
+    },
+    /// A sound card, by its name in ALSA.
+    Alsa(String),
+}
+
+impl Output {
+    /// Of a configuration that has been checked.
+    pub fn new(playout: &Playout) -> Self {
+        match playout.device.split_once(':') {
+            Some(("wav", file)) => Self::Wav(PathBuf::from(file)),
+            Some(("pipe", command)) => Self::Pipe { command: command.into(), folder: playout.folder.clone() },
+            Some(("alsa", name)) => Self::Alsa(name.into()),
+            _ => Self::Null,
+        }
+    }
+
+    /// How far ahead of this output the player gives out steps: a sound card holds 100 ms itself, and
+    /// some 10 ms more on their way through a converter.
+    pub fn horizon(&self) -> i64 {
+        match self {
+            Self::Alsa(_) => 150_000,
+            _ => playout::Options::default().horizon,
+        }
+    }
+}
+
+/// What a sound thread says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// Some 20 times a second; the newest counts.
+    Device(Device),
+    /// Once a second.
+    Level(Reading),
+    /// Something is wrong, and its end.
+    Trouble {
+        code: &'static str,
+        text: String,
+    },
+    Mended {
+        code: &'static str,
+        text: String,
+    },
 }
 
 /// Starts the thread; it ends when the sender of its steps is dropped.
 pub fn start(options: Options) -> io::Result<JoinHandle<()>> {
-    let sink = options.file.as_deref().map(Sink::create).transpose()?;
-    std::thread::Builder::new().name("sound".into()).spawn(move || run(options, sink))
+    let device = Driver::new(&options)?;
+    std::thread::Builder::new().name("sound".into()).spawn(move || run(options, device))
 }
 
-fn run(options: Options, mut sink: Option<Sink>) {
-    let mut card = Card::new(clock::local(), options.rate_error_ppm);
-    let mut out = Vec::new();
+/// A device as the thread drives it.
+enum Driver {
+    Modelled {
+        card: Card,
+        sink: Box<dyn Sink>,
+    },
+    #[cfg(feature = "sound")]
+    Hardware(Box<hardware::Hardware>),
+}
+
+impl Driver {
+    fn new(options: &Options) -> io::Result<Self> {
+        let now = clock::local();
+        let (error_ppm, sink): (f64, Box<dyn Sink>) = match &options.output {
+            Output::Null => (options.rate_error_ppm, Box::new(Null)),
+            Output::Wav(file) => (options.rate_error_ppm, Box::new(Wav::create(Path::new(file))?)),
+            // The machine's own clock is nearest to whatever sounds at the command's other end.
+            Output::Pipe { command, folder } => {
+                (0.0, Box::new(Pipe::new(command.clone(), folder.clone(), options.dropped.clone(), now)))
+            }
+            #[cfg(feature = "sound")]
+            Output::Alsa(name) => {
+                let own = name.clone();
+                let opener = Box::new(move || alsa::open(&own));
+                return Ok(Self::Hardware(Box::new(hardware::Hardware::new(name.clone(), now, opener))));
+            }
+            #[cfg(not(feature = "sound"))]
+            Output::Alsa(name) => {
+                return Err(io::Error::other(format!("alsa:{name}: {}", crate::config::WITHOUT_SOUND)));
+            }
+        };
+        Ok(Self::Modelled { card: Card::new(now, error_ppm), sink })
+    }
+
+    fn feed(&mut self) -> &mut feed::Feed {
+        match self {
+            Self::Modelled { card, .. } => &mut card.feed,
+            #[cfg(feature = "sound")]
+            Self::Hardware(hardware) => hardware.feed(),
+        }
+    }
+
+    /// Lets out into `out` what is due at `now`. False when nothing of it will be heard.
+    fn serve(
+        &mut self,
+        now: Local,
+        out: &mut Vec<f32>,
+        said: &mut Vec<Said>,
+        next: &mut dyn FnMut() -> Option<Step>,
+    ) -> bool {
+        match self {
+            Self::Modelled { card, sink } => {
+                card.advance(now, out, next);
+                sink.write(out, now, said)
+            }
+            #[cfg(feature = "sound")]
+            Self::Hardware(hardware) => hardware.serve(now, out, said, next),
+        }
+    }
+
+    fn report(&mut self, now: Local) -> Device {
+        match self {
+            Self::Modelled { card, .. } => card.report(now),
+            #[cfg(feature = "sound")]
+            Self::Hardware(hardware) => hardware.report(now),
+        }
+    }
+
+    fn stop(self) {
+        match self {
+            Self::Modelled { mut sink, .. } => sink.stop(),
+            // What the sound card still holds is silence by now, or is to be cut.
+            #[cfg(feature = "sound")]
+            Self::Hardware(_) => {}
+        }
+    }
+}
+
+fn run(mut options: Options, mut device: Driver) {
+    let mut gauge = Gauge::default();
+    let (mut out, mut said) = (Vec::new(), Vec::new());
     let mut reported = clock::local() - REPORT;
     loop {
         let now = clock::local();
         out.clear();
         let mut open = true;
-        card.advance(now, &mut out, || match options.steps.try_recv() {
+        let heard = device.serve(now, &mut out, &mut said, &mut || match options.steps.try_recv() {
             Ok(step) => Some(step),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
@@ -53,222 +201,85 @@ fn run(options: Options, mut sink: Option<Sink>) {
                 None
             }
         });
-        if let Some(file) = &mut sink
-            && let Err(error) = file.write(&out, now)
-        {
-            tracing::error!(file = %file.path.display(), %error, "the speaker's file takes no more sound");
-            sink = None;
-        }
-        if !card.played.is_empty() {
+        let feed = device.feed();
+        gauge.measure(&mut out, heard, feed.due, &mut said);
+        if !feed.played.is_empty() {
             let mut played = options.played.lock().unwrap_or_else(PoisonError::into_inner);
-            played.extend(card.played.drain(..));
+            played.extend(feed.played.drain(..));
             let excess = played.len().saturating_sub(PLAYED);
             played.drain(..excess);
         }
         if now - reported >= REPORT {
             reported = now;
-            options.reports.offer(card.report(now));
+            said.push(Said::Device(device.report(now)));
         }
+        for said in said.drain(..) {
+            tell(&mut options.reports, said);
+        }
+        options.reports.flush();
         if !open {
             break;
         }
         std::thread::sleep(PERIOD);
     }
-    if let Some(file) = sink
-        && let Err(error) = file.writer.finalize()
-    {
-        tracing::error!(file = %file.path.display(), %error, "the speaker's file is not complete");
-    }
+    device.stop();
 }
 
-/// The card without its thread: what leaves it, and when.
-struct Card {
-    start: Local,
-    /// Frames per µs.
-    rate: f64,
-    renderer: Renderer,
-    /// Rendered, and not let out yet.
-    pending: VecDeque<f32>,
-    rendered: Vec<f32>,
-    /// Rendered frames still to be left out: the latency.
-    skip: usize,
-    /// Frames let out, silence included.
-    out: u64,
-    inserted: u64,
-    steps: u64,
-    /// Σ count × ratio of the steps taken in.
-    planned: f64,
-    /// Steps whose first sample has not left, with the sum before them.
-    coming: VecDeque<(f64, Step)>,
-    /// Samples per packet of the track heard last: a missing packet does not say.
-    packet: Option<(Uuid, u64)>,
-    played: Vec<Played>,
+/// A report that comes late is of no use; what is wrong must be known.
+fn tell(reports: &mut queue::Sender<Said>, said: Said) {
+    match &said {
+        Said::Device(_) | Said::Level(_) => {
+            reports.offer(said);
+            return;
+        }
+        Said::Trouble { code, text } => tracing::error!(code, "{text}"),
+        Said::Mended { code, text } => tracing::info!(code, "{text}"),
+    }
+    reports.send(said);
 }
 
-impl Card {
-    fn new(start: Local, error_ppm: f64) -> Self {
-        Self {
-            start,
-            rate: f64::from(RATE) * (1.0 + error_ppm * 1e-6) / 1e6,
-            renderer: Renderer::new(),
-            pending: VecDeque::new(),
-            rendered: Vec::new(),
-            skip: Renderer::LATENCY,
-            out: 0,
-            inserted: 0,
-            steps: 0,
-            planned: 0.0,
-            coming: VecDeque::new(),
-            packet: None,
-            played: Vec::new(),
+/// The meter at a device's end, and what it has to say to people.
+#[derive(Default)]
+struct Gauge {
+    meter: Meter,
+}
+
+impl Gauge {
+    /// `out` is measured as silence unless it was `heard`.
+    fn measure(&mut self, out: &mut [f32], heard: bool, due: bool, said: &mut Vec<Said>) {
+        if !heard {
+            out.fill(0.0);
         }
-    }
-
-    /// The frame counter at `now`, with its fraction.
-    fn frame(&self, now: Local) -> f64 {
-        (now - self.start).max(0) as f64 * self.rate
-    }
-
-    fn report(&self, now: Local) -> Device {
-        Device { at: now, played: self.frame(now), inserted: self.inserted, steps: self.steps }
-    }
-
-    /// Lets out exactly the frames that are due: of the plan, or of silence where it has none.
-    fn advance(&mut self, now: Local, out: &mut Vec<f32>, mut next: impl FnMut() -> Option<Step>) {
-        let due = self.frame(now) as u64;
-        // A thread that was held up for long must not fill memory with what nobody will hear.
-        let mut left = usize::try_from(due.saturating_sub(self.out)).unwrap_or(usize::MAX);
-        if left > LONGEST_GAP {
-            self.inserted += (left - LONGEST_GAP) as u64;
-            self.out += (left - LONGEST_GAP) as u64;
-            left = LONGEST_GAP;
-        }
-        while left > 0 {
-            if self.pending.is_empty() {
-                match next() {
-                    Some(step) => self.take(step),
-                    None => {
-                        out.extend(std::iter::repeat_n(0.0, left));
-                        self.inserted += left as u64;
-                        self.out += left as u64;
-                        break;
-                    }
+        self.meter.push(out, due);
+        while let Some(metered) = self.meter.poll() {
+            said.push(match metered {
+                Metered::Level(reading) => Said::Level(reading),
+                Metered::Silent => Said::Trouble { code: "sound.silent", text: silent() },
+                Metered::Over { heard, lasted } => {
+                    let what = if heard { "sound leaves again" } else { "no sound is due any more" };
+                    let text = format!("{what}, after {} s of silence", (lasted + SECOND / 2) / SECOND);
+                    Said::Mended { code: "sound.silent", text }
                 }
-                continue;
-            }
-            let count = left.min(self.pending.len());
-            out.extend(self.pending.drain(..count));
-            self.out += count as u64;
-            left -= count;
-            self.leave();
-        }
-    }
-
-    fn take(&mut self, step: Step) {
-        self.rendered.clear();
-        self.renderer.render(&step, &mut self.rendered);
-        let skip = self.skip.min(self.rendered.len());
-        self.skip -= skip;
-        self.pending.extend(self.rendered.get(skip..).unwrap_or_default());
-        self.steps = step.number + 1;
-        let begin = self.planned;
-        self.planned += f64::from(step.count) * step.ratio;
-        self.coming.push_back((begin, step));
-    }
-
-    /// Logs the steps whose first sample has left.
-    fn leave(&mut self) {
-        let planned_out = (self.out - self.inserted) as f64;
-        while let Some((begin, step)) = self.coming.pop_front_if(|(begin, _)| *begin < planned_out) {
-            let frame = begin + self.inserted as f64;
-            let left = self.start.0 as f64 + frame / self.rate;
-            if let Some((track, sample)) = self.place(&step) {
-                let concealed = matches!(step.content, Content::Conceal { .. });
-                let lasts = f64::from(step.count) * step.ratio / self.rate;
-                let gain = step.gain.from.max(step.gain.to);
-                self.played.push(Played { track, sample, count: step.count, concealed, left, lasts, gain });
-            }
-        }
-    }
-
-    /// Which sample of what a step begins with; nothing for silence.
-    fn place(&mut self, step: &Step) -> Option<(Option<Uuid>, u64)> {
-        match &step.content {
-            Content::Silence => None,
-            Content::Tone { from, .. } => Some((None, *from)),
-            Content::Sound { track, sound, from } => {
-                let samples = |record: &bytes::Bytes| opus::packet::get_nb_samples(record, RATE).unwrap_or(0) as u64;
-                let known = self.packet.filter(|(known, _)| known == track).map(|(_, packet)| packet);
-                let packet = known.unwrap_or_else(|| sound.records.iter().map(samples).sum());
-                self.packet = Some((*track, packet));
-                Some((Some(*track), sound.index * packet + u64::from(*from)))
-            }
-            Content::Conceal { track, index, from } => {
-                let (_, packet) = self.packet.filter(|(known, _)| known == track)?;
-                Some((Some(*track), index * packet + u64::from(*from)))
-            }
+            });
         }
     }
 }
 
-/// A WAV file, 16 bits mono 48 kHz, readable whenever the process ends.
-struct Sink {
-    writer: hound::WavWriter<BufWriter<File>>,
-    path: PathBuf,
-    flushed: Local,
+fn silent() -> String {
+    format!(
+        "a broadcast should be sounding, and what leaves has been below {} dBFS for {} s; look at the source, then at \
+         this node's device",
+        Meter::SILENT,
+        Meter::PATIENCE / SECOND
+    )
 }
 
-impl Sink {
-    fn create(path: &Path) -> io::Result<Self> {
-        let create = || -> io::Result<_> {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)?;
-            }
-            let file = BufWriter::new(File::create(path)?);
-            let spec = hound::WavSpec {
-                channels: 1,
-                sample_rate: RATE,
-                bits_per_sample: 16,
-                sample_format: hound::SampleFormat::Int,
-            };
-            let mut writer = hound::WavWriter::new(file, spec).map_err(io::Error::other)?;
-            writer.flush().map_err(io::Error::other)?;
-            Ok(writer)
-        };
-        let writer = create().map_err(|error| {
-            let text = format!("{}: {error}; choose a file that can be written as playout.device", path.display());
-            io::Error::new(error.kind(), text)
-        })?;
-        Ok(Self { writer, path: path.to_owned(), flushed: clock::local() })
-    }
-
-    fn write(&mut self, frames: &[f32], now: Local) -> Result<(), hound::Error> {
-        if self.writer.len() > LONGEST_FILE {
-            return Err(hound::Error::TooWide);
-        }
-        for frame in frames {
-            self.writer.write_sample((frame.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16)?;
-        }
-        if now - self.flushed >= FLUSH {
-            self.flushed = now;
-            self.writer.flush()?;
-        }
-        Ok(())
-    }
-}
-
-/// How often the card is served: half a step of slack beside the player's 100 ms.
+/// How often the device is served: half a step of slack beside the player's 100 ms.
 const PERIOD: Duration = Duration::from_millis(10);
 /// µs between reports to the player.
 const REPORT: i64 = 50_000;
-/// µs between headers brought up to date: a killed process leaves a file that lacks a second at most.
-const FLUSH: i64 = 500_000;
 /// Chunks kept for measurements: 160 s of 10 ms steps.
 const PLAYED: usize = 16_384;
-/// Frames let out in one go: a second.
-const LONGEST_GAP: usize = RATE as usize;
-/// Frames in one file: WAV counts bytes in 32 bits, so 12 hours.
-const LONGEST_FILE: u32 = RATE * 3600 * 12;
 
 #[cfg(test)]
 #[path = "sound/tests.rs"]

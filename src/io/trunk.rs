@@ -4,12 +4,13 @@ use super::jobs::{Asker, Jobs};
 use super::queue;
 use super::quic::{self, Driver};
 use super::resolve::{Resolved, Resolver};
+use super::sound::Said;
 use super::wake::{Interest, Waker, wait};
 use crate::audio::Step;
 use crate::node::branch::{Command, Notice};
 use crate::node::trunk::{Counters, Event, Input, Options, Output, Reply, Request};
 use crate::node::{Done, Link, Trunk};
-use crate::playout::{Device, Phase};
+use crate::playout::Phase;
 use crate::proto;
 use crate::time::Civil;
 use crate::track::Packet;
@@ -39,7 +40,7 @@ pub struct Setup {
     /// Packets of live sources.
     pub made: Receiver<(Uuid, Packet)>,
     pub notices: Receiver<(usize, Notice)>,
-    pub devices: Receiver<Device>,
+    pub devices: Receiver<Said>,
     pub results: Receiver<(u64, Done)>,
     pub branches: Vec<queue::Sender<Command>>,
     pub steps: Option<queue::Sender<Step>>,
@@ -162,7 +163,7 @@ impl Loop {
     fn take_queues(&mut self, now: Now) -> bool {
         let mut inputs: Vec<Input> = Vec::new();
         inputs.extend(self.setup.made.try_iter().take(TURN).map(|(track, packet)| Input::Made { track, packet }));
-        inputs.extend(self.setup.devices.try_iter().take(TURN).map(Input::Device));
+        inputs.extend(self.setup.devices.try_iter().take(TURN).map(of_device));
         inputs.extend(self.setup.results.try_iter().take(TURN).map(|(job, done)| Input::Done { job, done }));
         let notices = self.setup.notices.try_iter().take(TURN);
         inputs.extend(notices.map(|(branch, notice)| Input::Notice { branch, notice }));
@@ -283,6 +284,15 @@ impl Loop {
                 }
             }
         }
+    }
+}
+
+fn of_device(said: Said) -> Input {
+    match said {
+        Said::Device(device) => Input::Device(device),
+        Said::Level(reading) => Input::Level(reading),
+        Said::Trouble { code, text } => Input::Trouble { code, text },
+        Said::Mended { code, text } => Input::Mended { code, text },
     }
 }
 

@@ -161,6 +161,17 @@ impl Trunk {
                     player.handle_device(now, device);
                 }
             }
+            Input::Level(reading) => self.counters.level = Some(reading),
+            Input::Trouble { code, text } => {
+                self.below.troubles.insert(code);
+                self.trouble(now, code, text);
+                self.report_now(now);
+            }
+            Input::Mended { code, text } => {
+                self.below.troubles.remove(code);
+                self.event(now, What::Mended { code, text });
+                self.report_now(now);
+            }
             Input::Wall { civil, uncertainty } => {
                 if let Some(behind) = self.time.handle_wall(now, civil, uncertainty) {
                     let text = format!(

@@ -37,13 +37,21 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
         parent.map(|parent| Parent { addresses: vec![parent.handle().listening()[0].to_string()], shards: 1 });
     config.children = speaker.is_none().then(|| Children { listen: ([127, 0, 0, 1], 0).into(), shards: 1 });
     config.sources = authority.map(|authority| Sources { authority, bitrate: 24_000 });
-    config.playout = speaker
-        .map(|rate_error_ppm| Playout { device: format!("wav:{}", data.join("out.wav").display()), rate_error_ppm });
+    config.playout = speaker.map(|rate_error_ppm| Playout {
+        device: format!("wav:{}", data.join("out.wav").display()),
+        rate_error_ppm,
+        folder: data.clone(),
+    });
     Node::start(&config).unwrap()
 }
 
 /// A tone of `seconds`, encoded and sealed, in the store of `node`.
 fn track(node: &Handle, seconds: u32) -> (Info, Secret) {
+    sounding(node, seconds, 0)
+}
+
+/// The same after `silence` seconds of it.
+fn sounding(node: &Handle, seconds: u32, silence: u32) -> (Info, Secret) {
     let mut wav = Cursor::new(Vec::new());
     let spec = hound::WavSpec {
         channels: 1,
@@ -52,8 +60,9 @@ fn track(node: &Handle, seconds: u32) -> (Info, Secret) {
         sample_format: hound::SampleFormat::Int,
     };
     let mut writer = hound::WavWriter::new(&mut wav, spec).unwrap();
-    for at in 0..seconds * 48_000 {
-        writer.write_sample(((at as f32 * 0.05).sin() * 9_000.0) as i16).unwrap();
+    for at in 0..(silence + seconds) * 48_000 {
+        let loud = if at < silence * 48_000 { 0.0 } else { 9_000.0 };
+        writer.write_sample(((at as f32 * 0.05).sin() * loud) as i16).unwrap();
     }
     writer.finalize().unwrap();
     let wav = wav.into_inner();
@@ -177,6 +186,83 @@ fn a_bulletin_sounds_whole_and_in_step_at_two_speakers_behind_a_relay() {
     origin.stop();
     let wav = hound::WavReader::open(folder.path().join("speaker-0/out.wav")).unwrap();
     assert!(wav.len() > 3 * 48_000);
+}
+
+/// The gauge of that name in Prometheus text.
+fn gauge(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+#[test]
+fn a_speaker_shows_the_level_that_leaves_it_and_says_when_a_broadcast_is_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::generate();
+    let origin = start(&root, folder.path(), "origin", "vn", None, None);
+    let speaker = start(&root, folder.path(), "speaker", "vn/01", Some(&origin), Some(0.0));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (info, secret) = sounding(&origin.handle(), 4, 7);
+    runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, all_idle(&origin.handle(), 1)).await.expect("the speaker joins");
+        let mut events = speaker.handle().events();
+        let air = Air {
+            title: "Silence, then a tone".into(),
+            areas: vec!["vn/01".parse::<Area>().unwrap()],
+            priority: Priority::Normal,
+            at: None,
+            delay: None,
+            track: info,
+            secret,
+            live: false,
+            resume: false,
+        };
+        let reply = origin.handle().request(Request::Air(Box::new(air))).await;
+        assert!(matches!(reply, Some(Reply::Aired { .. })), "{reply:?}");
+        let mut next = async |silent: bool| loop {
+            match events.recv().await.unwrap().what {
+                What::Trouble { code: "sound.silent", text } if silent => return text,
+                What::Mended { code: "sound.silent", text } if !silent => return text,
+                What::Trouble { .. } | What::Mended { .. } => panic!("trouble in the wrong order"),
+                _ => {}
+            }
+        };
+        let text = tokio::time::timeout(PATIENCE, next(true)).await.expect("the silence is said");
+        assert!(text.contains("-60 dBFS for 5 s"), "{text}");
+        let shown = tokio::time::timeout(PATIENCE, async {
+            // The origin is told at once, not with the next keep-alive.
+            let mut again = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                again.tick().await;
+                let reports = nodes(&origin.handle()).await;
+                if let Some(report) = reports.into_iter().find(|report| report.trouble == "sound.silent") {
+                    return report;
+                }
+            }
+        });
+        let report = shown.await.expect("the origin sees it");
+        // Opus leaves a trace of noise, some −90 dBFS.
+        assert!(report.peak.is_some_and(|level| (-10_000..-6_000).contains(&level)), "{report:?}");
+        assert!(report.rms.is_some_and(|level| (-10_000..-6_000).contains(&level)), "{report:?}");
+        let text = tokio::time::timeout(PATIENCE, next(false)).await.expect("its end is said");
+        assert!(text.contains("sound leaves again"), "{text}");
+        let loud = tokio::time::timeout(PATIENCE, async {
+            let mut again = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                again.tick().await;
+                let text = speaker.handle().metrics();
+                let (peak, rms) = (gauge(&text, "loa_output_peak_dbfs"), gauge(&text, "loa_output_rms_dbfs"));
+                // A whole second of the sine, whose peak is 3 dB above its RMS.
+                if let (Some(peak), Some(rms)) = (peak, rms)
+                    && (peak - rms - 3.0).abs() < 0.5
+                {
+                    return rms;
+                }
+            }
+        });
+        let rms = loud.await.expect("the level is shown");
+        assert!((-30.0..-5.0).contains(&rms), "{rms} dBFS");
+    });
+    speaker.stop();
+    origin.stop();
 }
 
 #[test]

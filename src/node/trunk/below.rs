@@ -23,6 +23,8 @@ pub(super) struct Below {
     pub first: Option<(Uuid, Civil)>,
     /// Newest broadcast that sounded to its end here.
     pub ended: Option<Uuid>,
+    /// Codes of what is wrong with this node's own device or its sound.
+    pub troubles: BTreeSet<&'static str>,
     /// Handed to children that join.
     pub last_tick: Option<(KeyId, proto::Signed)>,
 }
@@ -44,6 +46,7 @@ impl Below {
             due: now,
             first: None,
             ended: None,
+            troubles: BTreeSet::new(),
             last_tick: None,
         }
     }
@@ -153,7 +156,9 @@ impl Trunk {
             return;
         }
         if let Some(report) = self.below.reports.get(&node) {
-            let report = proto::Report { state: "lost".into(), sounding: Default::default(), ..report.clone() };
+            // What sounds there now, and how loud, is not known any more.
+            let (state, sounding, trouble) = ("lost".into(), Default::default(), String::new());
+            let report = proto::Report { state, sounding, peak: None, rms: None, trouble, ..report.clone() };
             self.below.take(node, report);
         }
         self.below.direct.remove(&node);
@@ -162,7 +167,7 @@ impl Trunk {
 
     fn handle_report(&mut self, mut report: proto::Report) {
         let Ok(node) = Uuid::from_slice(&report.node) else { return };
-        let texts = [&report.area, &report.name, &report.state, &report.role];
+        let texts = [&report.area, &report.name, &report.state, &report.role, &report.trouble];
         let ids = [&report.parent, &report.sounding, &report.first, &report.ended];
         if texts.iter().any(|text| text.len() > LONGEST_TEXT) || ids.iter().any(|id| id.len() > 16) {
             return self.dropped("reports_too_long");
@@ -223,6 +228,9 @@ impl Trunk {
             ended: self.below.ended.map(bytes).unwrap_or_default(),
             at: self.time.civil(now).map_or(0, |civil| civil.0),
             uncertainty: counters.uncertainty,
+            peak: counters.level.map(|level| hundredths(level.peak)),
+            rms: counters.level.map(|level| hundredths(level.rms)),
+            trouble: self.below.troubles.iter().copied().collect::<Vec<_>>().join(" "),
         }
     }
 
@@ -256,6 +264,11 @@ impl Trunk {
             child.health(reports);
         }
     }
+}
+
+/// As levels go over the wire.
+fn hundredths(decibels: f32) -> i32 {
+    (decibels * 100.0).round() as i32
 }
 
 /// µs between reports.

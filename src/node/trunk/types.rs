@@ -2,7 +2,7 @@
 
 use super::super::branch::{Command, Notice};
 use super::super::{Done, Job, Link, Peer, Role};
-use crate::audio::Step;
+use crate::audio::{Reading, Step};
 use crate::broadcast::{Area, Priority};
 use crate::key::{PublicKey, SigningKey};
 use crate::playout;
@@ -72,6 +72,17 @@ pub enum Input {
         done: Done,
     },
     Device(playout::Device),
+    /// What left this node's device in the last second.
+    Level(Reading),
+    /// Something is wrong with the device or its sound, and its end: `sound.silent`, `sound.device`…
+    Trouble {
+        code: &'static str,
+        text: String,
+    },
+    Mended {
+        code: &'static str,
+        text: String,
+    },
     /// The wall clock of a root origin, at start and about once a second; ignored by others.
     Wall {
         civil: Civil,
@@ -245,6 +256,11 @@ pub enum What {
     },
     /// From a live source: silence, overload, a gap, its end.
     Note(Note),
+    /// The end of a trouble of the same code.
+    Mended {
+        code: &'static str,
+        text: String,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -267,6 +283,8 @@ pub struct Counters {
     pub dropped: BTreeMap<&'static str, u64>,
     /// µs from the origin's seal to this node's verification, newest.
     pub delivery: i64,
+    /// What left the device in the last second; `None` without a device.
+    pub level: Option<Reading>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
