@@ -18,6 +18,21 @@ pub struct Kind {
     pub impossible: fn(u32, u16) -> Option<&'static str>,
 }
 
+impl Tells {
+    /// Samples at 48 kHz that may be too many before and behind.
+    pub fn allowed(&self, rate: u32) -> (f64, f64) {
+        let at_48 = |samples: u32| f64::from(samples) * 48_000.0 / f64::from(rate) + 1.0;
+        match self {
+            Self::Samples => (0.0, 1.0),
+            Self::Milliseconds => (0.0, MILLISECOND),
+            Self::Frames { before, behind } => (at_48(*before), at_48(*behind)),
+        }
+    }
+}
+
+/// In samples at 48 kHz.
+pub const MILLISECOND: f64 = 48.0;
+
 /// What a format says of its length, and so how exactly it must come out.
 pub enum Tells {
     /// All of it: to one sample.
@@ -28,6 +43,9 @@ pub enum Tells {
     /// since the file can't say which of its samples the encoder added.
     Frames { before: u32, behind: u32 },
 }
+
+/// All of them, test by test.
+pub const ALL: &[&[Kind]] = &[WAV, RF64, FLAC, MP3, AAC, ALAC, PCM, VORBIS, OPUS];
 
 pub const RATES: &[u32] = &[8_000, 22_050, 44_100, 48_000, 96_000];
 pub const CHANNELS: &[u16] = &[1, 2, 6];
@@ -171,7 +189,7 @@ pub const AAC: &[Kind] = &[
     Kind {
         name: "m4a aac",
         suffix: "m4a",
-        make: |plain| through(plain, "m4a", "-c:a aac -f ipod"),
+        make: |plain| through(plain, "m4a", "-c:a aac -movflags +faststart -f ipod"),
         // The edit list's duration counts thousandths of a second.
         tells: Tells::Milliseconds,
         ..ADVANCED

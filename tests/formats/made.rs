@@ -57,9 +57,8 @@ impl Plain {
         let path = kept(&format!("plain {VERSION} {rate} {channels}"), "wav", |out| {
             let speech = at_rate(BULLETIN_2, rate, samples, 0.0);
             let mut writer = hound::WavWriter::create(out, specification(rate, channels)).unwrap();
-            let murmurs: Vec<_> = (0..channels)
-                .map(|channel| at_rate(BULLETIN, rate, samples, 2.0 + 3.0 * f64::from(channel)))
-                .collect();
+            let murmurs: Vec<_> =
+                (0..channels).map(|channel| at_rate(BULLETIN, rate, samples, 2.0 + 3.0 * f64::from(channel))).collect();
             for at in 0..samples as usize {
                 for channel in 0..channels {
                     let spoken = channel == centre(channels);

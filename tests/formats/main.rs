@@ -10,7 +10,7 @@ mod kinds;
 mod made;
 mod measure;
 
-use kinds::{Kind, Tells};
+use kinds::{Kind, MILLISECOND, Tells};
 use loa::audio::{Options, frames_of};
 use made::Plain;
 use measure::{correlation, hear, level, place, played};
@@ -177,20 +177,6 @@ fn check_case(kind: &Kind, rate: u32, channels: u16) -> Row {
     row
 }
 
-impl Tells {
-    /// Samples at 48 kHz that may be too many before and behind.
-    fn allowed(&self, rate: u32) -> (f64, f64) {
-        let at_48 = |samples: u32| f64::from(samples) * 48_000.0 / f64::from(rate) + 1.0;
-        match self {
-            Self::Samples => (0.0, 1.0),
-            Self::Milliseconds => (0.0, MILLISECOND),
-            Self::Frames { before, behind } => (at_48(*before), at_48(*behind)),
-        }
-    }
-}
-
-/// In samples at 48 kHz.
-const MILLISECOND: f64 = 48.0;
 /// LU around −16 LUFS.
 const LOUDNESS: f64 = 0.5;
 /// dBTP. Opus at 24 kb/s rounds a limiter's flat peaks off, some of them upwards; a speaker clips beyond full
@@ -198,6 +184,17 @@ const LOUDNESS: f64 = 0.5;
 const MOST_DECODED: f64 = 0.0;
 /// Opus at 24 kb/s in its speech mode, waveform against waveform.
 const AFTER_CODING: f64 = 0.8;
+
+#[test]
+fn the_table_has_every_row() {
+    let kinds: Vec<&Kind> = kinds::ALL.iter().copied().flatten().collect();
+    let mut names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+    names.dedup();
+    assert_eq!(names.len(), kinds.len(), "no two have one name");
+    let full = kinds.iter().filter(|kind| kind.rates == kinds::RATES && kind.channels == kinds::CHANNELS);
+    // The others are ways to store a sample, at 44.1 kHz.
+    assert!(full.count() >= 22 && kinds.iter().all(|kind| !kind.rates.is_empty() && !kind.channels.is_empty()));
+}
 
 #[test]
 fn likeness_is_told_from_unlikeness_and_a_shift_is_found() {
