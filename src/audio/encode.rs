@@ -12,17 +12,15 @@ const LONGEST_PACKET: usize = 1_276;
 /// b/s.
 pub(super) const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=64_000;
 
-/// Encodes one run of samples into every rendition, frame by frame.
+/// Samples by which what a decoder makes of the frames lags what went into [`Encoders`]: 6.5 ms.
 ///
-/// A decoder's output lags the encoder's input by the encoder's look-ahead (312 samples). Frames
-/// carry no such offset, and packet 0 sounds at the anchor; so the first `lookahead` samples are
-/// withheld: the encoder's frame `n` starts at sample `n × 960 + lookahead` of the file, and the decoder's
-/// frame `n` gives back the file's samples from `n × 960`. What is lost is the file's first 6.5 ms,
-/// faded in by the codec.
+/// Nothing is left out for it: the first frame begins with the first sample, and the last one flushes what the
+/// encoder looked ahead. All speakers lag alike; Ogg names it as its pre-skip (RFC 7845 §4.2).
+pub const LOOKAHEAD: usize = 312;
+
+/// Encodes one run of samples into every rendition, frame by frame.
 pub struct Encoders {
     renditions: Vec<Rendition>,
-    /// Samples of the look-ahead still to be withheld.
-    withhold: usize,
     /// Less than a frame.
     waiting: Vec<f32>,
     samples: u64,
@@ -39,13 +37,9 @@ struct Rendition {
 impl Encoders {
     /// `bitrates` in b/s, 6,000 to 64,000, one rendition each; `complexity` 0 to 10.
     pub fn new(bitrates: &[u32], complexity: i32) -> Result<Self, Error> {
-        let mut renditions: Vec<Rendition> =
+        let renditions: Vec<Rendition> =
             bitrates.iter().map(|bitrate| Rendition::new(*bitrate, complexity)).collect::<Result<_, _>>()?;
-        let mut withhold = 0;
-        for rendition in &mut renditions {
-            withhold = rendition.encoder.get_lookahead().map_err(internal)?.max(0) as usize;
-        }
-        Ok(Self { renditions, withhold, waiting: Vec::with_capacity(FRAME), samples: 0, count: 0 })
+        Ok(Self { renditions, waiting: Vec::with_capacity(FRAME), samples: 0, count: 0 })
     }
 
     /// Takes mono samples; hands each whole frame to `emit` with the number of its rendition.
@@ -55,9 +49,7 @@ impl Encoders {
         emit: &mut dyn FnMut(usize, Bytes) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.samples += samples.len() as u64;
-        let withheld = self.withhold.min(samples.len());
-        self.withhold -= withheld;
-        let mut rest = &samples[withheld..];
+        let mut rest = samples;
         while !rest.is_empty() {
             let room = (FRAME - self.waiting.len()).min(rest.len());
             self.waiting.extend_from_slice(&rest[..room]);
@@ -69,9 +61,10 @@ impl Encoders {
         Ok(())
     }
 
-    /// Zeros fill the last frame: as many frames as the file's own samples begin.
+    /// Zeros fill the last frame: as many frames as hold all samples and the [`LOOKAHEAD`].
     pub fn finish(mut self, emit: &mut dyn FnMut(usize, Bytes) -> Result<(), Error>) -> Result<(), Error> {
-        while self.count < self.samples.div_ceil(FRAME as u64) {
+        let all = if self.samples == 0 { 0 } else { self.samples + LOOKAHEAD as u64 };
+        while self.count < all.div_ceil(FRAME as u64) {
             self.waiting.resize(FRAME, 0.0);
             self.encode(emit)?;
         }
@@ -96,6 +89,11 @@ impl Rendition {
         encoder.set_inband_fec(false).map_err(internal)?;
         encoder.set_dtx(false).map_err(internal)?;
         encoder.set_complexity(complexity).map_err(internal)?;
+        let lookahead = encoder.get_lookahead().map_err(internal)?;
+        if lookahead != LOOKAHEAD as i32 {
+            let text = format!("the Opus encoder looks ahead by {lookahead} samples, not by {LOOKAHEAD}; report this");
+            return Err(Error::new("media.encoder", text));
+        }
         Ok(Self { encoder, size: 0 })
     }
 
