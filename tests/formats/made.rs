@@ -164,7 +164,7 @@ pub fn at_rate(bulletin: &str, rate: u32, samples: u64, from: f64) -> Vec<f32> {
     sound
 }
 
-fn specification(sample_rate: u32, channels: u16) -> hound::WavSpec {
+pub fn specification(sample_rate: u32, channels: u16) -> hound::WavSpec {
     hound::WavSpec { channels, sample_rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int }
 }
 

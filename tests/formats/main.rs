@@ -9,9 +9,10 @@
 mod kinds;
 mod made;
 mod measure;
+mod mixing;
 
 use kinds::{Kind, MILLISECOND, Tells};
-use loa::audio::{Options, frames_of};
+use loa::audio::{FRAME, LOOKAHEAD, Options, frames_of};
 use made::Plain;
 use measure::{correlation, hear, level, place, played};
 use std::fmt::Write;
@@ -163,7 +164,7 @@ fn check_case(kind: &Kind, rate: u32, channels: u16) -> Row {
     expect(peak <= options.peak + 0.005, "true peak of what went into the encoder");
     expect(report.after.loudness.is_some_and(|after| (after + 16.0).abs() <= LOUDNESS), "loudness of what went in");
     expect(decoded_peak <= MOST_DECODED, "peak that a speaker makes of it");
-    expect(frames[0].frames.len() == heard.samples.len().div_ceil(loa::audio::FRAME), "number of frames");
+    expect(frames[0].frames.len() == (heard.samples.len() + LOOKAHEAD).div_ceil(FRAME), "number of frames");
     expect((later as f64).abs() <= MILLISECOND, "place after coding");
     expect(same >= AFTER_CODING, "likeness after coding");
     row.figures = format!(

@@ -1,7 +1,7 @@
 //! What a decoder made of a file: its length, its place, how like the original, how loud.
 
 use ebur128::{EbuR128, Mode};
-use loa::audio::{Error, FRAME, Facts, Found, Frames, Input, Source, decode, join};
+use loa::audio::{Error, FRAME, Facts, Found, Frames, Input, LOOKAHEAD, Source, decode, join};
 use loa::time::Civil;
 use loa::track::Sound;
 use std::fs::File;
@@ -29,14 +29,14 @@ pub fn hear_input(mut source: impl Input) -> Result<Heard, Error> {
     Ok(Heard { samples, facts: source.facts().clone(), found: source.found().clone() })
 }
 
-/// What a speaker makes of the frames, 240 ms a packet.
+/// What a speaker makes of the frames, 240 ms a packet, from the file's first sample on.
 pub fn played(frames: &Frames) -> Vec<f32> {
     let packets: Vec<Sound> = (frames.frames.chunks(12).enumerate())
         .map(|(index, frames)| Sound { index: index as u64, time: Civil(0), records: join(frames) })
         .collect();
     let mut samples = decode(packets.iter().map(Some), 12 * FRAME);
     samples.truncate(frames.frames.len() * FRAME);
-    samples
+    samples.split_off(LOOKAHEAD)
 }
 
 /// Integrated loudness, LUFS, and true peak, dBTP.
