@@ -6,6 +6,7 @@
 //! cargo test --test formats -- --nocapture     # shows the figures of every case
 //! ```
 
+mod chains;
 mod kinds;
 mod made;
 mod measure;
