@@ -31,7 +31,8 @@ fn a_plugin_that_swallows_sound_is_paced_in_real_time_and_said_to_keep_none() {
     assert!((frames as f64 - lasted * 48_000.0).abs() < 6_000.0, "{frames} frames in {lasted} s");
     assert!((report.played - lasted * 48_000.0).abs() < 100.0, "{report:?} after {lasted} s");
     assert_eq!(report.steps, 0);
-    assert!(report.inserted as f64 >= report.played - 1.0);
+    // Without a plan all of it was silence.
+    assert!(report.inserted as usize >= frames, "{report:?}, {frames} frames");
 }
 
 #[test]
