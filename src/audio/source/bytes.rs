@@ -221,7 +221,7 @@ mod tests {
     fn a_file_that_is_read_in_circles_ends_in_an_error_and_not_in_a_loop() {
         let mut bytes = Bytes::file(io::Cursor::new(vec![7; 1 << 20])).unwrap();
         let ended = (0..1_000).find_map(|_| {
-            bytes.skip(1 << 19).and_then(|_| bytes.take(1 << 18)).err().or_else(|| bytes.seek_to(0).err())
+            bytes.skip(1 << 19).and_then(|_| Bytes::take(&mut bytes, 1 << 18)).err().or_else(|| bytes.seek_to(0).err())
         });
         assert!(ended.is_some());
     }
@@ -235,7 +235,7 @@ mod tests {
             assert!(bytes.skip(100_000).unwrap());
             assert_eq!(bytes.position(), 100_000);
             assert_eq!(bytes.array::<4>().unwrap_or_default(), all[100_000..100_004]);
-            assert_eq!(bytes.take(1 << 30).unwrap(), all[100_004..]);
+            assert_eq!(Bytes::take(&mut bytes, 1 << 30).unwrap(), all[100_004..]);
             assert!(!bytes.skip(1).unwrap());
         }
     }
