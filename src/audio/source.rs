@@ -23,6 +23,7 @@ mod caf;
 mod decoder;
 mod fault;
 mod flac;
+mod matroska;
 mod mp4;
 mod mpeg;
 mod ogg;

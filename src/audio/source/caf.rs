@@ -165,7 +165,7 @@ impl Demuxer for Packets {
         if data.len() < size as usize {
             return Ok(Step::Early { what: "the file ends before its sound does" });
         }
-        Ok(Step::Packet(Packet { data, at: None, until: None, samples: self.samples }))
+        Ok(Step::Packet(Packet { data, at: None, until: None, cut: 0, samples: self.samples }))
     }
 }
 

@@ -209,7 +209,7 @@ impl Demuxer for Mp4 {
         }
         // The last packet is given less time than it holds; so is any where both count alike.
         let until = (self.fragments.is_some() && self.ticks == self.rate && !self.plain).then_some(after);
-        Ok(Step::Packet(Packet { data, at: Some(at), until, samples }))
+        Ok(Step::Packet(Packet { data, at: Some(at), until, cut: 0, samples }))
     }
 }
 

@@ -4,6 +4,7 @@ use super::bytes::{Bytes, MOST_PEEKED};
 use super::caf::caf;
 use super::fault::Fault;
 use super::flac::Flac;
+use super::matroska::Matroska;
 use super::mp4::Mp4;
 use super::mpeg::{self, Mpeg};
 use super::ogg::Ogg;
@@ -30,6 +31,7 @@ pub(super) fn demuxer(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
             return Ok(Box::new(Mp4::new(bytes)?));
         }
         [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => return aiff(bytes),
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => return Ok(Box::new(Matroska::new(bytes)?)),
         [b'c', b'a', b'f', b'f', ..] => return caf(bytes),
         [b'O', b'g', b'g', b'S', ..] => return Ok(Box::new(Ogg::new(bytes)?)),
         _ => {}

@@ -227,7 +227,7 @@ impl Demuxer for Samples {
         }
         self.left = self.left.map(|left| left - data.len() as u64);
         let samples = data.len() as u64 / self.block * self.per_block;
-        Ok(Step::Packet(Packet { data, at: None, until: None, samples }))
+        Ok(Step::Packet(Packet { data, at: None, until: None, cut: 0, samples }))
     }
 
     fn lengths(&self) -> Option<Vec<(u32, u64)>> {
