@@ -3,11 +3,11 @@ use ebur128::{EbuR128, Mode};
 use loa::audio::{
     Error, FRAME, Input, LOOKAHEAD, Leveling, Options, Part, Report, Source, frames_of, sequence, transcode,
 };
-use std::cell::Cell;
 use std::fs::File;
 use std::io::Cursor;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 
 const BULLETIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/bulletin.flac");
 const BULLETIN_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/bulletin-2.flac");
@@ -94,16 +94,14 @@ fn the_report_says_what_went_into_the_encoder() {
 
 #[test]
 fn leveling_may_be_off_or_slow_and_then_the_first_frame_leaves_before_the_file_is_read() {
-    struct Counting(Source, std::rc::Rc<Cell<u64>>);
-    // The test is its only thread.
-    unsafe impl Send for Counting {}
+    struct Counting(Source, Arc<AtomicU64>);
     impl Input for Counting {
         fn facts(&self) -> &loa::audio::Facts {
             self.0.facts()
         }
         fn read(&mut self, out: &mut Vec<f32>) -> Result<bool, Error> {
             let more = self.0.read(out)?;
-            self.1.set(self.1.get() + out.len() as u64);
+            self.1.fetch_add(out.len() as u64, Relaxed);
             Ok(more)
         }
         fn found(&self) -> &loa::audio::Found {
@@ -111,16 +109,16 @@ fn leveling_may_be_off_or_slow_and_then_the_first_frame_leaves_before_the_file_i
         }
     }
     for leveling in [Leveling::Slow, Leveling::Off, Leveling::Measured] {
-        let read = std::rc::Rc::new(Cell::new(0));
+        let read = Arc::new(AtomicU64::new(0));
         let open = || Ok(Counting(Source::open(File::open(BULLETIN).unwrap(), "b.flac")?, read.clone()));
         let mut first = None;
         let mut emit = |_, _| {
-            first.get_or_insert(read.get());
+            first.get_or_insert(read.load(Relaxed));
             Ok(())
         };
         let options = Options { leveling, complexity: 0, ..Options::default() };
         let report = transcode(open, "b.flac", &options, &mut emit, |_| {}).unwrap();
-        let (first, all) = (first.unwrap(), read.get());
+        let (first, all) = (first.unwrap(), read.load(Relaxed));
         match leveling {
             Leveling::Measured => assert_eq!(first, all),
             _ => assert!(first < 48_000, "{leveling:?}: {first} of {all} samples before the first frame"),
