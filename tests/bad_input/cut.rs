@@ -35,7 +35,7 @@ fn first(faults: &[String]) -> String {
 
 fn check(file: &Whole, end: usize, faults: &mut Vec<String>) {
     let whole = file.plain.length();
-    let start = before_sound(file);
+    let start = file.before_sound();
     let part = end.saturating_sub(start) as f64 / (file.bytes.len() - start) as f64;
     let case = format!("{} cut at byte {end} ({:.1} %)", file.kind.name, part * 100.0);
     let mut expect = |holds: bool, what: String| {
@@ -75,18 +75,6 @@ fn check(file: &Whole, end: usize, faults: &mut Vec<String>) {
                 expect(alike > file.kind.alike - 0.02, format!("like {alike:.3} at {lag}"));
             }
         }
-    }
-}
-
-/// Bytes of tags and junk before an MP3.
-fn before_sound(file: &Whole) -> usize {
-    match file.bytes.first_chunk::<10>() {
-        // ID3v2.4 §3.1: seven bits a byte, without the header's ten.
-        Some([b'I', b'D', b'3', _, _, _, size @ ..]) => {
-            10 + size.iter().fold(0, |sum, byte| sum << 7 | usize::from(*byte))
-        }
-        _ if file.kind.name == "mp3 behind junk" => 5_000,
-        _ => 0,
     }
 }
 

@@ -48,6 +48,18 @@ impl Whole {
     pub fn name(&self) -> String {
         format!("bulletin.{}", self.kind.suffix)
     }
+
+    /// Bytes of tags and junk before an MP3.
+    pub fn before_sound(&self) -> usize {
+        match self.bytes.first_chunk::<10>() {
+            // ID3v2.4 §3.1: seven bits a byte, without the header's ten.
+            Some([b'I', b'D', b'3', _, _, _, size @ ..]) => {
+                10 + size.iter().fold(0, |sum, byte| sum << 7 | usize::from(*byte))
+            }
+            _ if self.kind.name == "mp3 behind junk" => 5_000,
+            _ => 0,
+        }
+    }
 }
 
 /// Reads bytes as a file, within bounds.

@@ -57,11 +57,7 @@ fn what_holds_no_sound_is_refused_by_name_place_and_mend() {
         ("nothing", vec![], &["media.empty"]),
         ("one-byte.mp3", vec![0xff], &["media.unknown_format", "media.truncated"]),
         ("header-only.wav", wav(1, 1, 48_000, 16, 0, &[]), &["media.empty"]),
-        (
-            "header-only.flac",
-            flac[..flac.len().min(8_000)].to_vec()[..find(&flac, &[0xff, 0xf8])].to_vec(),
-            &["media.empty", "media.truncated"],
-        ),
+        ("header-only.flac", flac[..find(&flac, &[0xff, 0xf8])].to_vec(), &["media.empty", "media.truncated"]),
         ("letter.txt", "Kính gửi ông chủ tịch xã".into(), &["media.unknown_format"]),
         ("letter.mp3", "Kính gửi ông chủ tịch xã, loa to quá. ".repeat(4_000).into(), &["media.unknown_format"]),
         ("picture.png", picture("png"), &["media.unknown_format"]),

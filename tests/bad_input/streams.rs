@@ -96,7 +96,8 @@ fn a_file_that_changes_while_it_is_read_is_never_encoded_as_if_whole() {
                 Err(error) => check_refusal(&case, &error, &file.name()),
                 Ok((frames, report)) => {
                     let lasts = frames[0].frames.len() as f64 * 0.02;
-                    assert!((report.duration - lasts).abs() < 0.02, "{case}: {lasts} s, {report:?}");
+                    // The last frame is filled up, and holds what the encoder looked ahead.
+                    assert!((0.0..0.03).contains(&(lasts - report.duration)), "{case}: {lasts} s, {report:?}");
                 }
             }
         }

@@ -9,6 +9,8 @@
 mod chains;
 mod kinds;
 mod made;
+// Shared with the tests of bad input, which use more of it.
+#[allow(dead_code)]
 mod measure;
 mod mixing;
 
