@@ -197,10 +197,12 @@ impl Phase {
     fn mix(&mut self, from: usize, count: usize, out: &mut Vec<f32>) {
         let [left, right, product] = self.judged.iter().fold([0.0; 3], |[a, b, c], [d, e, f]| [a + d, b + e, c + f]);
         let alike = product / (left * right).sqrt();
+        // Where recordings were joined, the block itself may already be, or still be, of the other kind.
+        let own = self.judged.front().map_or(f32::NAN, |[left, right, product]| product / (left * right).sqrt());
         let before = self.turned;
         // What is too soft to be judged stays as it was, and so does what is neither.
         if left.min(right) > SOFTEST * (self.block * self.judged.len()) as f32 {
-            self.turned = if before { alike < LEAVE } else { alike < ENTER };
+            self.turned = if before { alike < LEAVE || own < ENTER } else { alike < ENTER && own < LEAVE };
         }
         self.judged.pop_front();
         self.against += if self.turned { count as u64 } else { 0 };

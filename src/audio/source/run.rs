@@ -204,6 +204,7 @@ impl Run {
         let now = self.at;
         for stretch in places.chunk_by(|a, b| a + 1 == *b) {
             self.at = begin + stretch[0] as i64;
+            self.sound -= stretch.len() as f64 / f64::from(self.rate);
             self.note(stretch.len() as u64, "a sample is not a number or beyond any loudness", found);
         }
         self.at = now;
@@ -271,7 +272,13 @@ impl Run {
         if self.packets == 0 {
             return Err(Fault::without_sound());
         }
-        if self.sound > 0.0 && found.lost > self.sound {
+        if self.sound == 0.0 && found.lost == 0.0 {
+            return Err(Fault::new(
+                "media.damaged",
+                "at 0.000 s: nothing of it can be decoded; copy or export it again",
+            ));
+        }
+        if found.lost > self.sound {
             let place = found.damage.first().map_or(0.0, |damage| damage.at);
             let what = found.damage.first().map_or("nothing", |damage| &damage.what);
             let text = format!(
@@ -279,12 +286,6 @@ impl Run {
                 found.lost
             );
             return Err(Fault::new("media.damaged", text));
-        }
-        if self.sound == 0.0 {
-            return Err(Fault::new(
-                "media.damaged",
-                "at 0.000 s: nothing of it can be decoded; copy or export it again",
-            ));
         }
         while self.fill(out, found) {}
         self.flush(out, found);
