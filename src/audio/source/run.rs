@@ -86,12 +86,11 @@ impl Run {
                 let until = packet.until.or((packet.cut > 0).then(|| end.saturating_sub_unsigned(packet.cut)));
                 self.emit(&mut planes, until, out, found);
             }
-            Err(fault) => {
+            Err(_) => {
                 self.reach(packet.at, found);
-                let what = fault.text.split("; ").next().unwrap_or_default().to_owned();
                 // What precedes the first good packet is the rest of what the file was cut out of.
                 if self.decoded > 0 {
-                    self.note(packet.samples, &what, found);
+                    self.note(packet.samples, "packets that can't be decoded", found);
                 }
                 self.silence += packet.samples;
             }
@@ -205,6 +204,7 @@ impl Run {
         let now = self.at;
         for stretch in places.chunk_by(|a, b| a + 1 == *b) {
             self.at = begin + stretch[0] as i64;
+            self.sound -= stretch.len() as f64 / f64::from(self.rate);
             self.note(stretch.len() as u64, "a sample is not a number or beyond any loudness", found);
         }
         self.at = now;
@@ -272,7 +272,13 @@ impl Run {
         if self.packets == 0 {
             return Err(Fault::without_sound());
         }
-        if self.sound > 0.0 && found.lost > self.sound {
+        if self.sound == 0.0 && found.lost == 0.0 {
+            return Err(Fault::new(
+                "media.damaged",
+                "at 0.000 s: nothing of it can be decoded; copy or export it again",
+            ));
+        }
+        if found.lost > self.sound {
             let place = found.damage.first().map_or(0.0, |damage| damage.at);
             let what = found.damage.first().map_or("nothing", |damage| &damage.what);
             let text = format!(
@@ -281,12 +287,6 @@ impl Run {
             );
             return Err(Fault::new("media.damaged", text));
         }
-        if self.sound == 0.0 {
-            return Err(Fault::new(
-                "media.damaged",
-                "at 0.000 s: nothing of it can be decoded; copy or export it again",
-            ));
-        }
         while self.fill(out, found) {}
         self.flush(out, found);
         Ok(())
@@ -294,7 +294,7 @@ impl Run {
 }
 
 /// Refuses what no recording of speech has.
-fn check(rate: u32, channels: u16) -> Result<(), Fault> {
+pub(super) fn check(rate: u32, channels: u16) -> Result<(), Fault> {
     if !RATES.contains(&rate) {
         let (low, high) = (RATES.start(), RATES.end());
         let text =
