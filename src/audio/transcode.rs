@@ -64,7 +64,7 @@ pub struct Report {
     /// Of what was encoded.
     pub duration: f64,
     pub before: Level,
-    /// Of what went into the encoder.
+    /// Of what went into the encoder: louder than wanted by what coding takes off.
     pub after: Level,
     /// Applied to the whole, dB, with what makes up for the limiter's and the codec's loss; with a slow
     /// gain, that at the end.
