@@ -146,7 +146,7 @@ struct Bits(Vec<bool>);
 
 impl Bits {
     fn put(&mut self, value: u64, count: u32) {
-        self.0.extend((0..count).map(|at| value >> at & 1 == 1));
+        self.0.extend((0..count).map(|at| value.checked_shr(at).unwrap_or(0) & 1 == 1));
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -168,7 +168,8 @@ fn vorbis_bomb() -> Vec<u8> {
         setup.put(16, 5);
         setup.put(131_072, 18);
         setup.put(1, 4);
-        setup.put(0, 64 + 4 + 1 + 1);
+        setup.put(0, 32 + 32);
+        setup.put(0, 4 + 1 + 1);
     }
     setup.put(0, 6 + 41);
     setup.put(1, 1);
