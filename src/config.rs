@@ -83,6 +83,23 @@ pub struct Sources {
     pub decoder: Option<PathBuf>,
 }
 
+impl Sources {
+    /// All but the authority by default.
+    pub fn new(authority: impl Into<String>) -> Self {
+        Self {
+            authority: authority.into(),
+            bitrates: vec![BITRATE],
+            bitrate: None,
+            complexity: complexity(),
+            loudness: loudness(),
+            peak: peak(),
+            speech: false,
+            silence_ms: silence(),
+            decoder: None,
+        }
+    }
+}
+
 /// This node sounds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@
 //! an [`Error`] that names the file as the caller called it, the place and the mend; no panic leaves
 //! a decoder.
 
+mod chain;
 mod decode;
 mod encode;
 mod frames;
@@ -12,6 +13,7 @@ mod input;
 mod level;
 mod limiter;
 pub mod live;
+mod loss;
 mod loudness;
 mod mix;
 mod ogg;
@@ -19,7 +21,10 @@ mod peak;
 mod plan;
 mod render;
 mod resample;
+mod silence;
 mod source;
+mod speech;
+mod spool;
 mod tone;
 mod transcode;
 mod watch;
@@ -35,5 +40,7 @@ pub use plan::{Content, Gain, Step};
 pub use render::Renderer;
 pub use source::{Error, Source};
 pub use tone::{TONE, Tone, tone, tone_micros};
-pub use transcode::{Clipping, Level, Leveling, Options, Report, Silence, frames_of, transcode};
+pub use transcode::{
+    Clipping, Level, Leveling, Options, Part, Report, Sequence, Silence, frames_of, sequence, transcode,
+};
 pub use watch::{SoundLevel, Watch, WatchOptions, Watched};

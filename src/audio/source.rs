@@ -17,10 +17,14 @@ use run::Run;
 use std::io::{Read, Seek};
 use stream::{Demuxer, Step};
 
+mod aiff;
 mod bytes;
+mod caf;
 mod decoder;
 mod fault;
 mod flac;
+mod matroska;
+mod mp4;
 mod mpeg;
 mod ogg;
 mod opus;

@@ -102,7 +102,6 @@ pub async fn run(args: Transcode, json: bool, language: Language) -> Result<u8, 
         isolation: Isolation::own(args.decoder.clone()),
         options,
         force: args.force,
-        tone: args.tone,
         before: args.before.clone(),
         after: args.after.clone(),
     });
@@ -135,13 +134,10 @@ impl Transcode {
             peak: self.peak,
             speech: self.speech,
             silence: self.silence,
+            tone: self.tone,
             longest: self.longest,
         };
         options.check().map_err(|error| Failure::from_room("usage.options", error.text))?;
-        if self.silence.is_some_and(|seconds| !(0.0..=LONGEST_SILENCE).contains(&seconds)) {
-            let text = format!("--silence {}: 0 to {LONGEST_SILENCE} s can be left", self.silence.unwrap_or(0.0));
-            return Err(Failure::from_room("usage.options", text));
-        }
         Ok(options)
     }
 }
@@ -303,5 +299,3 @@ impl Bar {
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 /// What workers have to sweep up after themselves when interrupted.
 const LEAVING: Duration = Duration::from_secs(2);
-/// Seconds: more is no trimming.
-const LONGEST_SILENCE: f64 = 60.0;

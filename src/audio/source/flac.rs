@@ -75,7 +75,7 @@ impl Demuxer for Flac {
                 Ok(Some(packet)) => {
                     self.failed = 0;
                     let (at, samples) = (Some(packet.pts.get()), packet.dur.get());
-                    return Ok(Step::Packet(Packet { data: packet.data.into_vec(), at, until: None, samples }));
+                    return Ok(Step::Packet(Packet { data: packet.data.into_vec(), at, until: None, cut: 0, samples }));
                 }
                 Ok(None) => return Ok(Step::End),
                 Err(Foreign::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Step::End),

@@ -97,7 +97,7 @@ impl Demuxer for Mpeg {
             }
             (self.frames, self.frame_bytes) = (self.frames + 1, self.frame_bytes + frame.bytes as u64);
             let data = data[frame.header.min(data.len())..].to_vec();
-            let packet = Packet { data, at: None, until: None, samples: frame.samples.into() };
+            let packet = Packet { data, at: None, until: None, cut: 0, samples: frame.samples.into() };
             if changed {
                 self.waiting = Some(packet);
                 return Ok(Step::Stream(frame.stream(None)));

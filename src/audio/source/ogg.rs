@@ -223,7 +223,7 @@ impl Link {
         let shift = base.saturating_add(self.kind.delay());
         for (data, samples) in packets.into_iter().zip(sizes) {
             let until = last.then(|| page.granule - shift);
-            ready.push_back(Step::Packet(Packet { data, at: Some(at - shift), until, samples }));
+            ready.push_back(Step::Packet(Packet { data, at: Some(at - shift), until, cut: 0, samples }));
             at = at.saturating_add(samples as i64);
         }
         self.place = page.granule.max(0);

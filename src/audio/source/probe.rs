@@ -1,7 +1,11 @@
 //! What a file is, by its first bytes.
+use super::aiff::aiff;
 use super::bytes::{Bytes, MOST_PEEKED};
+use super::caf::caf;
 use super::fault::Fault;
 use super::flac::Flac;
+use super::matroska::Matroska;
+use super::mp4::Mp4;
 use super::mpeg::{self, Mpeg};
 use super::ogg::Ogg;
 use super::riff;
@@ -16,13 +20,19 @@ pub(super) fn demuxer(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
         let Some(length) = mpeg::id3(bytes.peek(10)?) else { break };
         bytes.skip(length)?;
     }
-    let magic = bytes.peek(12)?;
+    let magic = &bytes.peek(12)?[..];
     match magic {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => return riff::wav(bytes),
         [b'R', b'F', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..] => return riff::wav(bytes),
         [b'B', b'W', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..] => return riff::wav(bytes),
         [b'R', b'I', b'F', b'F', ..] if magic.len() < 12 => return Err(Fault::ends_in_header()),
         [b'f', b'L', b'a', b'C', ..] => return Ok(Box::new(Flac::new(bytes)?)),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o' | b'd', b'o' | b'a', b'v' | b't', ..] => {
+            return Ok(Box::new(Mp4::new(bytes)?));
+        }
+        [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => return aiff(bytes),
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => return Ok(Box::new(Matroska::new(bytes)?)),
+        [b'c', b'a', b'f', b'f', ..] => return caf(bytes),
         [b'O', b'g', b'g', b'S', ..] => return Ok(Box::new(Ogg::new(bytes)?)),
         _ => {}
     }

@@ -168,7 +168,6 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 pub(super) struct Samples {
     bytes: Bytes,
     first: Option<Stream>,
-    rate: u32,
     /// Bytes in a block, samples in it, and blocks to a packet.
     block: u64,
     per_block: u64,
@@ -210,7 +209,7 @@ impl Samples {
         let promised = claimed.or(there).map(samples);
         let lengths = there.map(|there| vec![(stream.rate, samples(there.min(claimed.unwrap_or(there))))]);
         stream.samples = promised;
-        Self { bytes, rate: stream.rate, first: Some(stream), block, per_block, together, left: claimed, lengths }
+        Self { bytes, first: Some(stream), block, per_block, together, left: claimed, lengths }
     }
 }
 
@@ -228,7 +227,7 @@ impl Demuxer for Samples {
         }
         self.left = self.left.map(|left| left - data.len() as u64);
         let samples = data.len() as u64 / self.block * self.per_block;
-        Ok(Step::Packet(Packet { data, at: None, until: None, samples }))
+        Ok(Step::Packet(Packet { data, at: None, until: None, cut: 0, samples }))
     }
 
     fn lengths(&self) -> Option<Vec<(u32, u64)>> {

@@ -82,7 +82,9 @@ impl Run {
                 if self.silence > 0 {
                     while self.fill(out, found) {}
                 }
-                self.emit(&mut planes, packet.until, out, found);
+                let end = self.at + planes.first().map_or(0, Vec::len) as i64;
+                let until = packet.until.or((packet.cut > 0).then(|| end.saturating_sub_unsigned(packet.cut)));
+                self.emit(&mut planes, until, out, found);
             }
             Err(fault) => {
                 self.reach(packet.at, found);

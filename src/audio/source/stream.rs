@@ -61,6 +61,8 @@ pub(super) struct Packet {
     pub at: Option<i64>,
     /// Nothing of this packet from here on is to be heard.
     pub until: Option<i64>,
+    /// Samples at its end that are not to be heard, where its place isn't exact.
+    pub cut: u64,
     /// Samples it holds, where the container knows; 0 if not.
     pub samples: u64,
 }

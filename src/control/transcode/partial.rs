@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Ends all work under way, and sweeps up what it leaves.
 #[derive(Default)]
@@ -79,12 +79,12 @@ impl Drop for Partial<'_> {
 }
 
 /// Sound that ends with an error once it is to stop.
-pub struct Stoppable<'a, I> {
-    pub inner: I,
-    pub stop: &'a Stop,
+pub struct Stoppable {
+    pub inner: Box<dyn Input>,
+    pub stop: Arc<Stop>,
 }
 
-impl<I: Input> Input for Stoppable<'_, I> {
+impl Input for Stoppable {
     fn facts(&self) -> &Facts {
         self.inner.facts()
     }

@@ -1,7 +1,7 @@
 //! One file to Ogg Opus, on the calling thread.
 use super::partial::{Partial, Stop, Stoppable};
 use super::plan::{Source, Task};
-use crate::audio::{self, Encoders, Error, FRAME, LOOKAHEAD, OggOpus, Options, Report};
+use crate::audio::{self, Error, Input, LOOKAHEAD, OggOpus, Options, Part, Report};
 use crate::control::report::rounded;
 use crate::control::text::Failure;
 use crate::io::decoder::Isolation;
@@ -13,14 +13,14 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What is the same for all files.
 pub struct Work {
     pub isolation: Isolation,
     pub options: Options,
     pub force: bool,
-    /// Sounds before the rest.
-    pub tone: bool,
+    /// Jingles.
     pub before: Option<PathBuf>,
     pub after: Option<PathBuf>,
 }
@@ -50,7 +50,7 @@ struct Output<'a> {
 
 impl Work {
     /// Either all outputs of `task` stand at the end, or none. `progress` hears of the part done, 0 to 1.
-    pub fn run(&self, task: &Task, stop: &Stop, progress: impl FnMut(f64)) -> Result<Done, Failure> {
+    pub fn run(&self, task: &Task, stop: &Arc<Stop>, progress: impl FnMut(f64)) -> Result<Done, Failure> {
         for path in &task.outputs {
             self.vacant(path)?;
         }
@@ -59,43 +59,41 @@ impl Work {
         drop(self.open(&open, &task.name)?);
         let mut outputs =
             task.outputs.iter().map(|path| Output::create(path, &task.title, stop)).collect::<Result<Vec<_>, _>>()?;
-        let mut frames = 0;
         let mut emit = |rendition: usize, frame: Bytes| {
-            frames += u64::from(rendition == 0);
             let output = &mut outputs[rendition];
             output.stream.frame(frame).map_err(|error| unwritten(&output.path, &error))
         };
-        let said = |error: Error| Failure::from_room(error.code, error.text);
-        if self.tone {
-            self.sound_tone(&mut emit).map_err(said)?;
+        let mut bulletin = || self.stoppable(&open, &task.name, stop);
+        let jingle = |path: &Option<PathBuf>| path.clone().map(|path| (path.display().to_string(), Opener::Path(path)));
+        let (before, after) = (jingle(&self.before), jingle(&self.after));
+        let mut open_before = || before.as_ref().map_or_else(nothing, |(name, path)| self.stoppable(path, name, stop));
+        let mut open_after = || after.as_ref().map_or_else(nothing, |(name, path)| self.stoppable(path, name, stop));
+        let mut parts = Vec::with_capacity(3);
+        if let Some((name, _)) = &before {
+            parts.push(Part { name, open: &mut open_before, speech: false });
         }
-        if let Some(jingle) = &self.before {
-            self.jingle(jingle, stop, &mut emit).map_err(said)?;
+        let own = parts.len();
+        parts.push(Part { name: &task.name, open: &mut bulletin, speech: true });
+        if let Some((name, _)) = &after {
+            parts.push(Part { name, open: &mut open_after, speech: false });
         }
-        let input = || Ok(Stoppable { inner: self.open_audio(&open, &task.name)?, stop });
-        let report = audio::transcode(input, &task.name, &self.options, &mut emit, progress).map_err(said)?;
-        let mut last = report.duration;
-        let mut behind = 0.0;
-        if let Some(jingle) = &self.after {
-            last = self.jingle(jingle, stop, &mut emit).map_err(said)?;
-            behind = last;
-        }
-        // All but the last piece fill their frames.
-        let own = ((last * f64::from(RATE)).round() as u64 + LOOKAHEAD as u64).div_ceil(FRAME as u64);
-        let samples = frames.saturating_sub(own) * FRAME as u64 + (last * f64::from(RATE)).round() as u64;
-        let mut report = rounded(report);
-        if self.tone || self.before.is_some() || behind > 0.0 {
-            report.duration = (samples as f64 / f64::from(RATE) * 1e3).round() / 1e3;
-        }
-        let made = self.finish(outputs, samples)?;
-        Ok(Done { file: task.name.clone(), outputs: made, report })
+        let sequence = audio::sequence(&mut parts, &self.options, &mut emit, progress)
+            .map_err(|error| Failure::from_room(error.code, error.text))?;
+        let mut report = sequence.reports.into_iter().nth(own).unwrap_or_default();
+        report.duration = sequence.samples as f64 / f64::from(RATE);
+        let made = self.finish(outputs, sequence.samples)?;
+        Ok(Done { file: task.name.clone(), outputs: made, report: rounded(report) })
     }
 
-    fn open(&self, open: &Opener, name: &str) -> Result<Box<dyn audio::Input>, Failure> {
+    fn stoppable(&self, open: &Opener, name: &str, stop: &Arc<Stop>) -> Result<Box<dyn Input>, Error> {
+        Ok(Box::new(Stoppable { inner: self.open_audio(open, name)?, stop: stop.clone() }))
+    }
+
+    fn open(&self, open: &Opener, name: &str) -> Result<Box<dyn Input>, Failure> {
         self.open_audio(open, name).map_err(|error| Failure::from_room(error.code, error.text))
     }
 
-    fn open_audio(&self, open: &Opener, name: &str) -> Result<Box<dyn audio::Input>, Error> {
+    fn open_audio(&self, open: &Opener, name: &str) -> Result<Box<dyn Input>, Error> {
         match open {
             Opener::Path(path) => self.isolation.file(path, name),
             Opener::Held(file) => {
@@ -113,26 +111,6 @@ impl Work {
             Ok(_) if !self.force => Err(Failure::new("transcode.exists", [&path.display()])),
             _ => Ok(()),
         }
-    }
-
-    fn sound_tone(&self, emit: &mut dyn FnMut(usize, Bytes) -> Result<(), Error>) -> Result<(), Error> {
-        let Some(tone) = audio::tone(audio::TONE) else { return Ok(()) };
-        let mut encoders = Encoders::new(&self.options.bitrates, self.options.complexity)?;
-        encoders.push(&tone.samples, emit)?;
-        encoders.finish(emit)
-    }
-
-    /// Its length in seconds. As loud as the rest, for itself; nothing of it is cut.
-    fn jingle(
-        &self,
-        path: &std::path::Path,
-        stop: &Stop,
-        emit: &mut dyn FnMut(usize, Bytes) -> Result<(), Error>,
-    ) -> Result<f64, Error> {
-        let name = path.display().to_string();
-        let options = Options { silence: None, speech: false, ..self.options.clone() };
-        let input = || Ok(Stoppable { inner: self.isolation.file(path, &name)?, stop });
-        audio::transcode(input, &name, &options, emit, |_| ()).map(|report| report.duration)
     }
 
     fn finish(&self, outputs: Vec<Output<'_>>, samples: u64) -> Result<Vec<Made>, Failure> {
@@ -165,6 +143,10 @@ impl<'a> Output<'a> {
         });
         made.map_err(|error| Failure::new("transcode.write", [&path.display(), &error]))
     }
+}
+
+fn nothing() -> Result<Box<dyn Input>, Error> {
+    Err(Error::new("media.read", "no file is named".into()))
 }
 
 /// A file that can be opened as often as it must be read.

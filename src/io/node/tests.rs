@@ -13,10 +13,6 @@ use std::time::Duration;
 /// Real time that a test waits at most for what must come; it ends as soon as it has.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn sources(authority: &str) -> Sources {
-    toml::from_str(&format!("authority = {authority:?}")).unwrap()
-}
-
 fn config(data: &Path) -> Config {
     Config {
         node: crate::config::Node { data: data.to_owned(), zone: chrono_tz::UTC },
@@ -40,7 +36,7 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
     config.parent =
         parent.map(|parent| Parent { addresses: vec![parent.handle().listening()[0].to_string()], shards: 1 });
     config.children = speaker.is_none().then(|| Children { listen: ([127, 0, 0, 1], 0).into(), shards: 1 });
-    config.sources = authority.map(|authority| sources(&authority));
+    config.sources = authority.map(Sources::new);
     config.playout = speaker
         .map(|rate_error_ppm| Playout { device: format!("wav:{}", data.join("out.wav").display()), rate_error_ppm });
     Node::start(&config).unwrap()
@@ -199,7 +195,7 @@ fn a_node_that_cannot_start_says_what_is_in_the_way_and_how_to_mend_it() {
     let error = Node::start(&config).err().unwrap();
     assert!(error.code == "node.port" && error.text.contains("children.listen"), "{error}");
     config.children = None;
-    config.sources = Some(sources("none"));
+    config.sources = Some(Sources::new("none"));
     let error = Node::start(&config).err().unwrap();
     assert!(error.code == "node.authority" && error.text.contains("none.key"), "{error}");
     let data = folder.path().join("b");
