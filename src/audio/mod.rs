@@ -12,6 +12,7 @@ mod input;
 mod level;
 mod limiter;
 mod loudness;
+mod mix;
 mod ogg;
 mod peak;
 mod plan;

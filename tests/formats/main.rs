@@ -115,8 +115,13 @@ fn check_case(kind: &Kind, rate: u32, channels: u16) -> Row {
     let path = (kind.make)(&plain);
     let name = format!("bulletin.{}", kind.suffix);
     let mut row = Row { figures: String::new(), faults: Vec::new() };
+    let refusal = (kind.refused)(rate, channels);
     let heard = match hear(&path, &name) {
         Ok(heard) => heard,
+        Err(error) if refusal.is_some_and(|word| error.code == "media.unsupported" && error.text.contains(word)) => {
+            row.figures = format!("refused: {}", error.text);
+            return row;
+        }
         Err(error) => {
             row.faults.push(format!("refused: {error} ({})", path.display()));
             return row;
