@@ -44,7 +44,7 @@
 //!
 //! | room | |
 //! |---|---|
-//! | [`audio`] | WAV and FLAC, loudness, Opus; renders a plan of playout |
+//! | [`audio`] | whatever stations send, loudness, Opus; renders a plan of playout |
 //! | [`track`] | numbered, sealed, encrypted packets; documents them byte by byte |
 //! | [`broadcast`] | who may say what, where and when; documents orders on the wire |
 //! | [`session`] | what a child and a parent say over a link: joining, listening, repair, clock |

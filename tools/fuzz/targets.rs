@@ -41,6 +41,16 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("parent_session", parent_session),
     ("relay", relay),
     ("media_file", media_file),
+    ("riff", riff),
+    ("flac", flac),
+    ("mp3", mp3),
+    ("adts", adts),
+    ("mp4", mp4),
+    ("ogg", ogg),
+    ("matroska", matroska),
+    ("aiff", aiff),
+    ("caf", caf),
+    ("pcm", pcm),
     ("stored_frames", stored_frames),
     ("opus_records", opus_records),
     ("names", names),
@@ -181,13 +191,77 @@ pub fn relay(bytes: &[u8]) {
 }
 
 pub fn media_file(bytes: &[u8]) {
-    let Ok(mut source) = Source::open(Cursor::new(bytes.to_vec()), "fuzz") else { return };
+    play(Source::open(Cursor::new(bytes.to_vec()), "fuzz"));
+}
+
+/// One container, whatever its first bytes became: as a file and as a pipe.
+fn container(bytes: &[u8], at: usize, magic: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    if bytes.len() < at + magic.len() {
+        return;
+    }
+    bytes[at..at + magic.len()].copy_from_slice(magic);
+    play(Source::open(Cursor::new(bytes.clone()), "fuzz"));
+    play(Source::stream(Cursor::new(bytes), "fuzz"));
+}
+
+fn play(source: Result<Source, loa::audio::Error>) {
+    let Ok(mut source) = source else { return };
     let mut out = Vec::new();
+    let mut played = 0;
     while let Ok(true) = source.read(&mut out) {
-        if out.len() > 5_000_000 {
+        assert!(out.iter().all(|sample| sample.is_finite()), "an encoder gets numbers only");
+        played += out.len();
+        out.clear();
+        if played > 5_000_000 {
             return;
         }
     }
+    assert!(source.found().damage.len() <= 100);
+}
+
+pub fn riff(bytes: &[u8]) {
+    let kind = [b"RIFF", b"RF64", b"BW64"][bytes.len() % 3];
+    container(bytes, 8, b"WAVE");
+    container(bytes, 0, kind);
+}
+
+pub fn flac(bytes: &[u8]) {
+    container(bytes, 0, b"fLaC");
+}
+
+pub fn mp3(bytes: &[u8]) {
+    container(bytes, 0, &[0xff, 0xfb]);
+}
+
+pub fn adts(bytes: &[u8]) {
+    container(bytes, 0, &[0xff, 0xf1]);
+}
+
+pub fn mp4(bytes: &[u8]) {
+    container(bytes, 4, b"ftyp");
+}
+
+pub fn ogg(bytes: &[u8]) {
+    container(bytes, 0, b"OggS");
+}
+
+pub fn matroska(bytes: &[u8]) {
+    container(bytes, 0, &[0x1a, 0x45, 0xdf, 0xa3]);
+}
+
+pub fn aiff(bytes: &[u8]) {
+    container(bytes, 8, if bytes.len() % 2 == 0 { b"AIFF" } else { b"AIFC" });
+}
+
+pub fn caf(bytes: &[u8]) {
+    container(bytes, 0, b"caff");
+}
+
+pub fn pcm(bytes: &[u8]) {
+    let forms = ["u8:8000:1", "s16le:44100:2", "s16be:48000:3", "s24le:96000:1", "s32le:48000:8", "f32le:22050:2"];
+    let form = forms[bytes.len() % forms.len()].parse().expect("a form of PCM");
+    play(Source::pcm(Cursor::new(bytes.to_vec()), "fuzz", form));
 }
 
 pub fn stored_frames(bytes: &[u8]) {

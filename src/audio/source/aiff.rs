@@ -27,7 +27,7 @@ pub(super) fn aiff(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
         let mut left = u64::from(length) + u64::from(length & 1);
         match &[a, b, c, d] {
             b"COMM" => {
-                let body = bytes.take(length.min(MOST_COMMON) as usize)?;
+                let body = bytes.up_to(length.min(MOST_COMMON) as usize)?;
                 left -= body.len() as u64;
                 common = Some(body);
             }

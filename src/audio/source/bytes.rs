@@ -3,7 +3,7 @@ use super::fault::Fault;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 /// Reads forward; back only where what is underneath can seek. All memory is the one buffer, and what
-/// [`Bytes::take`] is asked for.
+/// [`Bytes::up_to`] is asked for.
 pub(super) struct Bytes {
     inner: Box<dyn Inner>,
     seekable: bool,
@@ -110,7 +110,7 @@ impl Bytes {
     }
 
     /// The next `count` bytes; fewer only at the file's end. The memory taken grows with what is really there.
-    pub fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
+    pub fn up_to(&mut self, count: usize) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
         while out.len() < count {
             let before = out.len();
@@ -221,7 +221,7 @@ mod tests {
     fn a_file_that_is_read_in_circles_ends_in_an_error_and_not_in_a_loop() {
         let mut bytes = Bytes::file(io::Cursor::new(vec![7; 1 << 20])).unwrap();
         let ended = (0..1_000).find_map(|_| {
-            bytes.skip(1 << 19).and_then(|_| bytes.take(1 << 18)).err().or_else(|| bytes.seek_to(0).err())
+            bytes.skip(1 << 19).and_then(|_| bytes.up_to(1 << 18)).err().or_else(|| bytes.seek_to(0).err())
         });
         assert!(ended.is_some());
     }
@@ -235,7 +235,7 @@ mod tests {
             assert!(bytes.skip(100_000).unwrap());
             assert_eq!(bytes.position(), 100_000);
             assert_eq!(bytes.array::<4>().unwrap_or_default(), all[100_000..100_004]);
-            assert_eq!(bytes.take(1 << 30).unwrap(), all[100_004..]);
+            assert_eq!(bytes.up_to(1 << 30).unwrap(), all[100_004..]);
             assert!(!bytes.skip(1).unwrap());
         }
     }

@@ -17,6 +17,7 @@ use crate::audio::mix::Layout;
 pub(super) fn caf(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
     bytes.array::<8>()?;
     let (mut description, mut cookie, mut table, mut mask, mut sound) = (None, None, None, 0, None);
+    let mut cut = false;
     for _ in 0..MOST_CHUNKS {
         let Ok(head) = bytes.array::<12>() else { break };
         let length = head.last_chunk().map_or(0, |eight| i64::from_be_bytes(*eight));
@@ -31,14 +32,18 @@ pub(super) fn caf(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
                 sound = Some((bytes.position(), (length >= 4).then(|| size - 4)));
                 let plain = description.as_ref().is_some_and(|body: &Vec<u8>| body.get(8..12) == Some(b"lpcm"));
                 // Tables may come behind the sound; plain numbers need none, and a pipe can't go there.
-                if length < 4 || plain || table.is_some() || !bytes.is_seekable() || !bytes.skip(size - 4)? {
+                if length < 4 || plain || table.is_some() || !bytes.is_seekable() {
+                    break;
+                }
+                if !bytes.skip(size - 4)? {
+                    cut = true;
                     break;
                 }
                 continue;
             }
             _ => 0,
         };
-        let body = bytes.take(size.min(wanted) as usize)?;
+        let body = bytes.up_to(size.min(wanted) as usize)?;
         if !bytes.skip(size - body.len() as u64)? && sound.is_none() {
             return Err(Fault::ends_in_header());
         }
@@ -95,6 +100,10 @@ pub(super) fn caf(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
             return Err(Fault::unsupported(format!("CAF with sound of the kind {name:?}")));
         }
     };
+    if table.is_none() && cut {
+        let text = "the file ends before the table of its packets; copy or export it again";
+        return Err(Fault::new("media.truncated", text));
+    }
     let Some(table) = table.filter(|table| table.len() >= 24) else {
         let text = "the table of packets is missing, or comes behind the sound, where a pipe can't go";
         return Err(Fault::unsupported(format!("CAF: {text}")));
@@ -161,7 +170,7 @@ impl Demuxer for Packets {
         if size > LONGEST_PACKET {
             return Err(Fault::damaged("a packet that is longer than any of sound"));
         }
-        let data = self.bytes.take(size as usize)?;
+        let data = self.bytes.up_to(size as usize)?;
         if data.len() < size as usize {
             return Ok(Step::Early { what: "the file ends before its sound does" });
         }

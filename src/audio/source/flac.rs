@@ -50,6 +50,7 @@ impl Flac {
             }
         }
         let stream = information(&head[8..])?;
+        super::run::check(stream.rate, stream.layout.channels())?;
         let rest = Joined { head: Cursor::new(head), rest: bytes };
         let rest = MediaSourceStream::new(Box::new(rest), Default::default());
         let format = FlacReader::try_new(rest, FormatOptions::default()).map_err(|fault| match fault {
@@ -79,7 +80,8 @@ impl Demuxer for Flac {
                 }
                 Ok(None) => return Ok(Step::End),
                 Err(Foreign::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Step::End),
-                Err(Foreign::IoError(error)) => return Err(error.into()),
+                // The library's own word for a frame that is cut short.
+                Err(Foreign::IoError(error)) if !error.to_string().contains("bitstream") => return Err(error.into()),
                 // The next good frame's number tells what was lost.
                 Err(_) if self.failed < MOST_FAILED => self.failed += 1,
                 Err(fault) => return Err(fault.into()),

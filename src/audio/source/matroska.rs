@@ -11,7 +11,7 @@
 //!                                     └ BlockGroup A0 ─ Block A1, DiscardPadding 75A2 ns
 //! ```
 //! Timestamps are rounded, to milliseconds as a rule: they tell what is missing, not where exactly a packet belongs.
-use super::bytes::Bytes;
+use super::bytes::{Bytes, MOST_PEEKED};
 use super::fault::Fault;
 use super::mp4::entry::aac;
 use super::opus;
@@ -72,12 +72,12 @@ impl Matroska {
             match id {
                 SEGMENT => {}
                 INFO => {
-                    let body = bytes.take(length.min(MOST_HEADER) as usize)?;
+                    let body = bytes.up_to(length.min(MOST_HEADER) as usize)?;
                     scale =
                         elements(&body).find(|(id, _)| *id == 0x2a_d7b1).map_or(scale, |(_, body)| number(body)).max(1);
                 }
                 TRACKS => {
-                    let body = bytes.take(length.min(MOST_HEADER) as usize)?;
+                    let body = bytes.up_to(length.min(MOST_HEADER) as usize)?;
                     tracks =
                         elements(&body).filter(|(id, _)| *id == 0xae).map(|(_, body)| Track::parse(body)).collect();
                 }
@@ -130,6 +130,34 @@ impl Matroska {
     }
 }
 
+impl Matroska {
+    /// Goes on to the next cluster, or the next block of this track that another element follows; false at the end.
+    fn search(&mut self) -> Result<bool, Fault> {
+        loop {
+            let ahead = self.bytes.peek(MOST_PEEKED)?;
+            let (ended, track) = (ahead.len() < MOST_PEEKED, self.track);
+            let block = |rest: &[u8]| {
+                let (length, used) = vint(&rest[1..], true)?;
+                let (number, _) = vint(rest.get(1 + used..)?, true)?;
+                let (id, _) = vint(rest.get(1 + used + usize::try_from(length).ok()?..)?, false)?;
+                (number == track && KNOWN.contains(&(id as u32))).then_some(())
+            };
+            let begins =
+                |rest: &[u8]| rest.starts_with(&CLUSTER.to_be_bytes()) || rest[0] == 0xa3 && block(rest).is_some();
+            if let Some(at) = (0..ahead.len()).find(|at| begins(&ahead[*at..])) {
+                self.bytes.skip(at as u64)?;
+                return Ok(true);
+            }
+            // A block at the end of what could be seen is found in the next look, unless it is longer than half.
+            let step = if ended { ahead.len() } else { MOST_PEEKED / 2 };
+            self.bytes.skip(step as u64)?;
+            if ended {
+                return Ok(false);
+            }
+        }
+    }
+}
+
 impl Demuxer for Matroska {
     fn next(&mut self) -> Result<Step, Fault> {
         if let Some(stream) = self.first.take() {
@@ -139,20 +167,28 @@ impl Demuxer for Matroska {
             if let Some(packet) = self.ready.pop_front() {
                 return Ok(Step::Packet(packet));
             }
-            let Some((id, length)) = element(&mut self.bytes)? else { return Ok(Step::End) };
-            match id {
+            let next = match element(&mut self.bytes) {
+                Ok(None) => return Ok(Step::End),
+                Ok(Some((id, length))) if KNOWN.contains(&id) => Some((id, length)),
+                Err(fault) if fault.code == "media.read" => return Err(fault),
+                _ => None,
+            };
+            match next {
                 // Their bodies are what comes next.
-                SEGMENT | CLUSTER => continue,
-                0xe7 | 0xa3 | 0xa0 if length <= LONGEST_BLOCK => {}
-                _ if length == UNKNOWN => return Ok(Step::Early { what: "an element of unknown length" }),
-                _ => {
+                Some((SEGMENT | CLUSTER, _)) => continue,
+                Some((0xe7 | 0xa3 | 0xa0, length)) if length <= LONGEST_BLOCK => {}
+                Some((_, length)) if length < MOST_SKIPPED => {
                     if !self.bytes.skip(length)? {
                         return Ok(Step::Early { what: "the file ends within an element" });
                     }
                     continue;
                 }
+                // The timestamp of what follows tells what was lost.
+                _ if self.search()? => continue,
+                _ => return Ok(Step::Early { what: "nothing that could be read follows" }),
             }
-            let body = self.bytes.take(length as usize)?;
+            let Some((id, length)) = next else { continue };
+            let body = self.bytes.up_to(length as usize)?;
             if (body.len() as u64) < length {
                 return Ok(Step::Early { what: "the file ends within a block" });
             }
@@ -401,6 +437,27 @@ const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
 const TRACKS: u32 = 0x1654_ae6b;
 const CLUSTER: u32 = 0x1f43_b675;
+/// What may stand in a segment or a cluster: the above, and seek head, cues, chapters, tags, attachments, checksum and
+/// padding; of a cluster, time, blocks, position, previous size and encrypted block.
+const KNOWN: [u32; 17] = [
+    SEGMENT,
+    INFO,
+    TRACKS,
+    CLUSTER,
+    0x114d_9b74,
+    0x1c53_bb6b,
+    0x1043_a770,
+    0x1254_c367,
+    0x1941_a469,
+    0xbf,
+    0xec,
+    0xe7,
+    0xa3,
+    0xa0,
+    0xa7,
+    0xab,
+    0xaf,
+];
 /// Live streams don't know the lengths of their segment and their clusters.
 const UNKNOWN: u64 = u64::MAX;
 /// In front of the sound; real files have some ten.
@@ -408,6 +465,8 @@ const MOST_ELEMENTS: usize = 10_000;
 const MOST_HEADER: u64 = 4 << 20;
 /// A second of eight channels of numbers, and far beyond any packet of sound.
 const LONGEST_BLOCK: u64 = 8 << 20;
+/// A picture of a video may be long; beyond this a length is damaged.
+const MOST_SKIPPED: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {

@@ -59,7 +59,7 @@ impl Mp4 {
                         return Err(Fault::unsupported(format!("a table of {length} bytes in front of the sound")));
                     }
                     let size = if length == 0 { MOST_MOOV } else { length } as usize;
-                    let moov = bytes.take(size)?;
+                    let moov = bytes.up_to(size)?;
                     if length > 0 && moov.len() < size {
                         return Err(Fault::ends_in_header());
                     }
@@ -170,7 +170,7 @@ impl Mp4 {
             if &kind != b"moof" {
                 continue;
             }
-            let moof = self.bytes.take(length.min(MOST_MOOF) as usize)?;
+            let moof = self.bytes.up_to(length.min(MOST_MOOF) as usize)?;
             let body = moof.get(head..).unwrap_or_default();
             let samples = fragment(body, place, fragments.track, fragments.usual, fragments.now);
             fragments.now = samples.last().map_or(fragments.now, |last| last.begins + last.lasts);
@@ -203,7 +203,7 @@ impl Demuxer for Mp4 {
             return Ok(Step::Early { what: "the file ends before its sound does" });
         }
         self.bytes.seek_to(sample.place)?;
-        let data = self.bytes.take(sample.size as usize)?;
+        let data = self.bytes.up_to(sample.size as usize)?;
         if data.len() < sample.size as usize {
             return Ok(Step::Early { what: "the file ends before its sound does" });
         }

@@ -82,7 +82,7 @@ impl Demuxer for Mpeg {
                 let lost = (skipped * self.frames).div_ceil(self.frame_bytes.max(1)) * u64::from(frame.samples);
                 return Ok(Step::Lost { samples: lost, what: "bytes that are no sound" });
             }
-            let data = self.bytes.take(frame.bytes)?;
+            let data = self.bytes.up_to(frame.bytes)?;
             if data.len() < frame.bytes {
                 return Ok(Step::End);
             }

@@ -34,7 +34,7 @@ pub(super) fn wav(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
         let mut left = u64::from(claimed) + u64::from(claimed & 1);
         match &chunk[..4] {
             b"fmt " => {
-                let body = bytes.take(claimed.min(MOST_FORMAT) as usize)?;
+                let body = bytes.up_to(claimed.min(MOST_FORMAT) as usize)?;
                 left -= body.len() as u64;
                 format = Some(body);
             }
@@ -219,7 +219,7 @@ impl Demuxer for Samples {
             return Ok(Step::Stream(stream));
         }
         let wanted = (self.block * self.together).min(self.left.unwrap_or(u64::MAX));
-        let mut data = self.bytes.take(wanted as usize)?;
+        let mut data = self.bytes.up_to(wanted as usize)?;
         // What is left of a file that was cut within a sample.
         data.truncate(data.len() / self.block as usize * self.block as usize);
         if data.is_empty() {

@@ -86,12 +86,11 @@ impl Run {
                 let until = packet.until.or((packet.cut > 0).then(|| end.saturating_sub_unsigned(packet.cut)));
                 self.emit(&mut planes, until, out, found);
             }
-            Err(fault) => {
+            Err(_) => {
                 self.reach(packet.at, found);
-                let what = fault.text.split("; ").next().unwrap_or_default().to_owned();
                 // What precedes the first good packet is the rest of what the file was cut out of.
                 if self.decoded > 0 {
-                    self.note(packet.samples, &what, found);
+                    self.note(packet.samples, "packets that can't be decoded", found);
                 }
                 self.silence += packet.samples;
             }
@@ -294,7 +293,7 @@ impl Run {
 }
 
 /// Refuses what no recording of speech has.
-fn check(rate: u32, channels: u16) -> Result<(), Fault> {
+pub(super) fn check(rate: u32, channels: u16) -> Result<(), Fault> {
     if !RATES.contains(&rate) {
         let (low, high) = (RATES.start(), RATES.end());
         let text =
