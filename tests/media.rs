@@ -10,8 +10,6 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// LU that Opus at 24 kb/s may take away from a file's loudness: measured 0.1 to 0.55.
-const CODING: f64 = 0.6;
 const BULLETIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/bulletin.flac");
 const BULLETIN_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/bulletin-2.flac");
 
@@ -126,11 +124,9 @@ fn check_form(form: &str) {
             let (file, peak) = measure(&samples);
             assert!((report.before.loudness.unwrap() - file).abs() < 0.01, "{case}: {report:?}");
             assert!((report.before.true_peak.unwrap() - peak).abs() < 0.01, "{case}: {report:?}");
-            // Loud enough, or as loud as the peaks allow.
-            assert!(peak + report.gain < -1.5 + 0.01 && file + report.gain < -16.0 + 0.01, "{case}: {report:?}");
-            assert!(peak + report.gain > -1.51 || file + report.gain > -16.01, "{case}: {report:?}");
             let (loudness, _) = measure(&heard);
-            assert!((loudness - file - report.gain).abs() < CODING, "{case}: {loudness} LUFS after {report:?}");
+            assert!((loudness + 16.0).abs() < 0.5, "{case}: {loudness} LUFS after {report:?}");
+            assert!(report.after.true_peak.unwrap() < -1.5 + 1e-3, "{case}: {report:?}");
             let alike = |lag: &isize| correlation(&samples[60_000..84_000], &heard[60_000..84_000], *lag);
             let best = (-12..=12).max_by(|a, b| alike(a).total_cmp(&alike(b)));
             // The codec's high-pass moves the lowest tones of a voice forward by 0.1 ms.
@@ -180,13 +176,12 @@ fn a_soft_file_is_raised_a_loud_one_lowered_and_silence_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     for (name, gain) in [("soft.wav", "-25"), ("loud.wav", "-1")] {
         let path = folder.path().join(name);
-        // Limited, so that the peaks leave room for the loudness wanted.
         let filter = format!("volume=6dB,alimiter=limit=0.2:level=disabled,volume=13dB,volume={gain}dB");
         run("ffmpeg", &["-v", "error", "-i", BULLETIN_2, "-af", &filter, path.to_str().unwrap()]);
         let (frames, report) = encode(&path, &Options::default()).unwrap();
         let (loudness, peak) = measure(&played(&frames));
-        assert!((loudness + 16.0).abs() < CODING, "{name}: {loudness} LUFS after {report:?}");
-        assert!(report.before.true_peak.unwrap() + report.gain <= -1.5 + 1e-9, "{name}: {report:?}");
+        assert!((loudness + 16.0).abs() < 0.5, "{name}: {loudness} LUFS after {report:?}");
+        assert!(report.after.true_peak.unwrap() < -1.5 + 1e-3, "{name}: {report:?}");
         // The codec overshoots a limiter's flat peaks; speakers clip what is left beyond full scale.
         assert!(peak < 1.0, "{name}: {peak} dBTP after coding");
     }
@@ -339,7 +334,7 @@ fn what_is_damaged_plays_on_both_sides_and_what_is_cut_as_far_as_it_goes() {
 }
 
 #[test]
-fn too_long_files_and_files_that_change_and_mistaken_options_are_refused() {
+fn too_long_files_and_files_that_are_gone_and_mistaken_options_are_refused() {
     let second = wav(1, 1, 8_000, 16, 16_000 * 3, &vec![1; 16_000 * 3]);
     let unknown = wav(1, 1, 8_000, 16, u32::MAX, &vec![1; 16_000 * 3]);
     for bytes in [&second, &unknown] {
@@ -349,13 +344,14 @@ fn too_long_files_and_files_that_change_and_mistaken_options_are_refused() {
         assert_eq!(error.code, "media.too_long");
         assert!(error.text.contains("2 s"), "{error}");
     }
+    // What fits into memory is read once: nothing can change between two readings.
     let mut opened = 0;
-    let changing = || {
+    let once = || {
         opened += 1;
-        let length = if opened == 1 { 16_000 } else { 12_000 };
-        Ok(Cursor::new(wav(1, 1, 8_000, 16, length, &vec![1; length as usize])))
+        Ok(Cursor::new(second.clone()))
     };
-    assert_eq!(frames_of(changing, "a.wav", &Options::default(), |_| {}).unwrap_err().code, "media.changed");
+    assert!(frames_of(once, "a.wav", &Options::default(), |_| {}).is_ok());
+    assert_eq!(opened, 1);
     let gone = || Err::<Cursor<Vec<u8>>, _>(std::io::Error::from(std::io::ErrorKind::NotFound));
     assert_eq!(frames_of(gone, "a.wav", &Options::default(), |_| {}).unwrap_err().code, "media.read");
     for options in [

@@ -3,7 +3,7 @@ use super::Error;
 use super::frames::is_frame;
 use crate::time::RATE;
 use bytes::Bytes;
-use opus::{Application, Bitrate, Channels, Encoder, Repacketizer};
+use opus::{Application, Bitrate, Channels, Encoder, Repacketizer, Signal};
 
 /// Samples per Opus frame (20 ms).
 pub const FRAME: usize = 960;
@@ -19,6 +19,12 @@ pub(super) const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=64_000;
 pub const LOOKAHEAD: usize = 312;
 
 /// Encodes one run of samples into every rendition, frame by frame.
+///
+/// `AUDIO`, told that it is a voice, is nearest to the original at every bitrate. Measured by wide-band PESQ on
+/// the two demo bulletins, mean, beside `VOIP` and `AUDIO` left to itself: at 16 kb/s 2.77, 2.70, 2.77; at 24
+/// 3.48, 3.35, 3.44; at 32 3.81, 3.78, 3.78; at 48 4.24, 4.23, 4.21; at 64 4.40, 4.09, 3.92 (complexity 10, hard
+/// CBR; extended STOI agrees). `VOIP` also cuts what is below 70 Hz: 0.3 LU of a
+/// band with a bass.
 pub struct Encoders {
     renditions: Vec<Rendition>,
     /// Less than a frame.
@@ -83,7 +89,8 @@ impl Encoders {
 
 impl Rendition {
     fn new(bitrate: u32, complexity: i32) -> Result<Self, Error> {
-        let mut encoder = Encoder::new(RATE, Channels::Mono, Application::Voip).map_err(internal)?;
+        let mut encoder = Encoder::new(RATE, Channels::Mono, Application::Audio).map_err(internal)?;
+        encoder.set_signal(Signal::Voice).map_err(internal)?;
         encoder.set_bitrate(Bitrate::Bits(bitrate as i32)).map_err(internal)?;
         encoder.set_vbr(false).map_err(internal)?;
         encoder.set_inband_fec(false).map_err(internal)?;

@@ -55,7 +55,7 @@ impl Limiter {
 }
 
 fn decibels(gain: f32) -> f64 {
-    -20.0 * f64::from(gain).log10()
+    20.0 * f64::from(1.0 / gain).log10()
 }
 
 /// Samples of each moving average.
@@ -134,16 +134,16 @@ impl Stage {
     fn limit(&mut self, count: usize, out: &mut Vec<f32>) {
         let delay = self.shape.delay();
         let beneath = delay + 1 - TAPS;
-        let calm = highest(&self.line[beneath..]) * self.interpolation.most <= self.aim;
-        if calm && self.at_rest >= self.shape.hold() + self.shape.reach() {
+        let mut peaks = [0.0; CHUNK];
+        let peaks = &mut peaks[..count];
+        // Without a sample that the filter could lift above the aim, none needs computing.
+        if highest(&self.line[beneath..]) * self.interpolation.most > self.aim {
+            self.interpolation.peaks(&self.line[beneath..], peaks);
+        }
+        if self.at_rest >= self.shape.hold() + self.shape.reach() && highest(peaks) <= self.aim {
             self.now += count as u64;
             out.extend_from_slice(&self.line[..count]);
             return;
-        }
-        let mut peaks = [0.0; CHUNK];
-        let peaks = &mut peaks[..count];
-        if !calm {
-            self.interpolation.peaks(&self.line[beneath..], peaks);
         }
         for (peak, sample) in peaks.iter().zip(&self.line[..count]) {
             let needed = if *peak > self.aim { self.aim / peak } else { 1.0 };

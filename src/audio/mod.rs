@@ -4,6 +4,7 @@
 //! an [`Error`] that names the file as the caller called it, the place and the mend; no panic leaves
 //! a decoder.
 
+mod chain;
 mod decode;
 mod encode;
 mod frames;
@@ -11,6 +12,7 @@ mod header;
 mod input;
 mod level;
 mod limiter;
+mod loss;
 mod loudness;
 mod mix;
 mod ogg;
@@ -18,7 +20,10 @@ mod peak;
 mod plan;
 mod render;
 mod resample;
+mod silence;
 mod source;
+mod speech;
+mod spool;
 mod tone;
 mod transcode;
 mod watch;
@@ -34,5 +39,7 @@ pub use plan::{Content, Gain, Step};
 pub use render::Renderer;
 pub use source::{Error, Source};
 pub use tone::{TONE, Tone, tone, tone_micros};
-pub use transcode::{Clipping, Level, Leveling, Options, Report, Silence, frames_of, transcode};
+pub use transcode::{
+    Clipping, Level, Leveling, Options, Part, Report, Sequence, Silence, frames_of, sequence, transcode,
+};
 pub use watch::{SoundLevel, Watch, WatchOptions, Watched};

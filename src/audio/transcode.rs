@@ -1,9 +1,10 @@
-//! A file to Opus: measure, level, encode.
-use super::encode::{BITRATES, Encoders};
+//! Files to Opus: measured, levelled, limited, encoded.
+use super::chain::{self, Encoding, Given};
+use super::encode::BITRATES;
+use super::tone::{TONE, tone};
 use super::{Damage, Error, Facts, Frames, Input, Source};
 use crate::time::RATE;
 use bytes::Bytes;
-use ebur128::{EbuR128, Mode};
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Seek};
 
@@ -22,6 +23,8 @@ pub struct Options {
     pub speech: bool,
     /// Seconds of silence left standing at the beginning and at the end; `None` leaves all.
     pub silence: Option<f64>,
+    /// The attention tone ahead of it all.
+    pub tone: bool,
     /// Longest file accepted, seconds.
     pub longest: u32,
 }
@@ -47,6 +50,7 @@ impl Default for Options {
             peak: -1.5,
             speech: false,
             silence: None,
+            tone: false,
             longest: 4 * 3600,
         }
     }
@@ -60,9 +64,10 @@ pub struct Report {
     /// Of what was encoded.
     pub duration: f64,
     pub before: Level,
-    /// Of what went into the encoder.
+    /// Of what went into the encoder: louder than wanted by what coding takes off.
     pub after: Level,
-    /// Applied to the whole, dB.
+    /// Applied to the whole, dB, with what makes up for the limiter's and the codec's loss; with a slow
+    /// gain, that at the end.
     pub gain: f64,
     /// Most that the limiter took off, dB.
     pub limited: f64,
@@ -100,68 +105,73 @@ pub struct Silence {
     pub longest: f64,
 }
 
-/// dB. A recording that needs more holds hardly anything but its own noise.
-const MOST_GAIN: f64 = 40.0;
-/// Of the whole work, the first pass's share of the time, for the progress given out.
-const MEASURING: f64 = 0.25;
-
-/// Reads what `open` gives, once or twice as the options ask, and hands each encoded frame of each rendition
-/// to `emit` as soon as it is made. `progress` hears of the part done, 0 to 1. CPU only, blocking.
-pub fn transcode<I: Input>(
+/// Reads what `open` gives, once (or twice, if it is longer than [`super::spool::SPOOLED`] holds and the leveling
+/// is measured), and hands each encoded frame of each rendition to `emit` as soon as it is made. `progress`
+/// hears of the part done, 0 to 1. CPU only, blocking.
+pub fn transcode<I: Input + 'static>(
     mut open: impl FnMut() -> Result<I, Error>,
     name: &str,
     options: &Options,
     emit: &mut dyn FnMut(usize, Bytes) -> Result<(), Error>,
-    mut progress: impl FnMut(f64),
+    progress: impl FnMut(f64),
 ) -> Result<Report, Error> {
-    options.check()?;
-    let limit = u64::from(options.longest) * u64::from(RATE);
-
-    let mut meter = Meter::new();
-    let mut first = open()?;
-    let promised = first.facts().samples;
-    let mut block = Vec::new();
-    let mut more = promised.is_none_or(|samples| samples <= limit);
-    while more {
-        block.clear();
-        more = first.read(&mut block)?;
-        meter.add(&block);
-        if let Some(promised) = promised {
-            progress(MEASURING * (meter.samples as f64 / promised as f64).min(1.0));
-        }
-        more = more && meter.samples <= limit;
-    }
-    let (facts, damage) = (first.facts().clone(), first.found().damage.clone());
-    drop(first);
-    if meter.samples.max(promised.unwrap_or(0)) > limit {
-        let text = format!("{name}: lasts over {} s, the longest accepted; cut it into parts", options.longest);
-        return Err(Error::new("media.too_long", text));
-    }
-
-    let mut report = meter.report(options);
-    (report.facts, report.damage) = (facts, damage);
-    let factor = 10f64.powf(report.gain / 20.0) as f32;
-    let mut second = open()?;
-    let mut encoders = Encoders::new(&options.bitrates, options.complexity)?;
-    let mut samples = 0;
-    let mut more = true;
-    while more && samples <= meter.samples {
-        block.clear();
-        more = second.read(&mut block)?;
-        for sample in &mut block {
-            *sample *= factor;
-        }
-        encoders.push(&block, emit)?;
-        samples += block.len() as u64;
-        progress(MEASURING + (1.0 - MEASURING) * (samples as f64 / meter.samples as f64).min(1.0));
-    }
-    if samples != meter.samples {
-        let text = format!("{name}: the file changed while it was read; try again when it is complete");
-        return Err(Error::new("media.changed", text));
-    }
-    encoders.finish(emit)?;
+    let mut open = || open().map(|input| Box::new(input) as Box<dyn Input>);
+    let mut part = [Part { name, open: &mut open, speech: true }];
+    let mut sequence = sequence(&mut part, options, emit, progress)?;
+    let mut report = sequence.reports.pop().unwrap_or_default();
+    report.duration = sequence.samples as f64 / f64::from(RATE);
     Ok(report)
 }
+
+/// One of several inputs that follow each other: a jingle, the bulletin, a jingle.
+pub struct Part<'a> {
+    /// For messages.
+    pub name: &'a str,
+    /// Gives the same input each time; it is called once or twice.
+    pub open: &'a mut dyn FnMut() -> Result<Box<dyn Input>, Error>,
+    /// Whether [`Options::speech`] is meant for this part too: a jingle is none.
+    pub speech: bool,
+}
+
+/// What became of a sequence.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sequence {
+    /// Encoded, at 48 kHz: tone, parts and the gaps between them.
+    pub samples: u64,
+    /// Of each part, in order; the tone has none.
+    pub reports: Vec<Report>,
+}
+
+/// [`transcode`] of several inputs into one run of frames: each brought to the same loudness by itself, with short
+/// gaps between, and the attention tone ahead of all if the options say so.
+pub fn sequence(
+    parts: &mut [Part],
+    options: &Options,
+    emit: &mut dyn FnMut(usize, Bytes) -> Result<(), Error>,
+    mut progress: impl FnMut(f64),
+) -> Result<Sequence, Error> {
+    options.check()?;
+    let mut encoding = Encoding::new(options, emit)?;
+    let mut reports = Vec::with_capacity(parts.len());
+    if options.tone {
+        let plain = Options { leveling: Leveling::Measured, speech: false, silence: None, ..options.clone() };
+        let mut open = || Ok(Box::new(Given::new(tone(TONE).map(|tone| tone.samples).unwrap_or_default())) as Box<_>);
+        chain::run(&mut open, "attention tone", &plain, &mut encoding, &mut |_| ())?;
+    }
+    let count = parts.len() as f64;
+    for (number, part) in parts.iter_mut().enumerate() {
+        if encoding.samples > 0 {
+            encoding.push(&[0.0; GAP])?;
+        }
+        let options = Options { speech: options.speech && part.speech, ..options.clone() };
+        let mut within = |done: f64| progress((number as f64 + done) / count);
+        reports.push(chain::run(part.open, part.name, &options, &mut encoding, &mut within)?);
+    }
+    Ok(Sequence { samples: encoding.finish()?, reports })
+}
+
+/// Samples between two parts: 0.3 s, a breath.
+const GAP: usize = RATE as usize * 3 / 10;
 
 /// [`transcode`] of a reader, decoded in this process, with all frames collected: for sound that is trusted
 /// and short.
@@ -196,43 +206,11 @@ impl Options {
             format!("loudness {} is outside -70 to 0 LUFS", self.loudness)
         } else if !(-70.0..=0.0).contains(&self.peak) {
             format!("peak {} is outside -70 to 0 dBTP", self.peak)
+        } else if self.silence.is_some_and(|silence| !(0.0..=60.0).contains(&silence)) {
+            format!("silence {:?} is outside 0 to 60 s", self.silence.unwrap_or_default())
         } else {
             return Ok(());
         };
         Err(Error::new("media.options", format!("transcoding: {fault}; set it within")))
-    }
-}
-
-/// The first pass: EBU R128 over the whole file.
-struct Meter {
-    /// Keeps 8 bytes per 100 ms for the gate: 1.2 MB at four hours.
-    meter: EbuR128,
-    samples: u64,
-}
-
-impl Meter {
-    fn new() -> Self {
-        let meter = EbuR128::new(1, RATE, Mode::I | Mode::TRUE_PEAK).expect("mono at 48 kHz is measurable");
-        Self { meter, samples: 0 }
-    }
-
-    fn add(&mut self, samples: &[f32]) {
-        let added = self.meter.add_frames_f32(samples);
-        debug_assert!(added.is_ok(), "mono frames are always whole");
-        self.samples += samples.len() as u64;
-    }
-
-    /// One gain for the whole file: up or down to the loudness wanted, no further than the peak
-    /// allows. Without a loudness (silence; shorter than one gating block of 0.4 s, ITU-R BS.1770
-    /// Annex 1) nothing is raised.
-    fn report(&self, options: &Options) -> Report {
-        let loudness = self.meter.loudness_global().ok().filter(|loudness| loudness.is_finite());
-        let peak = self.meter.true_peak(0).ok().filter(|peak| *peak > 0.0);
-        let true_peak = peak.map(|peak| 20.0 * peak.log10());
-        let wanted = loudness.map_or(0.0, |loudness| (options.loudness - loudness).min(MOST_GAIN));
-        let allowed = true_peak.map_or(0.0, |peak| options.peak - peak);
-        let duration = self.samples as f64 / f64::from(RATE);
-        let before = Level { loudness, true_peak };
-        Report { duration, before, gain: wanted.min(allowed), ..Report::default() }
     }
 }
