@@ -47,19 +47,14 @@ fn zeros_without_end_behind_a_good_beginning_end_the_search() {
 fn a_wav_that_claims_four_gigabytes_plays_what_it_has_or_says_how_little() {
     let second: Vec<u8> =
         (0..48_000).flat_map(|at| (((f64::from(at) * 0.05).sin() * 9e3) as i16).to_le_bytes()).collect();
-    let boast = wav(1, 1, 48_000, 16, 0x7fff_0000, &second);
-    let error = hear_bytes("2 GB", boast, "boasts.wav").err().expect("far less than half is there");
-    check_refusal("2 GB", &error, "boasts.wav");
+    let boast = wav(1, 1, 48_000, 16, 0x4000_0000, &second);
+    let error = hear_bytes("1 GB", boast, "boasts.wav").err().expect("far less than half is there");
+    check_refusal("1 GB", &error, "boasts.wav");
     assert!(error.code == "media.truncated" && error.text.contains("1.000 s"), "{error}");
-    // What a pipe leaves, and a recorder that was switched off: as much as the field holds, or nearly.
-    for claim in [u32::MAX, u32::MAX - 36, 0xffff_ff00] {
-        match hear_bytes("4 GB", wav(1, 1, 48_000, 16, claim, &second), "piped.wav") {
-            Ok(heard) => assert_eq!(heard.samples.len(), 48_000, "{claim:#x}"),
-            Err(error) => {
-                check_refusal("4 GB", &error, "piped.wav");
-                assert!(claim != u32::MAX && error.code == "media.truncated", "{claim:#x}: {error}");
-            }
-        }
+    // What a pipe leaves, what sox leaves in one, and a recorder that was switched off: no length at all.
+    for claim in [u32::MAX, u32::MAX - 36, 0xffff_ff00, 0x7fff_f000] {
+        let heard = hear_bytes("4 GB", wav(1, 1, 48_000, 16, claim, &second), "piped.wav").unwrap();
+        assert_eq!(heard.samples.len(), 48_000, "{claim:#x}");
     }
     let long = bounded("hours", || {
         // A sparse file of as much as it claims: too long to be accepted, and told before it is read.

@@ -141,9 +141,11 @@ fn slip(file: &Whole) -> isize {
     if timed { 48 } else { 2_600 }
 }
 
-/// Bare samples: noise among them is noise, and nothing tells it from sound.
+/// Bare samples: noise among them is noise, and nothing tells it from sound. Any bytes are Opus, too, and Matroska
+/// has no checksums; and half of a video's bytes are its pictures.
 fn without_checksums(file: &Whole) -> bool {
-    ["wav", "aiff", "aifc"].contains(&file.kind.suffix) || file.kind.name == "caf pcm"
+    ["wav", "aiff", "aifc"].contains(&file.kind.suffix)
+        || ["caf pcm", "webm opus", "mkv opus", "mp4 video"].contains(&file.kind.name)
 }
 
 /// Of each kind; some thirty kinds.

@@ -16,6 +16,8 @@ pub struct Kind {
     pub alike: f64,
     /// Why no such file exists.
     pub impossible: fn(u32, u16) -> Option<&'static str>,
+    /// Which file Loa refuses, and a word that its refusal must say.
+    pub refused: fn(u32, u16) -> Option<&'static str>,
 }
 
 impl Tells {
@@ -51,7 +53,7 @@ pub const RATES: &[u32] = &[8_000, 22_050, 44_100, 48_000, 96_000];
 pub const CHANNELS: &[u16] = &[1, 2, 6];
 const CD: &[u32] = &[44_100];
 
-/// Those that `wav` and the like have no row against.
+/// For what holds every row.
 fn none(_: u32, _: u16) -> Option<&'static str> {
     None
 }
@@ -65,6 +67,7 @@ const LOSSLESS: Kind = Kind {
     tells: Tells::Samples,
     alike: 0.99,
     impossible: none,
+    refused: none,
 };
 
 /// The plain WAV itself, and each other way that a WAV stores a sample, at one rate.
@@ -177,7 +180,8 @@ pub const MP3: &[Kind] = &[
     },
 ];
 
-const ADVANCED: Kind = Kind { alike: 0.97, ..LOSSLESS };
+/// AAC-LC of more than two channels is left to a foreign decoder.
+const ADVANCED: Kind = Kind { alike: 0.97, refused: |_, channels| (channels > 2).then_some("channel"), ..LOSSLESS };
 
 pub const AAC: &[Kind] = &[
     Kind {
