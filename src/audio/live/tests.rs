@@ -217,6 +217,16 @@ fn speech(millisecond: i64) -> Vec<f32> {
         .collect()
 }
 
+/// Milliseconds of the demonstration's bulletin.
+fn voice(milliseconds: usize) -> Vec<f32> {
+    let file = include_bytes!("../../../config/demo/bulletin.flac");
+    let mut source = crate::audio::Source::open(std::io::Cursor::new(file), "bulletin.flac").unwrap();
+    let mut samples = Vec::new();
+    while samples.len() < milliseconds * 48 && crate::audio::Input::read(&mut source, &mut samples).unwrap() {}
+    samples.truncate(milliseconds * 48);
+    samples
+}
+
 fn correlation(a: &[f32], b: &[f32]) -> f64 {
     let sum =
         |pairs: &mut dyn Iterator<Item = (f32, f32)>| pairs.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>();
@@ -230,7 +240,10 @@ fn correlation(a: &[f32], b: &[f32]) -> f64 {
 
 #[test]
 fn packets_are_made_when_their_last_sample_was_spoken_and_the_last_ends_with_the_last_word() {
-    let mut live = live();
+    // A real voice: of pure tones, the encoder loses the phase now and then.
+    let spoken = voice(5_130);
+    let speech = |at: i64| spoken[(at + 130) as usize * 48..(at + 131) as usize * 48].to_vec();
+    let mut live = Live::new(Options { complexity: 10, loudness: None, ..Options::default() }).unwrap();
     assert!(!live.has_begun() && live.poll_timeout().is_none());
     run(&mut live, -130, -20, speech);
     assert!(live.has_begun());
@@ -248,12 +261,19 @@ fn packets_are_made_when_their_last_sample_was_spoken_and_the_last_ends_with_the
     assert_eq!((made.len() as u64, live.poll_timeout()), (packets, None));
     let made: Vec<Made> = made.into_iter().map(|(_, made)| made).collect();
     let out = decode(&made, 0);
-    let spoken: Vec<f32> = (-130..5_000).flat_map(speech).collect();
-    for window in (9_600..=spoken.len() - 12_000).step_by(12_000) {
-        let alike =
-            correlation(&spoken[window..window + 12_000], &out[window + LOOKAHEAD..window + LOOKAHEAD + 12_000]);
-        assert!(alike > 0.75, "{window}: {alike}");
+    // Steering moves the sound by some samples: each half second is sought nearby.
+    let mut heard = 0;
+    for window in (9_600..=spoken.len() - 24_000).step_by(12_000) {
+        if spoken[window..window + 24_000].iter().map(|sample| sample * sample).sum::<f32>() < 24.0 {
+            continue;
+        }
+        heard += 1;
+        let near = (window + LOOKAHEAD - 40)..(window + LOOKAHEAD + 40);
+        let alike = near.map(|at| correlation(&spoken[window..window + 24_000], &out[at..at + 24_000]));
+        let best = alike.fold(f64::MIN, f64::max);
+        assert!(best > 0.8, "{window}: {best}");
     }
+    assert!(heard > 8, "{heard} windows with sound");
     let status = live.status();
     assert_eq!((status.gaps, status.dropped), (0, 0));
 }
