@@ -153,9 +153,10 @@ mod tests {
         assert_eq!(refused(&["-"], None), "usage.output_needed");
         assert_eq!(refused(&["a.mp3"], Some("-")), "usage.output_stream");
         let folder = tempfile::tempdir().unwrap();
-        let (input, own) = (folder.path().join("b.opus"), folder.path().join("b.wav"));
-        let files = [own.to_str().unwrap(), input.to_str().unwrap()];
+        let within = folder.path().join("b.opus");
         let into = format!("{}/", folder.path().display());
-        assert_eq!(refused(&files[..], Some(&into)), "usage.output_same");
+        assert_eq!(refused(&[within.to_str().unwrap()], Some(&into)), "usage.output_self");
+        let renditions = outputs(&["a.wav", "a-16k.opus"], None, &[16_000, 24_000]);
+        assert_eq!(renditions.unwrap_err(), "usage.output_same");
     }
 }
