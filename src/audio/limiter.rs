@@ -282,7 +282,7 @@ mod tests {
             .map(|at| match kind {
                 Kind::Noise => random() * loud,
                 Kind::Square => {
-                    if at / period % 2 == 0 {
+                    if (at / period).is_multiple_of(2) {
                         loud
                     } else {
                         -loud

@@ -251,7 +251,7 @@ pub fn matroska(bytes: &[u8]) {
 }
 
 pub fn aiff(bytes: &[u8]) {
-    container(bytes, 8, if bytes.len() % 2 == 0 { b"AIFF" } else { b"AIFC" });
+    container(bytes, 8, if bytes.len().is_multiple_of(2) { b"AIFF" } else { b"AIFC" });
 }
 
 pub fn caf(bytes: &[u8]) {

@@ -74,36 +74,34 @@ impl Demuxer for Mpeg {
         if let Some(packet) = self.waiting.take() {
             return Ok(Step::Packet(packet));
         }
-        loop {
-            let Some((skipped, frame)) = self.sync()? else { return Ok(Step::End) };
-            if skipped > 0 && self.frames > 0 {
-                // In step again, but the frame itself stays where it is for the next call.
-                self.in_step = true;
-                let lost = (skipped * self.frames).div_ceil(self.frame_bytes.max(1)) * u64::from(frame.samples);
-                return Ok(Step::Lost { samples: lost, what: "bytes that are no sound" });
-            }
-            let data = self.bytes.up_to(frame.bytes)?;
-            if data.len() < frame.bytes {
-                return Ok(Step::End);
-            }
+        let Some((skipped, frame)) = self.sync()? else { return Ok(Step::End) };
+        if skipped > 0 && self.frames > 0 {
+            // In step again, but the frame itself stays where it is for the next call.
             self.in_step = true;
-            let changed = self.now.is_none_or(|now| !now.alike(&frame));
-            self.now = Some(frame);
-            let information = frame.information(&data);
-            if let Some(information) = information {
-                // A file that was joined to the one before begins here.
-                self.frames = 0;
-                return Ok(Step::Stream(frame.stream(Some(information))));
-            }
-            (self.frames, self.frame_bytes) = (self.frames + 1, self.frame_bytes + frame.bytes as u64);
-            let data = data[frame.header.min(data.len())..].to_vec();
-            let packet = Packet { data, at: None, until: None, cut: 0, samples: frame.samples.into() };
-            if changed {
-                self.waiting = Some(packet);
-                return Ok(Step::Stream(frame.stream(None)));
-            }
-            return Ok(Step::Packet(packet));
+            let lost = (skipped * self.frames).div_ceil(self.frame_bytes.max(1)) * u64::from(frame.samples);
+            return Ok(Step::Lost { samples: lost, what: "bytes that are no sound" });
         }
+        let data = self.bytes.up_to(frame.bytes)?;
+        if data.len() < frame.bytes {
+            return Ok(Step::End);
+        }
+        self.in_step = true;
+        let changed = self.now.is_none_or(|now| !now.alike(&frame));
+        self.now = Some(frame);
+        let information = frame.information(&data);
+        if let Some(information) = information {
+            // A file that was joined to the one before begins here.
+            self.frames = 0;
+            return Ok(Step::Stream(frame.stream(Some(information))));
+        }
+        (self.frames, self.frame_bytes) = (self.frames + 1, self.frame_bytes + frame.bytes as u64);
+        let data = data[frame.header.min(data.len())..].to_vec();
+        let packet = Packet { data, at: None, until: None, cut: 0, samples: frame.samples.into() };
+        if changed {
+            self.waiting = Some(packet);
+            return Ok(Step::Stream(frame.stream(None)));
+        }
+        Ok(Step::Packet(packet))
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn demuxer(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
         let Some(length) = mpeg::id3(bytes.peek(10)?) else { break };
         bytes.skip(length)?;
     }
-    let magic = &bytes.peek(12)?[..];
+    let magic = bytes.peek(12)?;
     match magic {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => return riff::wav(bytes),
         [b'R', b'F', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..] => return riff::wav(bytes),

@@ -90,7 +90,7 @@ impl Table {
     }
 
     /// Samples in the chunk of this number.
-    fn to_a_chunk(&mut self) -> Option<u64> {
+    fn seek_chunk(&mut self) -> Option<u64> {
         let run = |at: usize| self.chunks.get(at * 12..at * 12 + 12);
         while run(self.run + 1).and_then(|next| u32_at(next, 0)).is_some_and(|first| first as usize <= self.chunk + 1) {
             self.run += 1;
@@ -135,7 +135,7 @@ impl Iterator for Table {
                 false => u32_at(&self.places, self.chunk * 4).map(u64::from)?,
                 true => u64_at(&self.places, self.chunk * 8)?,
             };
-            self.left = self.to_a_chunk()?;
+            self.left = self.seek_chunk()?;
             self.chunk += 1;
         }
         let (count, size) = match self.plain {
@@ -193,7 +193,7 @@ pub(super) fn fragment(moof: &[u8], place: u64, track: u32, usual: Usual, mut no
             at += if flags & 4 != 0 { 4 } else { 0 };
             let width: usize = [0x100, 0x200, 0x400, 0x800].iter().filter(|flag| flags & **flag != 0).count() * 4;
             // A run that names nothing of its samples is bounded by what it can name.
-            let there = if width > 0 { run.len().saturating_sub(at) / width } else { MOST_UNNAMED };
+            let there = run.len().saturating_sub(at).checked_div(width).unwrap_or(MOST_UNNAMED);
             for _ in 0..(count as usize).min(there) {
                 let mut field = at;
                 let mut take = |flag: u32, usual: u32| match flags & flag {

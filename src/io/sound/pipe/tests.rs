@@ -151,7 +151,7 @@ fn a_command_that_recovers_is_said_to() {
         bench.codes() == [TROUBLE, "mended"]
     });
     bench.pipe.stop();
-    assert!(!bench.read("out.raw").is_empty() && bench.read("out.raw").len() % 2 == 0);
+    assert!(!bench.read("out.raw").is_empty() && bench.read("out.raw").len().is_multiple_of(2));
 }
 
 #[test]
