@@ -20,12 +20,15 @@ pub struct Plain {
     expected: PathBuf,
 }
 
+/// Makes other bytes of a file's own.
+type Change = dyn Fn(Vec<u8>, &Plain) -> Vec<u8>;
+
 /// One step on the way from a plain file to a format.
 pub enum Step {
     /// A program; `IN` and `OUT` in its arguments become paths, `RATE` the rate.
     Run(&'static str, Vec<String>),
     /// The bytes of `IN` made other ones; the name tells its versions apart.
-    Bytes(&'static str, Box<dyn Fn(Vec<u8>, &Plain) -> Vec<u8>>),
+    Bytes(&'static str, Box<Change>),
 }
 
 impl Step {
