@@ -62,7 +62,7 @@ impl Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        Self::new("media.read", format!("can't be read: {error}"))
+        Self::new("media.read", format!("can't be read: {error}; send a file that opens, from a disk that is sound"))
     }
 }
 

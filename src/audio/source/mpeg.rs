@@ -258,7 +258,8 @@ fn adts(bytes: &[u8]) -> Option<Frame> {
     let length = usize::from(fourth & 3) << 11 | usize::from(fifth) << 3 | usize::from(sixth >> 5);
     let header = if second & 1 == 0 { 9 } else { 7 };
     // Profile 1 is AAC-LC; several blocks in one frame, and channels told by the sound itself, nobody sends.
-    if profile != 1 || channels == 0 || length < header || seventh & 3 != 0 {
+    // The shortest block holds one element and its end: two bytes.
+    if profile != 1 || channels == 0 || length < header + 2 || seventh & 3 != 0 {
         return None;
     }
     let rate = *AAC_RATES.get(usize::from(index))?;
