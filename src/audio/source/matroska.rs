@@ -11,13 +11,21 @@
 //!                                     └ BlockGroup A0 ─ Block A1, DiscardPadding 75A2 ns
 //! ```
 //! Timestamps are rounded, to milliseconds as a rule: they tell what is missing, not where exactly a packet belongs.
+//!
+//! The first packet of Vorbis makes no sound (Vorbis I §4.3.8), and muxers differ in how much time they give it: half
+//! its block (ffmpeg), a quarter or none. The sound begins where the second packet does:
+//! ```text
+//! ffmpeg: timestamp      0             h             h + n       h: half of the first block
+//!         packet         │ first, mute │ second, n   │ third …
+//!         place                        0             n
+//! ```
 use super::bytes::{Bytes, MOST_PEEKED};
 use super::fault::Fault;
 use super::mp4::entry::aac;
 use super::opus;
 use super::pcm::Number;
 use super::stream::{Codec, Demuxer, Packet, Step, Stream};
-use super::vorbis::{Blocks, Identification};
+use super::vorbis::{Blocks, Identification, translated};
 use super::{flac, mp4::entry::linear};
 use crate::audio::mix::Layout;
 use std::collections::VecDeque;
@@ -34,6 +42,9 @@ pub(super) struct Matroska {
     rate: u32,
     /// Samples before the sound.
     delay: i64,
+    /// Of Vorbis whose first packet is read and no block behind it: the place of that block if the first packet takes
+    /// no time, and the most time that it takes.
+    mute: Option<(i64, u64)>,
     sizes: Sizes,
     /// Of the present cluster.
     time: i64,
@@ -103,11 +114,18 @@ impl Matroska {
         let (stream, sizes) = track.stream()?;
         let rate = stream.rate;
         let delay = (u128::from(track.delay) * u128::from(rate) + 500_000_000) / 1_000_000_000;
-        let delay = i64::try_from(delay).unwrap_or(0).min(i64::from(rate));
-        // Rounded down and up by half a step each, and by codecs whose blocks differ in length.
-        let slack = (u128::from(scale) * 2 * u128::from(rate) / 1_000_000_000) as u64 + u64::from(rate) / 200;
+        let delay = match sizes {
+            // Its decoder leaves the delay out, and the timestamps tell it.
+            Sizes::Vorbis(_) => 0,
+            _ => i64::try_from(delay).unwrap_or(0).min(i64::from(rate)),
+        };
+        // ffmpeg 5.1 copies Ogg with timestamps that are off where long and short blocks meet.
+        let uneven = if let Sizes::Vorbis(blocks) = &sizes { blocks.uneven() } else { u64::from(rate) / 200 };
+        // Rounded down and up by half a step each.
+        let slack = (u128::from(scale) * 2 * u128::from(rate) / 1_000_000_000) as u64 + uneven;
         let first = Some(Stream { begins: -delay, slack, ..stream });
-        Ok(Self { bytes, first, track: track.number, scale, rate, delay, sizes, time: 0, ready: VecDeque::new() })
+        let (track, ready) = (track.number, VecDeque::new());
+        Ok(Self { bytes, first, track, scale, rate, delay, mute: None, sizes, time: 0, ready })
     }
 
     /// A block's packets, from the body of "SimpleBlock" or "Block".
@@ -118,15 +136,23 @@ impl Matroska {
         let time = self.time.saturating_add(i16::from_be_bytes([*a, *b]).into());
         let samples = |ns: i128| (ns * i128::from(self.rate) / 1_000_000_000) as i64;
         // The delay is part of the timestamps.
-        let place = samples(i128::from(time) * i128::from(self.scale)).saturating_sub(self.delay);
+        let mut place = samples(i128::from(time) * i128::from(self.scale)).saturating_sub(self.delay);
+        if let Some((next, most)) = self.mute.take() {
+            let took = place.saturating_sub(next).clamp(0, most as i64);
+            (self.delay, place) = (self.delay + took, place - took);
+        }
+        let begins = self.sizes.mute().is_none();
         let discard = (i128::from(discard).max(0) * i128::from(self.rate) + 500_000_000) / 1_000_000_000;
         let last = pieces.len().saturating_sub(1);
         let mut at = Some(place);
+        let mut end = place;
         for (number, piece) in pieces.into_iter().enumerate() {
             let samples = self.sizes.of(piece);
             let cut = if number == last { discard as u64 } else { 0 };
+            end = end.saturating_add_unsigned(samples);
             self.ready.push_back(Packet { data: piece.to_vec(), at: at.take(), until: None, cut, samples });
         }
+        self.mute = self.sizes.mute().filter(|_| begins).map(|most| (end, most));
     }
 }
 
@@ -217,6 +243,11 @@ impl Sizes {
             Self::Unknown => 0,
         }
     }
+
+    /// Of Vorbis that has begun, half of its last block.
+    fn mute(&self) -> Option<u64> {
+        if let Self::Vorbis(blocks) = self { blocks.half() } else { None }
+    }
 }
 
 impl Track {
@@ -290,8 +321,8 @@ impl Track {
                 let headers = headers.ok_or_else(wrong)?;
                 let head = Identification::parse(headers[0]).ok_or_else(wrong)?;
                 let blocks = Blocks::new(head, headers[2]).ok_or_else(wrong)?;
-                let codec =
-                    library(CODEC_ID_VORBIS, head.rate, head.channels.into(), &[headers[0], headers[2]].concat());
+                let extra = [headers[0], &translated(head.channels, headers[2])].concat();
+                let codec = library(CODEC_ID_VORBIS, head.rate, head.channels.into(), &extra);
                 (stream("Vorbis", codec, head.rate, Layout::xiph(head.channels.into())), Sizes::Vorbis(blocks))
             }
             codec if codec.starts_with("A_AAC") => {

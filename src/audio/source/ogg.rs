@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::flac;
 use super::opus;
 use super::stream::{Codec, Demuxer, Packet, Step, Stream};
-use super::vorbis::{Blocks, Identification};
+use super::vorbis::{Blocks, Identification, translated};
 use crate::audio::mix::Layout;
 use std::collections::VecDeque;
 use symphonia::core::codecs::audio::AudioCodecParameters;
@@ -262,7 +262,7 @@ impl Link {
             if blocks.is_none() {
                 return Err(Fault::damaged("the setup header of Vorbis can't be read"));
             }
-            self.head.extend(packet);
+            self.head.extend(translated(identification.channels, packet));
         }
         Ok(())
     }

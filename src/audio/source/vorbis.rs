@@ -6,6 +6,9 @@
 //! ```text
 //! … │ modes − 1, 6 bits │ ( long 1 │ window 16 = 0 │ transform 16 = 0 │ mapping 8 )* │ framing 1 │ zeros to a byte
 //! ```
+pub(super) use setup::translated;
+
+mod setup;
 
 #[derive(Clone, Debug)]
 pub(super) struct Blocks {
@@ -52,6 +55,16 @@ impl Blocks {
         from_last.truncate(count);
         from_last.reverse();
         (count > 0).then_some(Self { sizes: identification.sizes, modes: from_last, before: None })
+    }
+
+    /// Samples that the first half of the last block lasts; `None` before the first.
+    pub fn half(&self) -> Option<u64> {
+        self.before.map(|size| size / 2)
+    }
+
+    /// Samples by which a short block beside a long one may differ from what a muxer takes for its place.
+    pub fn uneven(&self) -> u64 {
+        (self.sizes[1] - self.sizes[0]) / 4
     }
 
     /// Samples that the next packet adds.
