@@ -108,7 +108,11 @@ pub(super) fn caf(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
         let text = "the table of packets is missing, or comes behind the sound, where a pipe can't go";
         return Err(Fault::unsupported(format!("CAF: {text}")));
     };
-    Ok(Box::new(Packets::new(bytes, entry, &table, each, per_packet)))
+    let mut packets = Packets::new(bytes, entry, &table, each, per_packet);
+    if name == b"alac" {
+        packets.shorten(place, &table)?;
+    }
+    Ok(Box::new(packets))
 }
 
 /// Packets of a table.
@@ -127,6 +131,12 @@ impl Packets {
     fn new(bytes: Bytes, entry: Entry, table: &[u8], each: u32, per_packet: u32) -> Self {
         let eight = |at: usize| table[at..].first_chunk().map_or(0, |eight| u64::from_be_bytes(*eight));
         let before = table[16..].first_chunk().map_or(0, |four| i32::from_be_bytes(*four)).max(0);
+        // What the packets can't hold isn't there, whatever is promised.
+        let held = match per_packet {
+            0 => u64::MAX,
+            samples => eight(0).saturating_mul(samples.into()).saturating_sub(before.unsigned_abs().into()),
+        };
+        let valid = eight(8).min(held);
         let first = Stream {
             container: "CAF".into(),
             name: entry.name,
@@ -134,14 +144,49 @@ impl Packets {
             rate: entry.rate,
             layout: entry.layout,
             begins: -i64::from(before),
-            ends: Some(eight(8)),
-            // ffmpeg counts the last packet as full.
-            samples: None,
+            ends: Some(valid),
+            samples: Some(valid),
             slack: 0,
             full_scale: entry.full_scale,
         };
         let (each, samples) = (each.into(), per_packet.into());
         Self { bytes, first: Some(first), table: table[24..].to_vec(), at: 0, each, samples, left: eight(0) }
+    }
+
+    /// ffmpeg counts ALAC's last packet as full, and it may be shorter; then the packet itself tells:
+    /// ```text
+    /// element 3 │ instance 4 │ 12 │ partial 1 │ 3 │ [ samples 32, if partial ]      in bits
+    /// ```
+    fn shorten(&mut self, sound: u64, table: &[u8]) -> Result<(), Fault> {
+        let Some(stream) = &mut self.first else { return Ok(()) };
+        let behind = table[20..24] != [0; 4];
+        if behind || self.each > 0 || stream.samples != self.left.checked_mul(self.samples) {
+            return Ok(());
+        }
+        stream.samples = None;
+        if !self.bytes.is_seekable() {
+            return Ok(());
+        }
+        let (at, left) = (self.at, self.left);
+        let (mut place, mut last) = (sound, 0);
+        while let Some(size) = self.size() {
+            (place, last) = (place.saturating_add(last), size);
+        }
+        (self.at, self.left) = (at, left);
+        let mut head = [0; 8];
+        if self.bytes.length().is_some_and(|length| place < length) {
+            self.bytes.seek_to(place)?;
+            self.bytes.read_up_to(&mut head[1..])?;
+        }
+        self.bytes.seek_to(sound)?;
+        let bits = u64::from_be_bytes(head);
+        let (partial, samples) = (bits >> 36 & 1 == 1, bits >> 1 & 0xffff_ffff);
+        let short = if partial { self.samples.saturating_sub(samples) } else { 0 };
+        if let Some(stream) = &mut self.first {
+            stream.samples = stream.ends.map(|all| all.saturating_sub(short));
+            stream.ends = stream.samples;
+        }
+        Ok(())
     }
 
     /// Bytes of the next packet.

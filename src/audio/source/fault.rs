@@ -55,6 +55,16 @@ impl Fault {
         Self::new("media.he_aac", text)
     }
 
+    /// `what`: of the codec, what the library's decoder lacks.
+    pub fn foreign(what: impl Into<String>) -> Self {
+        let text = format!(
+            "{}, which Loa doesn't decode itself: export it as AAC-LC in stereo, or set a foreign decoder \
+             (sources.decoder = \"ffmpeg\" in the configuration, --decoder ffmpeg on the command line)",
+            what.into()
+        );
+        Self::new("media.unsupported", text)
+    }
+
     pub fn named(self, name: &str) -> Error {
         Error::new(self.code, format!("{name}: {}", self.text))
     }

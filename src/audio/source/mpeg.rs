@@ -85,6 +85,10 @@ impl Demuxer for Mpeg {
         if data.len() < frame.bytes {
             return Ok(Step::End);
         }
+        // Later it is more likely a damaged header than another recording.
+        if self.now.is_none() && frame.codec == Kind::Aac && frame.channels > 2 {
+            return Err(Fault::foreign(format!("AAC with {} channels", frame.channels)));
+        }
         self.in_step = true;
         let changed = self.now.is_none_or(|now| !now.alike(&frame));
         self.now = Some(frame);

@@ -11,6 +11,7 @@ use super::bytes::Bytes;
 use super::fault::Fault;
 use super::flac;
 use super::opus;
+use super::run;
 use super::stream::{Codec, Demuxer, Packet, Step, Stream};
 use super::vorbis::{Blocks, Identification, translated};
 use crate::audio::mix::Layout;
@@ -36,6 +37,8 @@ struct Link {
     kind: Kind,
     /// Packets still to come before the sound.
     headers: u8,
+    /// Whether another link came before.
+    follows: bool,
     /// Of Vorbis, the identification; of FLAC, its STREAMINFO.
     head: Vec<u8>,
     partial: Vec<u8>,
@@ -82,6 +85,7 @@ impl Ogg {
                 match Kind::of(&page.body) {
                     Ok(kind) => {
                         let mut link = Link::new(page.serial, kind, page.body);
+                        link.follows = self.begun;
                         link.next = Some(page.number.wrapping_add(1));
                         self.link = Some(link);
                     }
@@ -173,7 +177,8 @@ impl Link {
             Kind::Vorbis(..) => 2,
             Kind::Flac => 0,
         };
-        Self { serial, kind, headers, head, partial: Vec::new(), next: None, broken: false, base: None, place: 0 }
+        let (partial, follows) = (Vec::new(), false);
+        Self { serial, kind, headers, follows, head, partial, next: None, broken: false, base: None, place: 0 }
     }
 
     fn take(&mut self, page: &Page, ready: &mut VecDeque<Step>, lengths: &mut [(u32, i64)]) -> Result<(), Fault> {
@@ -203,14 +208,19 @@ impl Link {
             None => {
                 // A stream that was cut out of a longer one begins late; one that begins before zero is cut there,
                 // but a single page's excess is at its end.
-                let base = before.max(0);
-                self.place = if last { base } else { before };
-                self.base = Some(base);
                 let mut stream = self.stream()?;
+                // Behind another link nobody cut: what stands before the first page (RFC 7845 §4.1) went with the
+                // pages that are missing.
+                let longest = (run::LONGEST_GAP * u64::from(stream.rate)) as i64;
+                let hole = self.broken && self.follows && (1..=longest).contains(&before);
+                let base = if hole { 0 } else { before.max(0) };
+                self.place = if last && !hole { base } else { before };
+                self.base = Some(base);
                 if let Some((_, samples)) = lengths.first_mut().filter(|_| ready.is_empty() && base > 0) {
                     *samples -= base;
                 }
                 stream.begins = self.place - base - self.kind.delay();
+                stream.begins = if hole { stream.begins.min(0) } else { stream.begins };
                 ready.push_back(Step::Stream(stream));
                 base
             }

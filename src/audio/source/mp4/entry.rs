@@ -220,10 +220,10 @@ pub(in crate::audio::source) fn aac(specific: &[u8]) -> Result<Entry, Fault> {
         2 => {}
         // SBR and PS, each of which doubles what AAC-LC beneath holds.
         5 | 29 => return Err(Fault::he_aac()),
-        _ => return Err(foreign(&format!("AAC of object type {kind}"))),
+        _ => return Err(Fault::foreign(format!("AAC of object type {kind}"))),
     }
     if take(1) == Some(1) {
-        return Err(foreign("AAC with blocks of 960 samples"));
+        return Err(Fault::foreign("AAC with blocks of 960 samples"));
     }
     if take(1) == Some(1) {
         take(14);
@@ -233,18 +233,9 @@ pub(in crate::audio::source) fn aac(specific: &[u8]) -> Result<Entry, Fault> {
         return Err(Fault::he_aac());
     }
     if !(1..=2).contains(&channels) {
-        return Err(foreign(&format!("AAC with channel configuration {channels}")));
+        return Err(Fault::foreign(format!("AAC with channel configuration {channels}")));
     }
     Ok(library(CODEC_ID_AAC, "AAC-LC", rate, channels as u16, Some(specific)))
-}
-
-/// What the library's decoder lacks.
-fn foreign(what: &str) -> Fault {
-    let text = format!(
-        "{what}, which Loa doesn't decode itself: export it as AAC-LC in stereo, or set a foreign decoder \
-         (sources.decoder = \"ffmpeg\" in the configuration, --decoder ffmpeg on the command line)"
-    );
-    Fault::new("media.unsupported", text)
 }
 
 const RATES: [u32; 13] =
