@@ -1,0 +1,136 @@
+//! What a configuration may say.
+use super::*;
+
+const SPEAKER: &str = "[node]\ndata = \"d\"\n[parent]\naddresses = [\"localhost:7460\"]\n";
+
+fn refused(text: &str) -> Error {
+    Config::parse(text, Path::new("etc/loa.toml")).unwrap_err()
+}
+
+#[test]
+fn a_whole_configuration_is_read_and_its_paths_are_anchored_at_the_file() {
+    let text = format!("{SPEAKER}[playout]\ndevice = \"wav:out/a.wav\"\nrate_error_ppm = -12.5\n");
+    let config = Config::parse(&text, Path::new("/etc/loa/node.toml")).unwrap();
+    assert_eq!(config.node.data, Path::new("/etc/loa/d"));
+    assert_eq!(config.playout.unwrap().device, "wav:/etc/loa/out/a.wav");
+    assert_eq!(config.parent.unwrap().shards, 1);
+    assert_eq!(config.admin.listen.port(), 9460);
+}
+
+#[test]
+fn an_unknown_field_is_named_with_its_place_and_the_nearest_known_one() {
+    let error = refused("[node]\ndata = \"d\"\n[children]\n  shard = 2\n");
+    assert_eq!(error.code, "config.unknown_field");
+    assert_eq!(error.text, "etc/loa.toml:4:3: unknown field shard; did you mean shards?");
+    let error = refused("[node]\ndata = \"d\"\n[speakers]\n");
+    assert!(error.text.starts_with("etc/loa.toml:3:2: unknown field speakers; known here: node, "), "{error}");
+}
+
+#[test]
+fn a_wrong_type_is_named_with_its_field() {
+    let error = refused("[node]\ndata = \"d\"\n[sources]\nauthority = \"a\"\nbitrate = \"24k\"\n");
+    assert!(error.text.starts_with("etc/loa.toml:5:11: sources.bitrate: invalid type: string"), "{error}");
+}
+
+#[test]
+fn a_missing_field_and_broken_syntax_are_named_with_their_line() {
+    let error = refused("[node]\n");
+    assert_eq!(error.text, "etc/loa.toml:1:1: [node]: the field data is missing; add it");
+    assert!(refused("[node]\ndata = d\n").text.starts_with("etc/loa.toml:2:"), "{}", refused("[node]\ndata = d\n"));
+    assert!(refused("").text.contains("missing"), "{}", refused(""));
+}
+
+#[test]
+fn values_out_of_range_are_refused_where_they_stand() {
+    for (extra, place) in [
+        ("[sources]\nauthority = \"a\"\nbitrate = 24\n", "7:1: sources.bitrate"),
+        ("[sources]\nauthority = \"../a\"\n", "6:1: sources.authority"),
+        ("[sources]\nauthority = \"a\"\nbitrates = [24000, 9]\n", "7:1: sources.bitrates"),
+        ("[sources]\nauthority = \"a\"\nbitrates = [24000, 16000, 24000]\n", "7:1: sources.bitrates"),
+        ("[sources]\nauthority = \"a\"\nbitrates = [16000]\nbitrate = 24000\n", "8:1: sources.bitrate"),
+        ("[sources]\nauthority = \"a\"\ncomplexity = 11\n", "7:1: sources.complexity"),
+        ("[sources]\nauthority = \"a\"\nloudness = 3.0\n", "7:1: sources.loudness"),
+        ("[sources]\nauthority = \"a\"\npeak = nan\n", "7:1: sources.peak"),
+        ("[sources]\nauthority = \"a\"\nsilence_ms = -2\n", "7:1: sources.silence_ms"),
+        ("[sources]\nauthority = \"a\"\ndecoder = \"\"\n", "7:1: sources.decoder"),
+        ("[children]\nshards = 0\n", "6:1: children.shards"),
+        ("[children]\nlisten = \"0.0.0.0:65535\"\nshards = 2\n", "6:1: children.listen"),
+        ("[playout]\ndevice = \"alsa\"\n", "6:1: playout.device"),
+        ("[playout]\ndevice = \"alsa:\"\n", "6:1: playout.device"),
+        ("[playout]\ndevice = \"pipe: \"\n", "6:1: playout.device"),
+        ("[playout]\ndevice = \"pipe:a\\u0000b\"\n", "6:1: playout.device"),
+        ("[playout]\ndevice = \"null:\"\n", "6:1: playout.device"),
+        ("[playout]\ndevice = \"oss:/dev/dsp\"\n", "6:1: playout.device"),
+        ("[playout]\ndevice = \"pipe:cat\"\nrate_error_ppm = 1.0\n", "7:1: playout.rate_error_ppm"),
+        ("[playout]\ndevice = \"null\"\nrate_error_ppm = 1e9\n", "7:1: playout.rate_error_ppm"),
+        ("[playout]\ndevice = \"null\"\nrate_error_ppm = nan\n", "7:1: playout.rate_error_ppm"),
+        ("[admin]\nlisten = \"0.0.0.0:9460\"\n", "6:1: admin.listen"),
+        ("[api]\n", "5:1: [api]"),
+    ] {
+        let error = refused(&format!("{SPEAKER}{extra}"));
+        assert!(error.text.starts_with(&format!("etc/loa.toml:{place}: ")), "{error}");
+    }
+}
+
+#[test]
+fn one_bitrate_several_and_none_are_all_renditions() {
+    for (said, meant) in [
+        ("", vec![24_000]),
+        ("bitrate = 32000\n", vec![32_000]),
+        ("bitrates = [24000, 16000]\n", vec![24_000, 16_000]),
+    ] {
+        let text = format!("{SPEAKER}[sources]\nauthority = \"a\"\n{said}");
+        let sources = Config::parse(&text, Path::new("f")).unwrap().sources.unwrap();
+        assert_eq!(sources.bitrates, meant);
+        assert_eq!((sources.complexity, sources.silence_ms, sources.decoder), (10, 500, None));
+    }
+}
+
+#[test]
+fn a_command_is_taken_as_it_stands_and_runs_in_the_files_folder() {
+    let text = format!("{SPEAKER}[playout]\ndevice = \"pipe:aplay -t raw | tee a:b\"\n");
+    let playout = Config::parse(&text, Path::new("/etc/loa/node.toml")).unwrap().playout.unwrap();
+    assert_eq!(playout.device, "pipe:aplay -t raw | tee a:b");
+    assert_eq!(playout.folder, Path::new("/etc/loa/."));
+    let playout = Config::parse(&text, Path::new("node.toml")).unwrap().playout.unwrap();
+    assert_eq!(playout.folder, Path::new("."));
+}
+
+#[test]
+fn a_sound_card_is_taken_where_sound_cards_are_built_in_and_refused_with_the_mend_where_not() {
+    let text = format!("{SPEAKER}[playout]\ndevice = \"alsa:plughw:0,0\"\n");
+    match Config::parse(&text, Path::new("etc/loa.toml")) {
+        Ok(config) => assert!(cfg!(feature = "sound") && config.playout.unwrap().device == "alsa:plughw:0,0"),
+        Err(error) => assert_eq!(error.text, format!("etc/loa.toml:6:1: playout.device: {WITHOUT_SOUND}")),
+    }
+}
+
+#[test]
+fn a_parent_address_must_have_a_host_and_a_port() {
+    for address in ["relay", "relay:", ":7460", "relay:0", "relay:99999", "::1:7460"] {
+        let error = refused(&format!("[node]\ndata = \"d\"\n[parent]\naddresses = [\"{address}\"]\n"));
+        assert!(error.text.contains("parent.addresses") && error.text.contains(address), "{error}");
+    }
+    let six = SPEAKER.replace("localhost:7460", "[::1]:7460");
+    assert!(Config::parse(&six, Path::new("f")).is_ok());
+}
+
+#[test]
+fn a_node_that_could_do_nothing_is_refused() {
+    assert!(refused("[node]\ndata = \"d\"\n").text.contains("do nothing"));
+    assert!(refused("[node]\ndata = \"d\"\n[playout]\ndevice = \"null\"\n").text.contains("[playout]"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nowhere/loa.toml")).unwrap_err();
+    assert_eq!(error.code, "config.unreadable");
+    assert!(error.text.starts_with("/nowhere/loa.toml: "), "{error}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "(\\[[a-z]{0,8}\\]|[a-z_]{0,9} ?= ?[\"0-9a-zé:.]{0,9}|\n| ){0,12}") {
+        let _ = Config::parse(&text, Path::new("f"));
+    }
+}
