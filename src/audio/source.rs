@@ -53,7 +53,8 @@ impl Error {
 
     /// The file of this name can't be opened or read.
     pub fn read(name: &str, error: &std::io::Error) -> Self {
-        Fault::new("media.read", format!("can't be read: {error}; send a file that opens, from a disk that is sound")).named(name)
+        Fault::new("media.read", format!("can't be read: {error}; send a file that opens, from a disk that is sound"))
+            .named(name)
     }
 }
 

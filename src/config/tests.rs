@@ -74,11 +74,9 @@ fn values_out_of_range_are_refused_where_they_stand() {
 
 #[test]
 fn one_bitrate_several_and_none_are_all_renditions() {
-    for (said, meant) in [
-        ("", vec![24_000]),
-        ("bitrate = 32000\n", vec![32_000]),
-        ("bitrates = [24000, 16000]\n", vec![24_000, 16_000]),
-    ] {
+    for (said, meant) in
+        [("", vec![24_000]), ("bitrate = 32000\n", vec![32_000]), ("bitrates = [24000, 16000]\n", vec![24_000, 16_000])]
+    {
         let text = format!("{SPEAKER}[sources]\nauthority = \"a\"\n{said}");
         let sources = Config::parse(&text, Path::new("f")).unwrap().sources.unwrap();
         assert_eq!(sources.bitrates, meant);

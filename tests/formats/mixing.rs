@@ -82,7 +82,8 @@ fn the_centre_of_a_surround_recording_is_kept_above_what_surrounds_it() {
 #[test]
 fn a_rumbling_subwoofer_is_left_out() {
     let speech = speech();
-    let rumble: Vec<f32> = (0..speech.len()).map(|at| (at as f32 * 40.0 / 48_000.0 * std::f32::consts::TAU).sin() * 0.9).collect();
+    let rumble: Vec<f32> =
+        (0..speech.len()).map(|at| (at as f32 * 40.0 / 48_000.0 * std::f32::consts::TAU).sin() * 0.9).collect();
     let silence = vec![0.0; speech.len()];
     let heard = hear(&[silence.clone(), silence.clone(), speech.clone(), rumble, silence.clone(), silence]);
     let alike = correlation(&speech, &heard.samples, 0);
