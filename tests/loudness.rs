@@ -66,6 +66,8 @@ fn coded(wav: &[u8], name: &str, options: &Options) -> (Vec<Vec<f32>>, Report) {
     (renditions.iter().map(|frames| heard(&frames.frames)).collect(), report)
 }
 
+type Open = dyn FnMut() -> Result<Box<dyn Input>, Error>;
+
 #[test]
 fn after_decoding_speech_and_music_are_within_half_a_unit_of_the_loudness_wanted() {
     for (name, wav) in SOUNDS.iter() {
@@ -157,7 +159,7 @@ fn silence_at_both_ends_is_trimmed_to_the_length_set_and_told_of() {
 #[test]
 fn a_tone_and_jingles_are_as_loud_as_the_bulletin_between_them() {
     let jingle = ffmpeg(&["-f", "lavfi", "-i", &format!("aevalsrc='{BAND}':s=48000:d=4"), "-af", "volume=-20dB"]);
-    let mut opens: Vec<Box<dyn FnMut() -> Result<Box<dyn Input>, Error>>> = Vec::new();
+    let mut opens: Vec<Box<Open>> = Vec::new();
     for wav in [jingle.clone(), SOUNDS[1].1.clone(), jingle] {
         opens.push(Box::new(move || Ok(Box::new(Source::open(Cursor::new(wav.clone()), "part")?))));
     }

@@ -23,7 +23,7 @@ const HEADER: usize = 20;
 const LONGEST: usize = 1_276;
 
 impl Frames {
-    /// Versioned, checksummed file form. Frames must be of one size, as [`super::transcode`] makes
+    /// Versioned, checksummed file form. Frames must be of one size, as [`super::transcode()`] makes
     /// them.
     pub fn to_bytes(&self) -> Vec<u8> {
         let size = self.frames.first().map_or(0, Bytes::len);
@@ -109,7 +109,7 @@ impl<F: Read + Write + Seek> FramesWriter<F> {
         Ok(Self { file, waiting, size: 0, count: 0 })
     }
 
-    /// Frames are of one size, as [`super::transcode`] makes them; another is refused.
+    /// Frames are of one size, as [`super::transcode()`] makes them; another is refused.
     pub fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
         if self.count == 0 {
             self.size = frame.len();

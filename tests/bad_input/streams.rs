@@ -31,7 +31,7 @@ impl Unsteady {
 impl Read for Unsteady {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.turn += 1;
-        if self.turn % 7 == 0 {
+        if self.turn.is_multiple_of(7) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if self.breaks.is_some_and(|most| self.given >= most) {
