@@ -136,10 +136,11 @@ fn encode_alone(samples: &[f32], bitrates: &[u32]) -> u64 {
 
 /// Set as `audio::Encoders` sets its own.
 fn encoder(bitrate: u32) -> opus::Encoder {
-    let encoder = opus::Encoder::new(48_000, opus::Channels::Mono, opus::Application::Voip);
+    let encoder = opus::Encoder::new(48_000, opus::Channels::Mono, opus::Application::Audio);
     let mut encoder = encoder.expect("48 kHz mono is a format of Opus");
     encoder.set_bitrate(opus::Bitrate::Bits(bitrate as i32)).expect("a bitrate of Opus");
     encoder.set_vbr(false).expect("CBR");
+    encoder.set_signal(opus::Signal::Voice).expect("a hint");
     encoder.set_complexity(10).expect("10 is the highest");
     encoder
 }
@@ -228,7 +229,7 @@ fn two_cores(file: &Path, rounds: usize) {
 fn loa(files: &[&Path], out: &Path, jobs: usize) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loa"));
     command.arg("transcode").args(files).arg("-o").arg(out);
-    command.args(["--force", "--silence", "off", "--jobs", &jobs.to_string()]);
+    command.args(["--force", "--jobs", &jobs.to_string()]);
     command
 }
 

@@ -110,7 +110,7 @@ pub fn start(options: Options) -> io::Result<JoinHandle<()>> {
 /// A device as the thread drives it.
 enum Driver {
     Modelled {
-        card: Card,
+        card: Box<Card>,
         sink: Box<dyn Sink>,
     },
     #[cfg(feature = "sound")]
@@ -138,7 +138,7 @@ impl Driver {
                 return Err(io::Error::other(format!("alsa:{name}: {}", crate::config::WITHOUT_SOUND)));
             }
         };
-        Ok(Self::Modelled { card: Card::new(now, error_ppm), sink })
+        Ok(Self::Modelled { card: Box::new(Card::new(now, error_ppm)), sink })
     }
 
     fn feed(&mut self) -> &mut feed::Feed {
