@@ -14,9 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct Unsteady {
     bytes: Cursor<Vec<u8>>,
     turn: usize,
-    /// After so many bytes in all.
+    /// From this place on.
     breaks: Option<usize>,
-    given: usize,
     /// Where the file now ends.
     end: Arc<AtomicUsize>,
 }
@@ -24,7 +23,7 @@ struct Unsteady {
 impl Unsteady {
     fn new(bytes: Vec<u8>) -> Self {
         let end = Arc::new(AtomicUsize::new(bytes.len()));
-        Self { bytes: Cursor::new(bytes), turn: 0, breaks: None, given: 0, end }
+        Self { bytes: Cursor::new(bytes), turn: 0, breaks: None, end }
     }
 }
 
@@ -34,14 +33,12 @@ impl Read for Unsteady {
         if self.turn.is_multiple_of(7) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        if self.breaks.is_some_and(|most| self.given >= most) {
+        if self.breaks.is_some_and(|place| self.bytes.position() >= place as u64) {
             return Err(io::Error::other("the disk is gone"));
         }
         let left = self.end.load(Ordering::Relaxed).saturating_sub(self.bytes.position() as usize);
         let piece = buffer.len().min([1, 333, 7, 4_096, 65_536][self.turn % 5]).min(left);
-        let given = self.bytes.read(&mut buffer[..piece])?;
-        self.given += given;
-        Ok(given)
+        self.bytes.read(&mut buffer[..piece])
     }
 }
 

@@ -53,8 +53,14 @@ pub(super) fn demuxer(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
     }
     let ahead = bytes.peek(512)?;
     let looks = looks.unwrap_or_else(|| plain(ahead));
-    let text =
-        format!("byte 0: this looks like {looks}, which Loa doesn't read; export it as WAV, FLAC, MP3, M4A or Opus");
+    let other = if ELSEWHERE.contains(&looks) {
+        ", or let ffmpeg decode it (--decoder ffmpeg; for a node, decoder = \"ffmpeg\" under [sources])"
+    } else {
+        ""
+    };
+    let text = format!(
+        "byte 0: this looks like {looks}, which Loa doesn't read; export it as WAV, FLAC, MP3, M4A or Opus{other}"
+    );
     Err(Fault::new("media.unknown_format", text))
 }
 
@@ -97,5 +103,18 @@ fn plain(ahead: &[u8]) -> &'static str {
     }
 }
 
+/// Of what it looks like, the sound that a decoder beside Loa knows.
+const ELSEWHERE: [&str; 10] = [
+    "AMR, a phone's recording",
+    "WMA or WMV",
+    "RealAudio",
+    "Monkey's Audio",
+    "WavPack",
+    "TTA",
+    "a Flash video",
+    "AC-3",
+    "an AVI video",
+    "an MPEG video",
+];
 /// ID3v2 tags in front of one another.
 const MOST_TITLES: usize = 16;
