@@ -33,11 +33,12 @@ impl Read for Unsteady {
         if self.turn.is_multiple_of(7) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        if self.breaks.is_some_and(|place| self.bytes.position() >= place as u64) {
+        let place = self.bytes.position() as usize;
+        if self.breaks.is_some_and(|breaks| place >= breaks) {
             return Err(io::Error::other("the disk is gone"));
         }
-        let left = self.end.load(Ordering::Relaxed).saturating_sub(self.bytes.position() as usize);
-        let piece = buffer.len().min([1, 333, 7, 4_096, 65_536][self.turn % 5]).min(left);
+        let end = self.breaks.unwrap_or(usize::MAX).min(self.end.load(Ordering::Relaxed));
+        let piece = buffer.len().min([1, 333, 7, 4_096, 65_536][self.turn % 5]).min(end.saturating_sub(place));
         self.bytes.read(&mut buffer[..piece])
     }
 }

@@ -94,6 +94,20 @@ impl Tree {
         self.get(&format!("/v1/live/{id}")).await.1
     }
 
+    /// The same, once the request has come in.
+    async fn known(&self, id: &str) -> Value {
+        let wait = async {
+            loop {
+                let source = self.source(id).await;
+                if !source["state"].is_null() {
+                    return source;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), wait).await.expect("a request that was sent comes in")
+    }
+
     /// How the broadcast ended at the speaker.
     async fn ended(&mut self, broadcast: &str) -> bool {
         let wait = async {
@@ -219,7 +233,7 @@ async fn what_is_spoken_into_a_request_comes_out_of_the_loudspeaker_to_the_last_
     let id = "019a0000-0000-7000-8000-000000000001";
     let spoken = speech(7);
     let stream = tree.begin(&format!("{PCM}&id={id}&title=Tr%E1%BB%B1c%20ti%E1%BA%BFp"));
-    assert_eq!(tree.source(id).await["state"], "waiting");
+    assert_eq!(tree.known(id).await["state"], "waiting");
     let bytes = pcm(&spoken);
     let sending = tokio::task::spawn_blocking(move || {
         let mut stream = stream;

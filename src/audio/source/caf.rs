@@ -19,7 +19,11 @@ pub(super) fn caf(mut bytes: Bytes) -> Result<Box<dyn Demuxer>, Fault> {
     let (mut description, mut cookie, mut table, mut mask, mut sound) = (None, None, None, 0, None);
     let mut cut = false;
     for _ in 0..MOST_CHUNKS {
-        let Ok(head) = bytes.array::<12>() else { break };
+        let head = match bytes.array::<12>() {
+            Ok(head) => head,
+            Err(fault) if fault.code == "media.read" => return Err(fault),
+            Err(_) => break,
+        };
         let length = head.last_chunk().map_or(0, |eight| i64::from_be_bytes(*eight));
         let size = u64::try_from(length).unwrap_or(u64::MAX);
         let wanted = match &head[..4] {
