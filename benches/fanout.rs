@@ -121,7 +121,7 @@ impl Loa {
         let now = Instant::now();
         let track = Uuid::from_u128(1);
         let mut fanout = Fanout::new(socket.clone());
-        fanout.carry(now, track, DURATION.as_micros() as i64);
+        fanout.carry(now, track, DURATION.as_micros() as i64, 1);
         for (link, address) in addresses.iter().enumerate() {
             fanout.listen(now, link as u64, track, *address);
         }
@@ -136,7 +136,7 @@ impl Loa {
         let cpu = thread_cpu();
         for number in 0..packets {
             let due = began + DURATION * (number as u32 + 1);
-            self.fanout.air(Instant::now(), self.track, self.packet.clone());
+            self.fanout.air(Instant::now(), self.track, number as u64, self.packet.clone());
             loop {
                 let now = Instant::now();
                 if self.fanout.wants_write() || self.fanout.poll_timeout().is_some_and(|at| at <= now) {

@@ -92,8 +92,8 @@ impl Fanout {
         self.counters
     }
 
-    /// Says how long a packet of a track lasts, µs; 0 for a log.
-    pub fn carry(&mut self, now: Instant, track: Uuid, duration: i64) {
+    /// Says how long a packet of a track lasts, µs (0 for a log), and how many leave in one send.
+    pub fn carry(&mut self, now: Instant, track: Uuid, duration: i64, _together: u32) {
         let vector = self.vector(now, track);
         if let Some(vector) = self.vectors.get_mut(vector) {
             vector.duration = duration;
@@ -167,7 +167,7 @@ impl Fanout {
     }
 
     /// Queues a packet for every listener and sends what may go at once.
-    pub fn air(&mut self, now: Instant, track: Uuid, packet: Bytes) {
+    pub fn air(&mut self, now: Instant, track: Uuid, _index: u64, packet: Bytes) {
         let Some(vector) = self.tracks.get(&track).and_then(|index| self.vectors.get_mut(*index)) else { return };
         if vector.links.is_empty() {
             return;

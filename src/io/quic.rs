@@ -27,7 +27,7 @@ mod transport;
 /// All links of one socket.
 pub struct Driver {
     socket: Arc<Socket>,
-    /// Away while a batch is being taken in.
+    /// Made by the first read, and away while a batch is being taken in.
     receiver: Option<Receiver>,
     endpoint: quic::Endpoint,
     client: Option<quic::ClientConfig>,
@@ -118,7 +118,7 @@ impl Driver {
         let client = options.client.map(|config| transport::client(config, transport)).transpose()?;
         Ok(Self {
             socket,
-            receiver: Some(Receiver::default()),
+            receiver: None,
             endpoint: quic::Endpoint::new(Arc::new(transport::endpoint()), server, true, None),
             client,
             lines: Vec::new(),
@@ -260,7 +260,8 @@ impl Driver {
         }
     }
 
-    fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+    /// One UDP datagram, for a caller that reads many sockets itself.
+    pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
         self.counters.datagrams_received += 1;
         if is_rtp(bytes) {
             match self.by_address.get(&source) {

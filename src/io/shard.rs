@@ -130,7 +130,7 @@ impl Shard {
             };
             taken += 1;
             match &command {
-                Command::Carry(carry) => self.fanout.carry(now.instant, carry.track, carry.duration),
+                Command::Carry(carry) => self.fanout.carry(now.instant, carry.track, carry.duration, carry.together),
                 Command::Drain => self.leaving = Some(now.instant + FAREWELL),
                 _ => {}
             }
@@ -172,7 +172,7 @@ impl Shard {
                     self.fanout.remove(link);
                     self.setup.driver.close(now.instant, link, &code, &text);
                 }
-                Output::Air { track, packet } => self.fanout.air(now.instant, track, packet.bytes),
+                Output::Air { track, packet } => self.fanout.air(now.instant, track, packet.index, packet.bytes),
                 Output::Listen { link, track } => {
                     if let Some(address) = self.setup.driver.media_address(link) {
                         self.fanout.listen(now.instant, link, track, address);

@@ -114,6 +114,8 @@ pub struct Carry {
     pub delay: i64,
     /// Media bytes per second.
     pub rate: u32,
+    /// Packets that leave in one send: those whose index divided by it is the same.
+    pub together: u32,
     /// Index of the next packet.
     pub next: u64,
     /// Packets that `Fetch` may ask for, `[0, stored)`.

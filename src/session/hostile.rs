@@ -318,8 +318,11 @@ fn arrivals() -> impl Strategy<Value = Arrival> {
         (ranges, any::<u32>()).prop_map(|(ranges, round)| {
             Arrival::Datagram(wire::datagram(Body::Nack(proto::Nack { track: wire::id(TRACK), ranges, round })))
         }),
-        any::<u64>()
-            .prop_map(|next| to_child(to_child::Body::Listening(proto::Listening { track: wire::id(TRACK), next }))),
+        any::<u64>().prop_map(|next| to_child(to_child::Body::Listening(proto::Listening {
+            track: wire::id(TRACK),
+            next,
+            together: 0
+        }))),
         (any::<u64>(), any::<bool>()).prop_map(|(next, ended)| {
             let secret = Some(Secret { key: [1; 16], salt: [2; 12] }.to_proto());
             to_child(to_child::Body::Log(proto::Log { track: wire::id(Uuid::nil()), ssrc: SSRC, secret, next, ended }))
@@ -335,6 +338,7 @@ fn arrivals() -> impl Strategy<Value = Arrival> {
                 synced: sent % 2 == 0,
                 offset: sent,
                 skew: f64::NAN,
+                every: u64::MAX,
             };
             Arrival::Datagram(wire::datagram(Body::Echo(echo)))
         }),

@@ -238,7 +238,7 @@ impl Parent {
     /// more than [`BACKLOG_RUNS`] runs the newest go).
     pub fn listening(&mut self, now: Local, track: Uuid, next: u64, rate: u32, backlog: Vec<Packet>) {
         self.budget(now, track, rate);
-        self.control(to_child::Body::Listening(proto::Listening { track: wire::id(track), next }));
+        self.control(to_child::Body::Listening(proto::Listening { track: wire::id(track), next, together: 1 }));
         let runs: Vec<&[Packet]> = backlog.chunk_by(|one, other| one.index + 1 == other.index).collect();
         for run in &runs[runs.len().saturating_sub(BACKLOG_RUNS)..] {
             let stream = self.begin_stream(track, run[0].index);

@@ -101,6 +101,7 @@ impl Relay {
                 synced: true,
                 offset: NOW.0,
                 skew,
+                every: 0,
             };
             let body = Some(proto::datagram::Body::Echo(echo));
             self.parent_says(3, proto::Datagram { body }.encode_to_vec().into());

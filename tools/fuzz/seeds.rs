@@ -76,13 +76,14 @@ fn joined() -> Vec<u8> {
         placement: Some(node::placement(node::PARENT, "vn")),
         grants: vec![node::grant()],
         logs: vec![log()],
+        group: None,
     }));
     script.datagram(datagram::Body::Echo(echo(0)));
     // All but the hush and the cancel.
     let orders = orders().into_iter().take(4).map(|order| loa::broadcast::sign(&order, &node::authority()));
     script.control(to_child::Body::Push(proto::Push { orders: orders.collect(), last: true }));
     script.control(to_child::Body::Key(proto::Key { track: track.clone(), secret: Some(secret.to_proto()) }));
-    script.control(to_child::Body::Listening(proto::Listening { track: track.clone(), next: 2 }));
+    script.control(to_child::Body::Listening(proto::Listening { track: track.clone(), next: 2, together: 1 }));
     script.step(1, 1, &proto::Bulk { track: track.clone(), first: 0 }.encode_to_vec());
     let sound = sound();
     for packet in &sound[..2] {
@@ -207,7 +208,16 @@ impl Script {
 
 fn echo(origin: u64) -> proto::Echo {
     let now = node::NOW.0;
-    proto::Echo { origin, received: now, sent: now + 10, uncertainty: 900, synced: true, offset: now, skew: 1e-6 }
+    proto::Echo {
+        origin,
+        received: now,
+        sent: now + 10,
+        uncertainty: 900,
+        synced: true,
+        offset: now,
+        skew: 1e-6,
+        every: 0,
+    }
 }
 
 /// One of each kind that a node acts on.

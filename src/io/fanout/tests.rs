@@ -32,7 +32,7 @@ fn every_one_of_500_listeners_gets_every_packet_once() {
         fanout.listen(now, link as Link, TRACK, socket.local_addr().unwrap());
     }
     for number in 0..5 {
-        fanout.air(now, TRACK, Bytes::from(vec![number; 900]));
+        fanout.air(now, TRACK, 0, Bytes::from(vec![number; 900]));
     }
     for socket in &sockets {
         assert_eq!(heard(socket), [0, 1, 2, 3, 4]);
@@ -57,7 +57,7 @@ fn listeners_come_move_and_go_without_touching_the_others() {
     fanout.unlisten(1, TRACK);
     fanout.listen(now, 2, TRACK, address(2));
     fanout.readdress(4, address(34));
-    fanout.air(now, TRACK, Bytes::from_static(b"x"));
+    fanout.air(now, TRACK, 0, Bytes::from_static(b"x"));
     for (at, socket) in sockets.iter().enumerate() {
         let expected = usize::from(at == 34 || (at < 30 && at % 3 != 0 && at != 1 && at != 4));
         assert_eq!(heard(socket).len(), expected, "listener {at}");
@@ -69,11 +69,11 @@ fn a_large_audience_is_paced_over_at_most_half_a_packet_and_membership_may_chang
     let now = Instant::now();
     let mut fanout = fanout();
     let sockets = listeners(600);
-    fanout.carry(now, TRACK, 20_000);
+    fanout.carry(now, TRACK, 20_000, 1);
     for (link, socket) in sockets.iter().enumerate() {
         fanout.listen(now, link as Link, TRACK, socket.local_addr().unwrap());
     }
-    fanout.air(now, TRACK, Bytes::from_static(b"a"));
+    fanout.air(now, TRACK, 0, Bytes::from_static(b"a"));
     let first = fanout.counters().sent;
     assert!((64..600).contains(&first), "{first} at once");
     // One that has been served and one that has not leave in the middle.
@@ -96,12 +96,12 @@ fn what_is_still_under_way_when_the_packet_after_next_comes_is_dropped_and_count
     let now = Instant::now();
     let mut fanout = fanout();
     let sockets = listeners(600);
-    fanout.carry(now, TRACK, 20_000);
+    fanout.carry(now, TRACK, 20_000, 1);
     for (link, socket) in sockets.iter().enumerate() {
         fanout.listen(now, link as Link, TRACK, socket.local_addr().unwrap());
     }
     for number in 0..4 {
-        fanout.air(now, TRACK, Bytes::from(vec![number]));
+        fanout.air(now, TRACK, 0, Bytes::from(vec![number]));
     }
     while let Some(at) = fanout.poll_timeout() {
         fanout.handle_timeout(at);
@@ -121,7 +121,7 @@ fn a_destination_without_a_route_is_skipped_and_the_rest_is_served() {
     // A socket bound to loopback cannot reach outside it; port 0 is nobody's.
     fanout.listen(now, 1, TRACK, ([127, 0, 0, 1], 0).into());
     fanout.listen(now, 2, TRACK, sockets[2].local_addr().unwrap());
-    fanout.air(now, TRACK, Bytes::from_static(b"x"));
+    fanout.air(now, TRACK, 0, Bytes::from_static(b"x"));
     assert_eq!((heard(&sockets[0]).len(), heard(&sockets[2]).len()), (1, 1));
     assert_eq!(fanout.counters(), Counters { sent: 2, unreachable: 1, ..Counters::default() });
 }
@@ -138,8 +138,8 @@ fn a_track_that_is_over_leaves_nothing_behind() {
         }
     }
     fanout.forget(TRACK);
-    fanout.air(now, TRACK, Bytes::from_static(b"x"));
-    fanout.air(now, other, Bytes::from_static(b"y"));
+    fanout.air(now, TRACK, 0, Bytes::from_static(b"x"));
+    fanout.air(now, other, 0, Bytes::from_static(b"y"));
     assert_eq!(heard(&sockets[1]), b"y");
     fanout.remove(0);
     fanout.remove(1);

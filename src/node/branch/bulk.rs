@@ -147,6 +147,7 @@ mod tests {
                 duration: 240_000,
                 delay: SECOND,
                 rate: 3_000,
+                together: 1,
                 next: 0,
                 stored: if track == 20 { 0 } else { PACKETS },
             };

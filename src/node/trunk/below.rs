@@ -120,6 +120,7 @@ impl Trunk {
                     placement: Some(own.signed.clone()),
                     grants: self.chain_of_place(),
                     logs: Vec::new(),
+                    group: None,
                 };
                 let orders = self.in_force(now);
                 self.note_joined(now, branch, link, peer, &area, &name);

@@ -60,6 +60,7 @@ impl Trunk {
             duration: 0,
             delay: 0,
             rate: LOG_RATE,
+            together: 1,
             next: log.next,
             stored: 0,
         }));

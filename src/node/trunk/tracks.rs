@@ -175,6 +175,7 @@ impl Trunk {
             duration: track.info.packet_micros(),
             delay: track.delay,
             rate: rate(&track.info),
+            together: 1,
             next: 0,
             stored: if track.stored { track.have.until } else { 0 },
         };

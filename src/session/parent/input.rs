@@ -59,7 +59,7 @@ impl Parent {
                 let (code, text) = wire::read_goodbye(&goodbye);
                 self.events.push_back(Event::Goodbye { code, text });
             }
-            Nonce(_) => {}
+            Nonce(_) | Hearing(_) => {}
         }
         Ok(())
     }
@@ -94,6 +94,7 @@ impl Parent {
             synced: phase.is_some(),
             offset: told.line.offset,
             skew: told.line.skew,
+            every: 0,
         };
         self.departures.push_back(Departure::Datagram(wire::datagram(Body::Echo(echo))));
         if let Some(report) = beat.report {
