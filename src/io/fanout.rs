@@ -1,43 +1,87 @@
 //! One packet to every listener of its track: `sendmmsg` of shared bytes from prebuilt vectors.
 //!
 //! ```text
-//!  track ─▶ Vector ─┬─ links      [ link 7 | link 9 | link 4 | … ]   swap-remove, so no holes
-//!                   ├─ names      [ address | address | address | … ]
-//!                   ├─ headers    [ mmsghdr | mmsghdr | mmsghdr | … ]  each points at its name …
-//!                   └─ payload    iovec ◀────────┴─────────┘           … and all at this one
+//!  track ─▶ Lane ─┬─ links      [ link 7 | link 9 | link 4 | … ]   swap-remove, so no holes
+//!                 ├─ names      [ address | address | address | … ]
+//!                 ├─ headers    [ mmsghdr | mmsghdr | mmsghdr | … ]  each points at its name …
+//!                 └─ payload    iovecs, UDP_SEGMENT ◀──┴─────────┘     … and all at this one
 //! ```
 //! Per packet and listener there is no allocation, no lock and no look-up: the payload's address is
-//! written once, and the kernel walks the headers, at most [`BATCH`] a call. A track with many
-//! listeners is paced: its sends are spread over at most half the packet's duration.
+//! written once, and the kernel walks the headers, at most [`BATCH`] a call.
+//!
+//! **Bunches.** Packets of a track that may leave together wait for the last of their bunch and leave
+//! as one send a listener, which the kernel or the card cuts (UDP_SEGMENT). Whoever can't be sent that
+//! (its path is narrower than a packet, say) has a lane of its own where each packet is a send; where
+//! the device can't cut, nobody is. What comes bunched from a parent completes its bunch at once, so
+//! that the wait is had once, not at every hop.
+//!
+//! **Turns.** Tracks with something under way stand in rings: orders, emergencies, sound. A turn serves
+//! the rings in this order and a ring's tracks in turn, each its own share. Sound of an audience that is
+//! large, all tracks together, is paced ([`pace`]); orders are not. A turn is bounded, so that what
+//! children say is read between two.
 use super::socket::Socket;
 use crate::node::Link;
 use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::mem;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
+mod forming;
+mod lane;
+mod pace;
+mod track;
+
+use lane::{Flow, Name};
+use pace::Pace;
+use track::Track;
+
+pub use lane::Unreachable;
+
 /// The vectors of one shard. Lives on its thread.
 pub struct Fanout {
     socket: Arc<Socket>,
-    vectors: Vec<Vector>,
-    /// Index into `vectors`; looked up once per packet.
-    tracks: HashMap<Uuid, usize>,
-    /// Where each link stands, in which vectors.
-    members: HashMap<Link, Vec<(Uuid, usize)>>,
-    /// The kernel had no room: waits for it.
+    /// Slots stay where they are, since rings and places name them.
+    tracks: Vec<Option<Track>>,
+    free: Vec<usize>,
+    /// Slots; looked up once per packet.
+    slots: HashMap<Uuid, usize>,
+    /// Where each link stands.
+    members: HashMap<Link, Vec<Place>>,
+    /// Links that can't be sent several packets at once.
+    singles: HashSet<Link>,
+    /// The device cuts no sends, so that there are no bunches any more.
+    whole: bool,
+    /// Slots with something under way, by class: those of a higher class wait.
+    rings: [VecDeque<usize>; CLASSES],
+    /// When which bunch leaves incomplete.
+    deadlines: BTreeSet<(Instant, usize)>,
+    pace: Pace,
+    /// Millionths of packets a second that all listeners of sound together get.
+    load: u64,
+    /// The kernel's buffer is full: waits until it can be written to.
     blocked: bool,
+    /// The kernel has no memory: waits until then. How often it said so in a row.
+    rest: Option<Instant>,
+    starved: u32,
+    /// Sends made at this instant.
+    turn: Instant,
+    spent: usize,
     counters: Counters,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Packets, one for each listener.
     pub sent: u64,
-    /// Destinations that the kernel refused (no route, filtered): skipped, the rest goes on.
-    pub unreachable: u64,
+    /// Those of them that left together with others.
+    pub bunched: u64,
+    /// Packets that the kernel refused for one listener, by [`Unreachable`]: the rest goes on.
+    pub unreachable: [u64; Unreachable::NAMES.len()],
+    /// Listeners, and devices, that turned out to take single packets only.
+    pub singles: u64,
+    pub devices: u64,
     /// Sends not made because the next packets of the track were due already.
     pub dropped: u64,
     /// How often the kernel had no room.
@@ -47,43 +91,46 @@ pub struct Counters {
 impl std::ops::AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         self.sent += other.sent;
-        self.unreachable += other.unreachable;
+        self.bunched += other.bunched;
+        for (count, more) in self.unreachable.iter_mut().zip(other.unreachable) {
+            *count += more;
+        }
+        self.singles += other.singles;
+        self.devices += other.devices;
         self.dropped += other.dropped;
         self.blocked += other.blocked;
     }
 }
 
-struct Vector {
-    links: Vec<Link>,
-    names: Vec<Name>,
-    headers: Vec<libc::mmsghdr>,
-    /// What all headers point at; boxed so that it stays where it is.
-    payload: Box<libc::iovec>,
-    /// Packets under way; the first has been sent to the headers before `next`.
-    queue: VecDeque<Bytes>,
-    next: usize,
-    /// When the rest of the first may go on.
-    resume: Instant,
-    /// µs per packet; 0 is never paced.
-    duration: i64,
-}
-
-/// A socket address as the kernel reads it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-union Name {
-    four: libc::sockaddr_in,
-    six: libc::sockaddr_in6,
+/// One listener of one track.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    track: u32,
+    at: u32,
+    /// In the lane of single packets.
+    single: bool,
 }
 
 impl Fanout {
     pub fn new(socket: Arc<Socket>) -> Self {
+        let now = Instant::now();
         Self {
             socket,
-            vectors: Vec::new(),
-            tracks: HashMap::new(),
+            tracks: Vec::new(),
+            free: Vec::new(),
+            slots: HashMap::new(),
             members: HashMap::new(),
+            singles: HashSet::new(),
+            whole: false,
+            rings: Default::default(),
+            deadlines: BTreeSet::new(),
+            pace: Pace::new(now),
+            load: 0,
             blocked: false,
+            rest: None,
+            starved: 0,
+            turn: now,
+            spent: 0,
             counters: Counters::default(),
         }
     }
@@ -93,108 +140,129 @@ impl Fanout {
     }
 
     /// Says how long a packet of a track lasts, µs (0 for a log), and how many leave in one send.
-    pub fn carry(&mut self, now: Instant, track: Uuid, duration: i64, _together: u32) {
-        let vector = self.vector(now, track);
-        if let Some(vector) = self.vectors.get_mut(vector) {
-            vector.duration = duration;
+    pub fn carry(&mut self, now: Instant, track: Uuid, duration: i64, together: u32) {
+        let slot = self.slot(track);
+        let together = if duration <= 0 || self.whole { 1 } else { together };
+        let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut) else { return };
+        self.load -= track.load();
+        track.duration = Duration::from_micros(duration.max(0) as u64);
+        self.load += track.load();
+        if let Some(deadline) = track.forming.deadline() {
+            self.deadlines.remove(&(deadline, slot));
+        }
+        let held = track.forming.set_together(together);
+        if let Some(deadline) = track.forming.deadline() {
+            self.deadlines.insert((deadline, slot));
+        }
+        track.widen();
+        self.enqueue(now, slot, held);
+        self.reclass(slot);
+        self.pump(now);
+    }
+
+    /// Says that a track goes before others.
+    pub fn hasten(&mut self, track: Uuid) {
+        let slot = self.slot(track);
+        if let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut) {
+            track.urgent = true;
+            self.reclass(slot);
         }
     }
 
     /// Adds a link to a track's vector; a link that is there gets the new address.
-    pub fn listen(&mut self, now: Instant, link: Link, track: Uuid, address: SocketAddr) {
+    pub fn listen(&mut self, _now: Instant, link: Link, track: Uuid, address: SocketAddr) {
         let name = Name::new(self.socket.outward(address));
-        let index = self.vector(now, track);
-        let Some(vector) = self.vectors.get_mut(index) else { return };
+        let slot = self.slot(track);
+        let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut) else { return };
         let places = self.members.entry(link).or_default();
-        if let Some((_, place)) = places.iter().find(|(other, _)| *other == track) {
-            vector.rename(*place, name);
-        } else {
-            places.push((track, vector.links.len()));
-            vector.push(link, name);
+        if let Some(place) = places.iter().find(|place| place.track as usize == slot) {
+            track.lane(place.single).rename(place.at as usize, name);
+            return;
         }
+        let single = self.singles.contains(&link);
+        let lane = track.lane(single);
+        places.push(Place { track: slot as u32, at: lane.len() as u32, single });
+        lane.push(link, name);
+        self.load += track.share();
     }
 
     pub fn unlisten(&mut self, link: Link, track: Uuid) {
-        let Some(places) = self.members.get_mut(&link) else { return };
-        let Some(at) = places.iter().position(|(other, _)| *other == track) else { return };
-        let (_, place) = places.swap_remove(at);
-        if places.is_empty() {
-            self.members.remove(&link);
-        }
-        let Some(vector) = self.tracks.get(&track).and_then(|index| self.vectors.get_mut(*index)) else { return };
-        for (moved, to) in vector.remove(place).into_iter().flatten() {
-            let places = self.members.get_mut(&moved);
-            if let Some(place) = places.and_then(|places| places.iter_mut().find(|(other, _)| *other == track)) {
-                place.1 = to;
-            }
+        if let Some(&slot) = self.slots.get(&track) {
+            self.leave(link, slot);
         }
     }
 
     /// A link is gone: out of every vector.
     pub fn remove(&mut self, link: Link) {
-        let tracks: Vec<Uuid> = self.members.get(&link).into_iter().flatten().map(|(track, _)| *track).collect();
-        for track in tracks {
-            self.unlisten(link, track);
+        let slots: Vec<usize> =
+            self.members.get(&link).into_iter().flatten().map(|place| place.track as usize).collect();
+        for slot in slots {
+            self.leave(link, slot);
         }
+        self.singles.remove(&link);
     }
 
     /// A link's media has moved.
     pub fn readdress(&mut self, link: Link, address: SocketAddr) {
         let name = Name::new(self.socket.outward(address));
-        for (track, place) in self.members.get(&link).into_iter().flatten() {
-            if let Some(vector) = self.tracks.get(track).and_then(|index| self.vectors.get_mut(*index)) {
-                vector.rename(*place, name);
+        // The new path may be wider; tracks to come will tell.
+        self.singles.remove(&link);
+        for place in self.members.get(&link).into_iter().flatten() {
+            if let Some(track) = self.tracks.get_mut(place.track as usize).and_then(Option::as_mut) {
+                track.lane(place.single).rename(place.at as usize, name);
             }
         }
     }
 
     /// A track is over: what is under way of it is dropped.
     pub fn forget(&mut self, track: Uuid) {
-        let Some(index) = self.tracks.remove(&track) else { return };
-        let vector = self.vectors.swap_remove(index);
-        self.counters.dropped += vector.unsent();
-        for link in vector.links {
+        let Some(slot) = self.slots.remove(&track) else { return };
+        let Some(track) = self.tracks.get_mut(slot).and_then(Option::take) else { return };
+        self.free.push(slot);
+        self.rings.iter_mut().for_each(|ring| ring.retain(|other| *other != slot));
+        if let Some(deadline) = track.forming.deadline() {
+            self.deadlines.remove(&(deadline, slot));
+        }
+        self.load -= track.load();
+        self.counters.dropped += track.left();
+        for link in track.links() {
             if let Some(places) = self.members.get_mut(&link) {
-                places.retain(|(other, _)| *other != track);
+                places.retain(|place| place.track as usize != slot);
                 if places.is_empty() {
                     self.members.remove(&link);
                 }
             }
         }
-        if let Some(moved) = self.tracks.values_mut().find(|place| **place == self.vectors.len()) {
-            *moved = index;
-        }
     }
 
     /// Queues a packet for every listener and sends what may go at once.
-    pub fn air(&mut self, now: Instant, track: Uuid, _index: u64, packet: Bytes) {
-        let Some(vector) = self.tracks.get(&track).and_then(|index| self.vectors.get_mut(*index)) else { return };
-        if vector.links.is_empty() {
-            return;
+    pub fn air(&mut self, now: Instant, track: Uuid, index: u64, packet: Bytes) {
+        let Some(&slot) = self.slots.get(&track) else { return };
+        let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut) else { return };
+        if let Some(deadline) = track.forming.deadline() {
+            self.deadlines.remove(&(deadline, slot));
         }
-        if vector.queue.len() >= vector.most_waiting() {
-            self.counters.dropped += (vector.links.len() - vector.next) as u64;
-            vector.next = 0;
-            vector.queue.pop_front();
+        let bunches = track.forming.handle(now, index, packet, track.duration);
+        if let Some(deadline) = track.forming.deadline() {
+            self.deadlines.insert((deadline, slot));
         }
-        vector.queue.push_back(packet);
-        if vector.queue.len() == 1 {
-            vector.next = 0;
-            vector.resume = now;
+        for bunch in bunches {
+            self.enqueue(now, slot, bunch);
         }
-        if !self.blocked {
-            self.blocked = vector.pump(now, &self.socket, &mut self.counters);
-        }
+        self.pump(now);
     }
 
     /// Goes on with what is due; after the socket took packets again, too.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.blocked = false;
-        for vector in &mut self.vectors {
-            if !self.blocked && !vector.queue.is_empty() && vector.resume <= now {
-                self.blocked = vector.pump(now, &self.socket, &mut self.counters);
-            }
+        while let Some(&(at, slot)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            let held = self.tracks.get_mut(slot).and_then(Option::as_mut).and_then(|track| track.forming.take());
+            self.enqueue(now, slot, held);
         }
+        self.pump(now);
     }
 
     /// Whether to wait for room in the kernel's buffer rather than for `poll_timeout`.
@@ -202,212 +270,221 @@ impl Fanout {
         self.blocked
     }
 
+    /// Whether as much was sent at this instant as may be before children are heard again.
+    pub fn spent(&self, now: Instant) -> bool {
+        self.turn == now && self.spent >= TURN
+    }
+
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.blocked {
             return None;
         }
-        self.vectors.iter().filter(|vector| !vector.queue.is_empty()).map(|vector| vector.resume).min()
+        let waiting = self.rings.iter().any(|ring| !ring.is_empty());
+        let next = if self.rest.is_some() && waiting {
+            self.rest
+        } else if !self.rings[ORDERS].is_empty() || (waiting && !self.paced()) {
+            Some(self.turn + AT_ONCE)
+        } else if waiting {
+            Some(self.pace.due())
+        } else {
+            None
+        };
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        next.into_iter().chain(deadline).min()
     }
 
-    fn vector(&mut self, now: Instant, track: Uuid) -> usize {
-        *self.tracks.entry(track).or_insert_with(|| {
-            self.vectors.push(Vector::new(now));
-            self.vectors.len() - 1
+    fn slot(&mut self, track: Uuid) -> usize {
+        let Self { slots, tracks, free, .. } = self;
+        *slots.entry(track).or_insert_with(|| {
+            let slot = free.pop().unwrap_or_else(|| {
+                tracks.push(None);
+                tracks.len() - 1
+            });
+            tracks[slot] = Some(Track::new());
+            slot
         })
     }
-}
 
-impl Vector {
-    fn new(now: Instant) -> Self {
-        Self {
-            links: Vec::new(),
-            names: Vec::new(),
-            headers: Vec::new(),
-            payload: Box::new(libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }),
-            queue: VecDeque::new(),
-            next: 0,
-            resume: now,
-            duration: 0,
+    fn leave(&mut self, link: Link, slot: usize) {
+        let Some(places) = self.members.get_mut(&link) else { return };
+        let Some(at) = places.iter().position(|place| place.track as usize == slot) else { return };
+        let place = places.swap_remove(at);
+        if places.is_empty() {
+            self.members.remove(&link);
         }
+        let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut) else { return };
+        self.load -= track.share();
+        let moved = track.lane(place.single).remove(place.at as usize);
+        self.follow(slot, moved);
     }
 
-    fn push(&mut self, link: Link, name: Name) {
-        let before = self.names.as_ptr();
-        self.links.push(link);
-        self.names.push(name);
-        // SAFETY: all zero is a value of mmsghdr (null pointers, zero lengths).
-        let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-        header.msg_hdr.msg_iov = &raw mut *self.payload;
-        header.msg_hdr.msg_iovlen = 1;
-        self.headers.push(header);
-        if self.names.as_ptr() == before {
-            self.point(self.names.len() - 1);
-        } else {
-            // The names have moved to a larger place: every header must follow.
-            (0..self.names.len()).for_each(|place| self.point(place));
-        }
-    }
-
-    fn rename(&mut self, place: usize, name: Name) {
-        if let Some(held) = self.names.get_mut(place) {
-            *held = name;
-            self.point(place);
-        }
-    }
-
-    /// Takes a place out. Whoever has to fill the hole keeps having, or not having, got the first
-    /// packet of the queue. Returns who moved, and to where.
-    fn remove(&mut self, place: usize) -> [Option<(Link, usize)>; 2] {
-        let Some(last) = self.links.len().checked_sub(1) else { return [None; 2] };
-        let mut hole = place;
-        let mut moved = [None; 2];
-        if !self.queue.is_empty() && hole < self.next {
-            self.next -= 1;
-            moved[0] = self.fill(hole, self.next);
-            hole = self.next;
-        }
-        moved[1] = self.fill(hole, last);
-        self.links.truncate(last);
-        self.names.truncate(last);
-        self.headers.truncate(last);
-        moved
-    }
-
-    /// Copies one place over another.
-    fn fill(&mut self, hole: usize, from: usize) -> Option<(Link, usize)> {
-        if hole == from {
-            return None;
-        }
-        let (link, name) = (*self.links.get(from)?, *self.names.get(from)?);
-        *self.links.get_mut(hole)? = link;
-        self.rename(hole, name);
-        Some((link, hole))
-    }
-
-    /// Lets a header point at the name of its place.
-    fn point(&mut self, place: usize) {
-        if let (Some(header), Some(name)) = (self.headers.get_mut(place), self.names.get_mut(place)) {
-            header.msg_hdr.msg_namelen = name.length();
-            header.msg_hdr.msg_name = std::ptr::from_mut(name).cast();
-        }
-    }
-
-    /// Sends as far as pace and kernel allow. True when the kernel has no room.
-    fn pump(&mut self, now: Instant, socket: &Socket, counters: &mut Counters) -> bool {
-        while let Some(packet) = self.queue.front() {
-            *self.payload = libc::iovec { iov_base: packet.as_ptr().cast_mut().cast(), iov_len: packet.len() };
-            let (batch, pause) = self.pace();
-            while let Some(rest) = self.headers.get_mut(self.next..)
-                && !rest.is_empty()
+    /// Notes where links stand that have filled a hole.
+    fn follow(&mut self, slot: usize, moved: [Option<(Link, usize)>; 2]) {
+        for (link, to) in moved.into_iter().flatten() {
+            let places = self.members.get_mut(&link);
+            if let Some(place) = places.and_then(|places| places.iter_mut().find(|place| place.track as usize == slot))
             {
-                let count = rest.len().min(batch);
-                // SAFETY: `rest` holds at least `count` headers, each pointing at its name in
-                // `self.names` and at `self.payload`; both are alive and where they were when pointed
-                // at (`push` points anew when the names move). The payload's bytes belong to
-                // `packet`, which the queue holds; sendmmsg only reads them.
-                let sent = unsafe {
-                    libc::sendmmsg(socket.descriptor(), rest.as_mut_ptr(), count as libc::c_uint, libc::MSG_DONTWAIT)
-                };
-                if sent > 0 {
-                    self.next += sent as usize;
-                    counters.sent += sent as u64;
-                } else {
-                    let error = io::Error::last_os_error();
-                    match error.raw_os_error() {
-                        Some(libc::EINTR) => continue,
-                        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => {
-                            counters.blocked += 1;
-                            return true;
-                        }
-                        // Of the first destination alone: no route, filtered, packet too long for its
-                        // path, or an ICMP error of an earlier send.
-                        _ => {
-                            self.next += 1;
-                            counters.unreachable += 1;
-                            continue;
-                        }
-                    }
-                }
-                if self.next < self.headers.len() && !pause.is_zero() {
-                    self.resume = now + pause;
-                    return false;
-                }
+                place.at = to as u32;
             }
-            self.queue.pop_front();
-            self.next = 0;
         }
-        false
     }
 
-    /// How many sends at a time, and how long to rest in between.
-    fn pace(&self) -> (usize, Duration) {
-        let listeners = self.headers.len() as i64;
-        if self.duration <= 0 || listeners * 1_000_000 / self.duration < PACED {
-            return (BATCH, Duration::ZERO);
+    fn enqueue(&mut self, now: Instant, slot: usize, bunch: Option<forming::Parts>) {
+        let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Some(bunch) = bunch.filter(|_| track.listeners() > 0) else { return };
+        let (sends, within) = (track.sends(bunch.len()), track.duration / 2);
+        self.counters.dropped += track.enqueue(bunch);
+        let class = track.class();
+        if class != ORDERS {
+            if self.rings[EMERGENCIES].is_empty() && self.rings[SOUND].is_empty() {
+                self.pace.idle();
+            }
+            self.pace.begin(now, sends, within);
         }
-        let batch = (listeners * REST / (self.duration / 2).max(1) + 1).clamp(LEAST, BATCH as i64);
-        let rests = (listeners / batch).max(1);
-        (batch as usize, Duration::from_micros((self.duration / 2 / rests).min(REST) as u64))
+        if !track.ringed {
+            track.ringed = true;
+            self.rings[class].push_back(slot);
+        }
     }
 
-    /// A track of sound waits for nothing older than the packet before; orders must all go out.
-    fn most_waiting(&self) -> usize {
-        if self.duration > 0 { MOST_SOUND } else { MOST_ORDERS }
+    /// A track's class may have changed while it stood in a ring.
+    fn reclass(&mut self, slot: usize) {
+        let Some(track) = self.tracks.get(slot).and_then(Option::as_ref).filter(|track| track.ringed) else { return };
+        let class = track.class();
+        self.rings.iter_mut().for_each(|ring| ring.retain(|other| *other != slot));
+        self.rings[class].push_back(slot);
     }
 
-    fn unsent(&self) -> u64 {
-        (self.queue.len() * self.links.len() - if self.queue.is_empty() { 0 } else { self.next }) as u64
+    /// Whether the shard's audience is so large that bursts would hurt.
+    fn paced(&self) -> bool {
+        self.load >= PACED * 1_000_000
+    }
+
+    /// A turn: sends what may go now.
+    fn pump(&mut self, now: Instant) {
+        if self.turn != now {
+            (self.turn, self.spent) = (now, 0);
+        }
+        if self.blocked || self.rest.is_some_and(|until| now < until) {
+            return;
+        }
+        self.rest = None;
+        let room = BATCH.min(TURN.saturating_sub(self.spent));
+        let sent = self.serve(now, ORDERS, room);
+        let room = room - sent;
+        let most = if self.paced() { self.pace.turn(now).min(room) } else { room };
+        let sent = self.serve(now, EMERGENCIES, most);
+        let sent = sent + self.serve(now, SOUND, most - sent);
+        if sent > 0 {
+            self.pace.spend(now, sent);
+        }
+        if self.rings[EMERGENCIES].is_empty() && self.rings[SOUND].is_empty() {
+            self.pace.idle();
+        }
+    }
+
+    /// Serves the tracks of a ring in turn, at most so many sends. Returns how many were made.
+    fn serve(&mut self, now: Instant, class: usize, most: usize) -> usize {
+        let mut sent = 0;
+        while sent < most && !self.blocked && self.rest.is_none() {
+            let Some(slot) = self.rings[class].pop_front() else { break };
+            let alone = self.rings[class].is_empty();
+            let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut) else { continue };
+            let share = if alone { most } else { track.quantum() };
+            let (done, flow) = track.send(&self.socket, share.min(most - sent), &mut self.counters);
+            sent += done;
+            self.spent += done;
+            if done > 0 {
+                self.starved = 0;
+            }
+            if track.is_idle() {
+                track.ringed = false;
+            } else if flow == Flow::Went {
+                self.rings[class].push_back(slot);
+            } else {
+                self.rings[class].push_front(slot);
+            }
+            match flow {
+                Flow::Went => {}
+                Flow::Blocked => self.blocked = true,
+                Flow::Starved => self.starve(now, slot),
+                Flow::Whole => {
+                    sent += 1;
+                    self.single(slot);
+                }
+                Flow::Device => self.break_up(),
+            }
+        }
+        sent
+    }
+
+    /// Waits a little; a listener whose device never has memory must not hold up the others.
+    fn starve(&mut self, now: Instant, slot: usize) {
+        self.rest = Some(now + STARVED);
+        self.starved += 1;
+        if self.starved >= MOST_STARVED
+            && let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut)
+        {
+            track.skip(Unreachable::Full, &mut self.counters);
+        }
+    }
+
+    /// The next listener of a track takes single packets only: from now on it is sent those.
+    fn single(&mut self, slot: usize) {
+        let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Some((link, at, moved)) = track.single_out() else { return };
+        self.counters.singles += 1;
+        self.singles.insert(link);
+        self.follow(slot, moved);
+        let places = self.members.get_mut(&link);
+        if let Some(place) = places.and_then(|places| places.iter_mut().find(|place| place.track as usize == slot)) {
+            *place = Place { track: slot as u32, at: at as u32, single: true };
+        }
+    }
+
+    /// The device cuts no sends: from now on each packet is one.
+    fn break_up(&mut self) {
+        if !self.whole {
+            tracing::warn!(
+                "the network device cannot cut bunches of packets (UDP_SEGMENT needs checksum offload): each packet \
+                 is sent by itself, which costs more; ethtool -K DEVICE tx on"
+            );
+        }
+        self.whole = true;
+        self.counters.devices += 1;
+        self.deadlines.clear();
+        for (slot, track) in self.tracks.iter_mut().enumerate() {
+            let Some(track) = track else { continue };
+            track.break_up();
+            if !track.ringed && !track.is_idle() {
+                track.ringed = true;
+                self.rings[track.class()].push_back(slot);
+            }
+        }
     }
 }
 
-impl Name {
-    fn new(address: SocketAddr) -> Self {
-        match address {
-            SocketAddr::V4(four) => Self {
-                four: libc::sockaddr_in {
-                    sin_family: libc::AF_INET as libc::sa_family_t,
-                    sin_port: four.port().to_be(),
-                    sin_addr: libc::in_addr { s_addr: u32::from(*four.ip()).to_be() },
-                    sin_zero: [0; 8],
-                },
-            },
-            SocketAddr::V6(six) => Self {
-                six: libc::sockaddr_in6 {
-                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                    sin6_port: six.port().to_be(),
-                    sin6_flowinfo: six.flowinfo(),
-                    sin6_addr: libc::in6_addr { s6_addr: six.ip().octets() },
-                    sin6_scope_id: six.scope_id(),
-                },
-            },
-        }
-    }
-
-    fn length(&self) -> libc::socklen_t {
-        // SAFETY: both variants begin with the family, which every `Name` has set.
-        let family = unsafe { self.four.sin_family };
-        let length = if libc::c_int::from(family) == libc::AF_INET {
-            mem::size_of::<libc::sockaddr_in>()
-        } else {
-            mem::size_of::<libc::sockaddr_in6>()
-        };
-        length as libc::socklen_t
-    }
-}
-
+const ORDERS: usize = 0;
+const EMERGENCIES: usize = 1;
+const SOUND: usize = 2;
+const CLASSES: usize = 3;
 /// The kernel takes no more a call (UIO_MAXIOV).
 const BATCH: usize = 1_024;
-/// Packets per second from which a track is paced: below, a burst is over within 50 ms and fits any
+/// Sends at one instant before children are heard again: about ten milliseconds.
+const TURN: usize = 4 * BATCH;
+/// What is left of a turn goes on after the others have had theirs.
+const AT_ONCE: Duration = Duration::from_micros(1);
+/// Packets per second from which sound is paced: below, a burst is over within 50 ms and fits any
 /// queue on the way.
-const PACED: i64 = 20_000;
-/// µs between two paced batches, and the smallest batch: a wake costs as much as three sends.
-const REST: i64 = 1_000;
-const LEAST: i64 = 64;
-/// Packets of sound that may wait per track: the one under way and the newest one.
-const MOST_SOUND: usize = 2;
-/// Orders that may wait per log; what is dropped beyond is repaired by index.
-const MOST_ORDERS: usize = 256;
+const PACED: u64 = 20_000;
+/// A device's queue of 1,000 packets is empty by then at 1 Gb/s; and how often in a row until the
+/// listener is left out.
+const STARVED: Duration = Duration::from_millis(2);
+const MOST_STARVED: u32 = 5;
 
+#[cfg(test)]
+#[path = "fanout/bunch_tests.rs"]
+mod bunch_tests;
 #[cfg(test)]
 #[path = "fanout/tests.rs"]
 mod tests;

@@ -57,7 +57,12 @@ fn publish(snapshot: &Snapshot, world: &World<'_>) {
     counter!("loa_handshakes_rejected_total", "reason" => "full").absolute(world.quic.handshakes_refused);
     counter!("loa_handshakes_rejected_total", "reason" => "failed").absolute(world.quic.handshakes_failed);
     counter!("loa_violations_total").absolute(world.quic.violations);
-    counter!("loa_destinations_unreachable_total").absolute(world.fanout.unreachable);
+    for (reason, count) in fanout::Unreachable::NAMES.into_iter().zip(world.fanout.unreachable) {
+        counter!("loa_destinations_unreachable_total", "reason" => reason).absolute(count);
+    }
+    counter!("loa_packets_bunched_total").absolute(world.fanout.bunched);
+    counter!("loa_bunches_refused_total", "by" => "destination").absolute(world.fanout.singles);
+    counter!("loa_bunches_refused_total", "by" => "device").absolute(world.fanout.devices);
     for (queue, count) in &trunk.dropped {
         counter!("loa_queue_dropped_total", "queue" => *queue).absolute(*count);
     }
@@ -98,7 +103,12 @@ fn describe() {
     describe_counter!("loa_frames_concealed_total", "Steps of 10 ms that were made up");
     describe_counter!("loa_handshakes_rejected_total", "Handshakes of children that did not become links");
     describe_counter!("loa_violations_total", "Links closed because the other side broke the protocol");
-    describe_counter!("loa_destinations_unreachable_total", "Sends that the kernel refused for one listener");
+    describe_counter!(
+        "loa_destinations_unreachable_total",
+        "Packets that the kernel refused for one listener, by reason"
+    );
+    describe_counter!("loa_packets_bunched_total", "Packets sent to listeners together with others in one send");
+    describe_counter!("loa_bunches_refused_total", "Listeners and devices that take single packets only");
     describe_counter!("loa_queue_dropped_total", "What a full queue dropped, by queue");
     describe_gauge!("loa_sessions", "Sessions that are up");
     describe_gauge!("loa_clock_offset_seconds", "Playout error of this speaker");

@@ -118,7 +118,7 @@ impl Shard {
     fn take_queues(&mut self, now: Now) -> bool {
         let commands = self.setup.commands.clone();
         let mut taken = 0;
-        while taken < TURN {
+        while taken < TURN && !self.fanout.spent(now.instant) {
             let command = match commands.try_recv() {
                 Ok(command) => command,
                 Err(TryRecvError::Empty) => break,
@@ -130,7 +130,12 @@ impl Shard {
             };
             taken += 1;
             match &command {
-                Command::Carry(carry) => self.fanout.carry(now.instant, carry.track, carry.duration, carry.together),
+                Command::Carry(carry) => {
+                    self.fanout.carry(now.instant, carry.track, carry.duration, carry.together);
+                    if carry.emergency {
+                        self.fanout.hasten(carry.track);
+                    }
+                }
                 Command::Drain => self.leaving = Some(now.instant + FAREWELL),
                 _ => {}
             }
@@ -141,7 +146,7 @@ impl Shard {
             taken += 1;
             self.input(now, Input::Done { job, done });
         }
-        taken >= TURN
+        taken >= TURN || self.fanout.spent(now.instant)
     }
 
     fn take_events(&mut self, now: Now) {
