@@ -4,16 +4,27 @@ use crate::broadcast::Area;
 use crate::playout::Phase;
 use crate::proto;
 use crate::session::{self, Arrival, Departure};
-use crate::time::Local;
+use crate::time::{Local, MILLISECOND};
 use crate::track::{Packet, Ring, Secret};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
+mod beats;
 mod bulk;
 mod events;
+mod guard;
 mod members;
+mod work;
 
+#[cfg(test)]
+mod tests;
+
+pub use guard::{CUTS, IGNORED};
+
+use beats::Beats;
 use bulk::Transfer;
+use guard::{Cut, Ignored, Nodes};
+use work::{Place, Work};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -25,6 +36,9 @@ pub struct Options {
     /// Bytes per second of all bulk transfers of one link while something live is on the same link, and otherwise.
     pub bulk_live: u32,
     pub bulk_idle: u32,
+    /// Beats a second of all children together, or one in ten seconds of each if that is more; 0: as they
+    /// like.
+    pub beats: u32,
 }
 
 impl Default for Options {
@@ -36,6 +50,8 @@ impl Default for Options {
             // Headers of IP, UDP, QUIC and frames included, less than 32 kb/s (DESIGN §3).
             bulk_live: 3_600,
             bulk_idle: 125_000,
+            // At 15 µs 6 % of a core, as much as the sound of 6,000 listeners.
+            beats: 4_000,
         }
     }
 }
@@ -196,12 +212,18 @@ pub struct Counters {
     pub bulk_packets: u64,
     /// Outputs not given because a bound was hit.
     pub dropped: u64,
+    /// Sessions ended or refused, as [`CUTS`] names them; see [`Counters::cuts`].
+    cut: [u64; CUTS.len()],
+    /// Input ignored, as [`IGNORED`] names it; see [`Counters::ignored_inputs`].
+    ignored: [u64; IGNORED.len()],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     Session,
     Bulk,
+    Work,
+    Report,
 }
 
 /// Who a child is allowed to be, once the trunk has said so.
@@ -210,6 +232,8 @@ enum Standing {
     Waiting,
     Member {
         area: Area,
+        /// Tasks given before its welcome.
+        since: u64,
     },
 }
 
@@ -228,13 +252,15 @@ struct Child {
     broken: bool,
     /// When the session wants to be called, as it stands in `Branch::timers`.
     timer: Option<Local>,
+    /// When it was counted among those that beat.
+    joined: Option<Local>,
 }
 
 /// A track that is carried, with its newest packets.
 struct Carried {
     carry: Carry,
     ring: Ring,
-    listeners: u64,
+    listeners: BTreeSet<Link>,
 }
 
 impl Carried {
@@ -249,7 +275,14 @@ pub struct Branch {
     options: Options,
     children: BTreeMap<Link, Child>,
     tracks: BTreeMap<Uuid, Carried>,
+    /// Members by where they stand.
+    places: BTreeSet<(Place, Link)>,
+    nodes: Nodes,
+    beats: Beats,
+    work: Work,
     timers: BTreeSet<(Local, Link)>,
+    /// Who has a transfer of which track.
+    fetchers: BTreeSet<(Uuid, Link)>,
     /// Bulk transfers that may go on at their time.
     paced: BTreeSet<(Local, Link)>,
     /// Fetches under way in the store: whose, of which track, from which index.
@@ -258,23 +291,33 @@ pub struct Branch {
     phase: Option<Phase>,
     outputs: VecDeque<Output>,
     reports: Vec<proto::Report>,
+    /// When the reports that wait go up.
+    reports_due: Local,
     counters: Counters,
+    draining: bool,
 }
 
 impl Branch {
-    pub fn new(_now: Local, options: Options) -> Self {
+    pub fn new(now: Local, options: Options) -> Self {
         Self {
             options,
             children: BTreeMap::new(),
             tracks: BTreeMap::new(),
+            places: BTreeSet::new(),
+            nodes: Nodes::default(),
+            beats: Beats::new(now, options.beats, options.session),
+            work: Work::default(),
             timers: BTreeSet::new(),
+            fetchers: BTreeSet::new(),
             paced: BTreeSet::new(),
             jobs: BTreeMap::new(),
             next_job: 0,
             phase: None,
             outputs: VecDeque::new(),
             reports: Vec::new(),
+            reports_due: now,
             counters: Counters::default(),
+            draining: false,
         }
     }
 
@@ -285,9 +328,13 @@ impl Branch {
             Input::Arrival { link, arrival } => {
                 let phase = self.phase.map(|phase| phase.told(now));
                 let Some(child) = self.children.get_mut(&link) else { return };
+                if matches!(arrival, Arrival::Datagram(_)) {
+                    child.session.ask(self.beats.every(now));
+                }
                 if let Err(violation) = child.session.handle_arrival(now, phase, arrival) {
                     self.counters.violations += 1;
-                    self.hang(link, violation.code, &violation.text);
+                    let why = if violation.code == "peer.flood" { Cut::Flood } else { Cut::Protocol };
+                    self.cut(link, why, violation.code, &violation.text);
                 } else {
                     self.settle(now, link);
                 }
@@ -295,7 +342,7 @@ impl Branch {
             Input::Command(command) => self.handle_command(now, command),
             Input::Done { job, done } => self.handle_done(now, job, done),
         }
-        self.flush_reports();
+        self.flush_reports(now);
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -305,7 +352,9 @@ impl Branch {
     pub fn poll_timeout(&self) -> Option<(Local, Reason)> {
         let session = self.timers.first().map(|(at, _)| (*at, Reason::Session));
         let bulk = self.paced.first().map(|(at, _)| (*at, Reason::Bulk));
-        session.into_iter().chain(bulk).min()
+        let work = self.work.due().map(|at| (at, Reason::Work));
+        let reports = (!self.reports.is_empty()).then_some((self.reports_due, Reason::Report));
+        [session, bulk, work, reports].into_iter().flatten().min()
     }
 
     pub fn handle_timeout(&mut self, now: Local) {
@@ -326,27 +375,29 @@ impl Branch {
             self.paced.pop_first();
             self.advance_transfers(now, link);
         }
-        self.flush_reports();
+        self.work_slice(now);
+        self.flush_reports(now);
     }
 
     pub fn counters(&self) -> Counters {
-        let mut counters = self.counters;
-        counters.sessions = self.children.len() as u64;
-        for child in self.children.values() {
-            counters.add_session(child.session.counters());
-        }
-        counters
+        Counters { sessions: self.children.len() as u64, ..self.counters }
     }
 
     fn handle_up(&mut self, now: Local, link: Link, peer: Peer) {
+        if self.draining {
+            return self.refuse(link, Cut::Stopping, STOPPING.into());
+        }
+        if !self.nodes.may_join(now, peer.node) {
+            let text = format!("node {} joined over {} times in two minutes; wait a minute", peer.node, guard::JOINS);
+            return self.refuse(link, Cut::Often, text);
+        }
         if self.children.len() >= self.options.sessions {
-            self.counters.refused += 1;
-            self.outputs.push_back(Output::Hang {
-                link,
-                code: "branch.full".into(),
-                text: format!("this parent holds its {} sessions; dial another parent", self.options.sessions),
-            });
-            return;
+            let text = format!("this parent holds its {} sessions; dial another parent", self.options.sessions);
+            return self.refuse(link, Cut::Full, text);
+        }
+        if let Some(oldest) = self.nodes.join(peer.node, link) {
+            let text = "this node has two newer sessions; a node has at most two";
+            self.cut(oldest, Cut::Replaced, "session.replaced", text);
         }
         let child = Child {
             session: session::Parent::new(now, self.options.session),
@@ -358,6 +409,7 @@ impl Branch {
             bulk_due: now,
             broken: false,
             timer: None,
+            joined: None,
         };
         self.children.insert(link, child);
         self.settle(now, link);
@@ -367,8 +419,10 @@ impl Branch {
         match command {
             Command::Admit { link, area, welcome, orders } => self.admit(now, link, area, welcome, orders),
             Command::Refuse { link, code, text } => {
-                self.counters.refused += 1;
-                self.hang(link, &code, &text);
+                if self.children.contains_key(&link) {
+                    self.counters.refused += 1;
+                }
+                self.cut(link, Cut::Refused, &code, &text);
             }
             Command::Carry(carry) => self.carry(now, carry),
             Command::Drop { track } => self.drop_track(now, track),
@@ -381,42 +435,20 @@ impl Branch {
             }
             Command::Missing { track, first, count } => {
                 let Some(carried) = self.tracks.get(&track) else { return };
-                let log = carried.carry.log;
-                for link in self.links() {
-                    let Some(child) = self.children.get_mut(&link) else { continue };
-                    if log || child.listens.contains(&track) {
-                        child.session.missing(track, first, count);
-                        self.settle(now, link);
-                    }
-                }
+                self.give_missing(now, carried.carry.log, track, first, count);
             }
             Command::Stored { track, until } => {
                 let Some(carried) = self.tracks.get_mut(&track) else { return };
                 carried.carry.stored = carried.carry.stored.max(until);
-                for link in self.links() {
-                    self.advance_transfers(now, link);
-                }
+                self.give_stored(now, track);
             }
-            Command::Push(orders) => {
-                for link in self.links() {
-                    let Some(child) = self.children.get_mut(&link) else { continue };
-                    if matches!(child.standing, Standing::Member { .. }) {
-                        child.session.push(orders.clone());
-                        self.settle(now, link);
-                    }
-                }
-            }
+            Command::Push(orders) => self.give_push(now, orders),
             Command::Phase(phase) => self.phase = Some(phase),
             Command::Drain => {
-                for link in self.links() {
-                    self.hang(link, "node.stopping", "this node is stopping; dial again in a moment");
-                }
+                self.draining = true;
+                self.give_drain(now);
             }
         }
-    }
-
-    fn links(&self) -> Vec<Link> {
-        self.children.keys().copied().collect()
     }
 
     /// Drains a session and sets its timer anew. Every path that touches a session ends here.
@@ -428,6 +460,7 @@ impl Branch {
         while let Some(departure) = child.session.poll_departure() {
             self.outputs.push_back(Output::Send { link, departure });
         }
+        self.counters.add_session(child.session.take_counters());
         let timer = child.session.poll_timeout().map(|(at, _)| at);
         if timer != child.timer {
             if let Some(old) = child.timer {
@@ -438,6 +471,20 @@ impl Branch {
             }
             child.timer = timer;
         }
+    }
+
+    /// Ends a link that never became a session.
+    fn refuse(&mut self, link: Link, why: Cut, text: String) {
+        self.counters.refused += 1;
+        self.counters.cut(why);
+        self.outputs.push_back(Output::Hang { link, code: CUTS[why as usize].into(), text });
+    }
+
+    fn cut(&mut self, link: Link, why: Cut, code: &str, text: &str) {
+        if self.children.contains_key(&link) {
+            self.counters.cut(why);
+        }
+        self.hang(link, code, text);
     }
 
     /// Ends a session from this side; the driver's `Down` finds nothing left.
@@ -453,14 +500,24 @@ impl Branch {
     }
 
     fn remove(&mut self, link: Link) {
-        let Some(child) = self.children.remove(&link) else { return };
-        self.counters.add_session(child.session.counters());
+        let Some(mut child) = self.children.remove(&link) else { return };
+        self.counters.add_session(child.session.take_counters());
+        self.nodes.leave(child.peer.node, link);
+        if let Some(joined) = child.joined {
+            self.beats.left(joined);
+        }
+        if let Standing::Member { area, .. } = &child.standing {
+            self.places.remove(&(work::place(area), link));
+        }
+        for transfer in &child.transfers {
+            self.fetchers.remove(&(transfer.track, link));
+        }
         if let Some(timer) = child.timer {
             self.timers.remove(&(timer, link));
         }
         for track in child.listens {
             self.outputs.push_back(Output::Unlisten { link, track });
-            self.count_down(track);
+            self.count_down(link, track);
         }
         for (track, carried) in &self.tracks {
             if carried.carry.log {
@@ -471,8 +528,10 @@ impl Branch {
         self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
     }
 
-    fn flush_reports(&mut self) {
-        if !self.reports.is_empty() {
+    /// The first report goes up at once, those of the next moment together.
+    fn flush_reports(&mut self, now: Local) {
+        if !self.reports.is_empty() && (self.reports_due <= now || self.reports.len() >= REPORTS) {
+            self.reports_due = now + REPORTS_APART;
             self.outputs.push_back(Output::Notice(Notice::Reports(std::mem::take(&mut self.reports))));
         }
     }
@@ -483,9 +542,20 @@ impl Counters {
         self.nacked += session.nacked;
         self.answered += session.answered;
         self.over_budget += session.over_budget;
+        self.ignored(Ignored::Flood, session.flooded);
+        self.ignored(Ignored::Malformed, session.malformed);
+        self.ignored(Ignored::NackTrack, session.unknown_track);
+        self.ignored(Ignored::NackBudget, session.over_budget);
+        self.ignored(Ignored::Wish, session.wishes);
     }
 }
 
 fn touches(areas: &[Area], area: &Area) -> bool {
     areas.iter().any(|one| one.touches(area))
 }
+
+const STOPPING: &str = "this node is stopping; dial again in a moment";
+/// Reports that wait for each other, and for how long, µs: the trunk is not woken for each of thousands a
+/// second.
+const REPORTS: usize = 256;
+const REPORTS_APART: i64 = 20 * MILLISECOND;

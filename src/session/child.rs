@@ -331,8 +331,8 @@ impl Child {
         self.report = Some(report);
         self.fresh = true;
         if urgent {
-            let beat = self.pulse.beat(now);
-            self.send_beat(now, beat);
+            self.pulse.hurry(now);
+            self.beat_if_due(now);
         }
     }
 

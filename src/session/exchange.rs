@@ -60,6 +60,8 @@ pub struct Pulse {
     open: VecDeque<Local>,
     heard: Local,
     round_trip: Option<i64>,
+    /// µs between beats that the parent asks for at least; 0 while it has few children.
+    asked: i64,
 }
 
 /// Why a beat goes out.
@@ -82,6 +84,7 @@ impl Pulse {
             open: VecDeque::new(),
             heard: now,
             round_trip: None,
+            asked: 0,
         }
     }
 
@@ -103,7 +106,10 @@ impl Pulse {
         if self.joining > 0 {
             self.joining -= 1;
             let last = self.joining == 0;
-            self.regular = now + if last { self.interval(now) } else { self.options.join_spacing };
+            // A busy parent gets the first four as quickly as any, since they give a first phase.
+            let quick = self.options.join_exchanges.saturating_sub(self.joining) < FIRST_PHASE;
+            let spread = if quick { 0 } else { self.asked / SHARE };
+            self.regular = now + if last { self.interval(now) } else { self.options.join_spacing.max(spread) };
             self.next = self.regular;
             return Beat::Join;
         }
@@ -112,21 +118,38 @@ impl Pulse {
         }
         // A single lost datagram must not look like a dead parent: ask again soon.
         let again = self.round_trip.map_or(AGAIN, |round_trip| round_trip.saturating_mul(2)).clamp(AGAIN, SECOND);
-        self.next = self.regular.min(now + again);
+        self.next = self.regular.min(now + again.max(self.asked / TRIES));
         Beat::Regular
     }
 
-    /// Whether a ping may go now (at most one a second); if so, the next beat is due at once.
+    /// Whether a ping may go now (at most one a second); if so, a beat is due at once, or soon.
     pub fn ping(&mut self, now: Local) -> bool {
         let may = self.may_ping_at() <= now;
         if may {
-            (self.pinged, self.next) = (now, now);
+            self.pinged = now;
+            self.hurry(now);
         }
         may
     }
 
     pub fn may_ping_at(&self) -> Local {
-        self.pinged + SECOND
+        self.pinged + SECOND.max(self.asked / 2)
+    }
+
+    /// What can't wait for the next beat. What stirs one child of a busy parent stirs all of them: they
+    /// then spread over a share of what lies between their beats, each by the microsecond of its join.
+    pub fn hurry(&mut self, now: Local) {
+        let place = self.began.0.rem_euclid(PLACES);
+        self.next = self.next.min(now + self.asked / SHARE * place / PLACES);
+    }
+
+    /// The parent asks to be left alone for so long between two beats.
+    pub fn handle_asked(&mut self, now: Local, every: u64) {
+        self.asked = i64::try_from(every).unwrap_or(i64::MAX).min(self.options.slow);
+        if self.joining == 0 {
+            self.regular = self.regular.min(now + self.interval(now));
+            self.next = self.regular;
+        }
     }
 
     /// When the beat was sent that this echo answers; `None` for a duplicate or an invention.
@@ -146,7 +169,7 @@ impl Pulse {
     /// The parent answered that it has no time yet: the exchanges of the join are still to come.
     pub fn handle_unsynced(&mut self, now: Local) {
         self.joining = self.options.join_exchanges;
-        self.regular = now + AGAIN;
+        self.regular = now + AGAIN.max(self.asked);
         self.next = self.regular;
     }
 
@@ -169,13 +192,23 @@ impl Pulse {
     }
 
     fn interval(&self, at: Local) -> i64 {
-        spacing(at - self.began, self.options.quick, self.options.settle, self.options.slow)
+        spacing(at - self.began, self.options.quick, self.options.settle, self.options.slow).max(self.asked)
     }
 }
 
 /// A beat without echo is repeated after this, or after two round trips if that is longer: at 10 %
 /// loss both ways some dozen tries then fall into the three seconds after which a parent is silent.
 const AGAIN: i64 = 250 * MILLISECOND;
+/// A beat without echo is repeated at most so often before the next one is due: a parent that is late
+/// with its answers must not be asked ever more.
+const TRIES: i64 = 8;
+/// Of what a busy parent asks to lie between beats: over so much the children spread what would come from
+/// all at once, and so far apart are the exchanges of the join beyond the first.
+const SHARE: i64 = 4;
+/// A clock makes its first guess of four exchanges (`playout::Clock`).
+const FIRST_PHASE: u32 = 4;
+/// Places among which children spread; the low digits of a microsecond are as good as random.
+const PLACES: i64 = 1_000;
 /// Beats remembered: at join one leaves every 20 ms, so this spans round trips of over a second.
 const OPEN: usize = 64;
 
@@ -239,6 +272,44 @@ mod tests {
         assert_eq!(pulse.handle_echo(Local(80_000), Local(0)), Some(Local(0)));
         assert_eq!(pulse.handle_echo(Local(90_000), Local(0)), None);
         assert_eq!(pulse.round_trip(), Some(80_000));
+    }
+
+    #[test]
+    fn a_busy_parent_is_left_alone_for_as_long_as_it_asks_but_never_for_longer_than_the_slowest_beat() {
+        let mut pulse = Pulse::new(Local(0), Options::default());
+        let mut beats = Vec::new();
+        while beats.last().is_none_or(|at| *at < 100 * SECOND) {
+            let now = pulse.poll_timeout();
+            assert!(!pulse.is_silent(now) && pulse.poll_beat(now).is_some());
+            pulse.handle_echo(now, now);
+            pulse.handle_asked(now, if now < Local(50 * SECOND) { 2_000_000 } else { u64::MAX });
+            beats.push(now.0);
+        }
+        let gap = |at: usize| beats[at + 1] - beats[at];
+        // Four quick ones give a first phase; the other exchanges of the join are spread.
+        assert_eq!((gap(0), gap(2), gap(3), gap(14), gap(16)), (20_000, 20_000, 500_000, 500_000, 2_000_000));
+        assert_eq!(gap(beats.len() - 2), 10 * SECOND);
+    }
+
+    #[test]
+    fn what_stirs_all_children_of_a_busy_parent_comes_spread() {
+        let mut beats: Vec<i64> = (0..1_000)
+            .map(|number| {
+                let mut pulse = Pulse::new(Local(number * 7), Options { join_exchanges: 0, ..Options::default() });
+                let now = Local(SECOND);
+                pulse.beat(now);
+                pulse.handle_echo(now, now);
+                pulse.handle_asked(now, 10_000_000);
+                pulse.beat(now);
+                pulse.handle_echo(now, now);
+                assert!(pulse.ping(now) && !pulse.ping(now + 4 * SECOND));
+                pulse.poll_timeout() - now
+            })
+            .collect();
+        beats.sort_unstable();
+        assert!(beats[999] <= 2_500_000, "{}", beats[999]);
+        let most = (0..25).map(|tenth| beats.iter().filter(|at| **at / 100_000 == tenth).count()).max();
+        assert!(most <= Some(50), "{most:?} of a thousand in a tenth of a second");
     }
 
     #[test]

@@ -48,6 +48,13 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// µs between the beats of a session that began `age` µs ago and is not asked for more.
+    pub fn spacing(&self, age: i64) -> i64 {
+        spacing(age, self.quick, self.settle, self.slow)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "a Hello comes once in a session; the queue is mostly empty")]
 pub enum Event {
@@ -109,6 +116,8 @@ pub struct Counters {
     pub malformed: u64,
     /// Input beyond what a peer may send in a second.
     pub flooded: u64,
+    /// Listen, Unlisten and Fetch beyond what a child can mean.
+    pub wishes: u64,
 }
 
 /// One link's session, seen from above.
@@ -120,6 +129,10 @@ pub struct Parent {
     silent: bool,
     /// The last beat; before the first, the beginning.
     beat: Local,
+    /// µs to leave between beats: what the next echo says, what the last two said.
+    asked: u32,
+    told: u32,
+    told_before: u32,
     broken: bool,
     rations: Vec<Ration>,
     /// Second copies of answers, in the order of their times.
@@ -161,6 +174,9 @@ impl Parent {
             greeted: false,
             silent: false,
             beat: now,
+            asked: 0,
+            told: 0,
+            told_before: 0,
             broken: false,
             rations: Vec::new(),
             copies: VecDeque::new(),
@@ -201,6 +217,12 @@ impl Parent {
                 Ok(())
             }
         }
+    }
+
+    /// µs that the next echo asks to be left between beats; 0: as the child likes. At most `Options::slow`,
+    /// so that no bound on silence changes.
+    pub fn ask(&mut self, every: i64) {
+        self.asked = u32::try_from(every.clamp(0, self.options.slow)).unwrap_or(u32::MAX);
     }
 
     /// Version and features are this node's, whatever the message says.
@@ -408,6 +430,11 @@ impl Parent {
         self.counters
     }
 
+    /// What was counted since this was last asked.
+    pub fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
+    }
+
     /// Bytes that this session holds, its buffers included.
     #[cfg(test)]
     pub fn memory(&self) -> usize {
@@ -424,8 +451,9 @@ impl Parent {
 
     /// When media stops for want of reports.
     fn breaks_at(&self) -> Local {
-        let Options { quick, settle, slow, .. } = self.options;
-        let interval = spacing(self.beat - self.began, quick, settle, slow).max(SECOND);
+        // An echo may be lost: the child then keeps to the one before.
+        let asked = i64::from(self.told.max(self.told_before));
+        let interval = self.options.spacing(self.beat - self.began).max(asked).max(SECOND);
         self.beat + interval.saturating_mul(self.options.missed_reports.max(1) as i64) + REPORT_GRACE
     }
 

@@ -17,18 +17,20 @@ pub(super) struct Transfer {
 impl Branch {
     pub(super) fn fetch(&mut self, now: Local, link: Link, track: Uuid, from: u64, until: u64) {
         let Some(child) = self.children.get_mut(&link) else { return };
-        let Standing::Member { area } = &child.standing else { return };
+        let Standing::Member { area, .. } = &child.standing else { return };
         let carried = self.tracks.get(&track).filter(|carried| touches(&carried.carry.areas, area));
         if carried.is_none() || until <= from {
             child.session.unavailable(track, "this parent has nothing stored of the track for your area");
             return;
         }
         child.transfers.retain(|transfer| transfer.track != track);
+        self.fetchers.remove(&(track, link));
         if child.transfers.len() >= TRANSFERS {
             child.session.unavailable(track, "as many transfers as a session may have are under way");
             return;
         }
         child.transfers.push(Transfer { track, next: from, until });
+        self.fetchers.insert((track, link));
         self.advance_transfers(now, link);
     }
 
@@ -80,6 +82,8 @@ impl Branch {
             if let Some(next) = next.filter(|_| !finished) {
                 transfer.next = next;
                 child.transfers.push(transfer);
+            } else {
+                self.fetchers.remove(&(track, link));
             }
         }
         self.settle(now, link);

@@ -1,6 +1,6 @@
 //! What children's sessions say.
 
-use super::{Branch, Notice, Output, Standing};
+use super::{Branch, Cut, Notice, Output, Standing};
 use crate::broadcast::Area;
 use crate::node::{Link, Role};
 use crate::proto;
@@ -17,7 +17,7 @@ impl Branch {
                 if node != peer.node {
                     self.counters.violations += 1;
                     let text = format!("Hello names node {node}, the certificate {}; use one identity", peer.node);
-                    self.hang(link, "hello.node", &text);
+                    self.cut(link, Cut::HelloNode, "hello.node", &text);
                 } else {
                     self.outputs.push_back(Output::Notice(Notice::Hello { link, peer, placement, grants }));
                 }
@@ -42,7 +42,7 @@ impl Branch {
                 }
             }
             Event::Health(reports) => {
-                if let Standing::Member { area } = &child.standing
+                if let Standing::Member { area, .. } = &child.standing
                     && child.peer.role == Role::Relay
                 {
                     let own = child.peer.node;
@@ -65,8 +65,10 @@ impl Branch {
                 }
             }
             Event::PathEchoed { .. } => {}
-            Event::Silent => self.hang(link, "session.silent", "nothing was heard from this child for too long"),
-            Event::Goodbye { code, text } => self.hang(link, &code, &text),
+            Event::Silent => {
+                self.cut(link, Cut::Silent, "session.silent", "nothing was heard from this child for too long");
+            }
+            Event::Goodbye { code, text } => self.cut(link, Cut::Goodbye, &code, &text),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Who listens to what: admission, the tracks carried, Listen and Unlisten.
 
-use super::{Branch, Carried, Carry, Notice, Output, Standing, touches};
+use super::{Branch, Carried, Carry, Notice, Output, Standing, touches, work};
 use crate::broadcast::Area;
 use crate::node::Link;
 use crate::proto;
 use crate::time::Local;
 use crate::track::{Packet, Ring};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 impl Branch {
@@ -19,9 +20,14 @@ impl Branch {
     ) {
         let Some(child) = self.children.get_mut(&link) else { return };
         welcome.logs = self.tracks.values().filter(|carried| carried.carry.log).map(log_of).collect();
-        child.standing = Standing::Member { area: area.clone() };
+        child.standing = Standing::Member { area: area.clone(), since: self.work.newest() };
         child.session.welcome(welcome);
         child.session.push(orders);
+        if child.joined.is_none() {
+            child.joined = Some(now);
+            self.beats.joined(now);
+        }
+        self.places.insert((work::place(&area), link));
         let mut at_once = Vec::new();
         for (track, carried) in &mut self.tracks {
             if carried.carry.log {
@@ -51,47 +57,25 @@ impl Branch {
             self.counters.dropped += 1;
             return;
         }
-        let carried = Carried { ring: Ring::new(self.options.ring), listeners: 0, carry };
-        let carry = carried.carry.clone();
-        let log = log_of(&carried);
+        let carried = Carried { ring: Ring::new(self.options.ring), listeners: BTreeSet::new(), carry };
+        self.forget_at_once(now, track);
+        let (carry, log) = (carried.carry.clone(), log_of(&carried));
         self.tracks.insert(track, carried);
-        for link in self.links() {
-            let Some(child) = self.children.get_mut(&link) else { continue };
-            let Standing::Member { area } = &child.standing else { continue };
-            if carry.log {
-                child.session.log(log.clone());
-                child.session.budget(now, track, carry.rate);
-                self.outputs.push_back(Output::Listen { link, track });
-            } else if touches(&carry.areas, area) {
-                child.session.key(track, &carry.secret);
-                if carry.emergency {
-                    self.listen(now, link, track, 0);
-                }
-            }
-            self.settle(now, link);
-        }
+        self.give_carry(now, &carry, log);
     }
 
     pub(super) fn drop_track(&mut self, now: Local, track: Uuid) {
         let Some(carried) = self.tracks.remove(&track) else { return };
-        for link in self.links() {
-            let Some(child) = self.children.get_mut(&link) else { continue };
-            child.listens.retain(|held| *held != track);
-            child.transfers.retain(|transfer| transfer.track != track);
-            child.session.unlistened(track);
-            if carried.carry.log {
-                child.session.log(proto::Log { ended: true, ..log_of(&carried) });
-                self.settle(now, link);
-            }
-        }
         self.outputs.push_back(Output::Dropped { track });
+        let log = carried.carry.log.then(|| proto::Log { ended: true, ..log_of(&carried) });
+        self.give_dropped(now, track, log, carried.listeners);
     }
 
     /// Answers Listen: from here on the child gets every `Air` of the track, and in bulk what it can
     /// still use of the past.
     pub(super) fn listen(&mut self, now: Local, link: Link, track: Uuid, from: u64) {
         let Some(child) = self.children.get_mut(&link) else { return };
-        let Standing::Member { area } = &child.standing else { return };
+        let Standing::Member { area, .. } = &child.standing else { return };
         let Some(carried) = self.tracks.get_mut(&track) else {
             child.session.unavailable(track, "this parent does not carry the track");
             return;
@@ -115,8 +99,8 @@ impl Branch {
         child.session.listening(now, track, next, carry.rate, backlog);
         if new {
             child.listens.push(track);
-            carried.listeners += 1;
-            if carried.listeners == 1 {
+            carried.listeners.insert(link);
+            if carried.listeners.len() == 1 {
                 self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 1 }));
             }
             if !child.broken {
@@ -134,15 +118,15 @@ impl Branch {
         }
         child.session.unlistened(track);
         self.outputs.push_back(Output::Unlisten { link, track });
-        self.count_down(track);
+        self.count_down(link, track);
     }
 
-    pub(super) fn count_down(&mut self, track: Uuid) {
-        if let Some(carried) = self.tracks.get_mut(&track) {
-            carried.listeners = carried.listeners.saturating_sub(1);
-            if carried.listeners == 0 {
-                self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 0 }));
-            }
+    pub(super) fn count_down(&mut self, link: Link, track: Uuid) {
+        if let Some(carried) = self.tracks.get_mut(&track)
+            && carried.listeners.remove(&link)
+            && carried.listeners.is_empty()
+        {
+            self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 0 }));
         }
     }
 }

@@ -127,6 +127,7 @@ impl Child {
 
     fn handle_echo(&mut self, now: Local, echo: proto::Echo) {
         let Some(sent) = self.pulse.handle_echo(now, Local(echo.origin as i64)) else { return };
+        self.pulse.handle_asked(now, echo.every);
         if !echo.synced {
             self.pulse.handle_unsynced(now);
         } else {

@@ -94,8 +94,9 @@ impl Parent {
             synced: phase.is_some(),
             offset: told.line.offset,
             skew: told.line.skew,
-            every: 0,
+            every: u64::from(self.asked),
         };
+        self.told_before = std::mem::replace(&mut self.told, self.asked);
         self.departures.push_back(Departure::Datagram(wire::datagram(Body::Echo(echo))));
         if let Some(report) = beat.report {
             self.events.push_back(Event::Report(report));
