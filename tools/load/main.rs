@@ -1,5 +1,9 @@
 //! `loa-load`: many virtual loudspeakers against a tree of Loa, and what it made of them.
+mod failure;
 mod outcome;
+mod process;
+mod profile;
+mod tree;
 
 fn main() {
     let outcome = outcome::Outcome::default();
