@@ -374,6 +374,49 @@ fn ten_minutes_of_hard_weather_leave_the_speakers_of_a_commune_in_step() {
     assert!(early <= 5_000.0 && late <= 1_000.0, "p99 {early:.0} µs before three minutes, {late:.0} µs after");
 }
 
+/// Twelve speakers of a parent that can take so many beats a second. Spreads in their two communes, µs: in
+/// the first three minutes, and after.
+fn rationed(limit: u32, seed: u64) -> [Vec<f64>; 2] {
+    let mut tree = Tree::new(seed);
+    let (above, last) = (Hop::both(Conditions::backbone()), Hop::both(Conditions::last_hop()));
+    tree.err_by(100.0).wander_by(1.0).origin("origin", "vn").relay("north", "vn/01", "origin", above).beats(limit);
+    let names: Vec<[String; 6]> = [0, 1].map(|commune| [0, 1, 2, 3, 4, 5].map(|n| format!("s{commune}{n}"))).into();
+    for (commune, names) in names.iter().enumerate() {
+        for name in names {
+            tree.speaker(name, &format!("vn/01/0000{commune}"), "north", last.clone());
+        }
+    }
+    let mut world = World::new(tree);
+    world.run_for(5 * SECOND);
+    let length = 360 * SECOND;
+    let aired = world.air("origin", &Bulletin { live: true, ..Bulletin::new("vn", length) }).expect("on the air");
+    world.run_until(aired.sounds - EPOCH + length + SECOND);
+    let mut spreads = [Vec::new(), Vec::new()];
+    for commune in &names {
+        let heard: Vec<&[Heard]> = commune.iter().map(|name| world.heard(name)).collect();
+        for (at, spread) in check::spread(&heard, aired.track) {
+            spreads[usize::from(at >= 180 * SECOND)].push(spread);
+        }
+        for name in commune {
+            let lost = |event: &Event| matches!(event.what, trunk::What::Parent { up: false, .. });
+            assert!(!world.events(name).iter().any(|(_, event)| lost(event)), "{name} joined anew");
+        }
+    }
+    spreads
+}
+
+/// Ten beats a second among twelve are what 5,000 children of one branch have, one is what 50,000 have
+/// (`node::branch::Options::beats`).
+#[test]
+fn speakers_of_a_parent_that_spares_its_beats_stay_in_step() {
+    let _seed = Seed(seeds()[0]);
+    for (limit, children) in [(0, "up to 800"), (10, "5,000"), (1, "50,000")] {
+        let [early, late] = rationed(limit, seeds()[0]).map(|spreads| check::percentile(&spreads, 0.99));
+        println!("{children} children: p99 of the spread {early:.0} µs in the first three minutes, then {late:.0} µs");
+        assert!(early <= 5_000.0 && late <= 5_000.0, "{children} children: p99 {early:.0} µs, then {late:.0} µs");
+    }
+}
+
 #[test]
 fn a_tree_five_levels_deep_is_in_step_at_its_leaves() {
     for seed in seeds() {

@@ -5,6 +5,7 @@
 use super::node::Snapshot;
 use super::queue::Drops;
 use super::{fanout, quic};
+use crate::node::branch;
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
@@ -63,6 +64,16 @@ fn publish(snapshot: &Snapshot, world: &World<'_>) {
     counter!("loa_packets_bunched_total").absolute(world.fanout.bunched);
     counter!("loa_bunches_refused_total", "by" => "destination").absolute(world.fanout.singles);
     counter!("loa_bunches_refused_total", "by" => "device").absolute(world.fanout.devices);
+    // Each reason is shown from the start: an alert on a rate needs the zero before the first.
+    for (at, reason) in branch::CUTS.into_iter().enumerate() {
+        let count: u64 =
+            snapshot.branches.iter().filter_map(|branch| branch.cuts().nth(at)).map(|(_, count)| count).sum();
+        counter!("loa_sessions_cut_total", "reason" => reason).absolute(count);
+    }
+    for (at, reason) in branch::IGNORED.into_iter().enumerate() {
+        let counts = snapshot.branches.iter().filter_map(|branch| branch.ignored_inputs().nth(at));
+        counter!("loa_input_dropped_total", "reason" => reason).absolute(counts.map(|(_, count)| count).sum());
+    }
     for (queue, count) in &trunk.dropped {
         counter!("loa_queue_dropped_total", "queue" => *queue).absolute(*count);
     }
@@ -109,6 +120,19 @@ fn describe() {
     );
     describe_counter!("loa_packets_bunched_total", "Packets sent to listeners together with others in one send");
     describe_counter!("loa_bunches_refused_total", "Listeners and devices that take single packets only");
+    describe_counter!(
+        "loa_sessions_cut_total",
+        "Sessions of children ended or refused. peer.flood: far more than a child sends; protocol: a message that \
+         breaks it; hello.node: another name than in its certificate; session.silent: no beat for 35 s; \
+         session.replaced: a third session of one node; session.often: over 60 joins in two minutes; branch.full: \
+         no more room; refused: its placement or area; goodbye: its own wish; node.stopping: this node's"
+    );
+    describe_counter!(
+        "loa_input_dropped_total",
+        "What children said and nobody acted on. flood: beyond what one may send in a second; malformed: unreadable; \
+         nack.track: repair of a track it does not listen to; nack.budget: repair beyond 40 % of the media rate; \
+         wish: Listen and Fetch beyond 20 a second; report: too long, or of nodes that are not below it"
+    );
     describe_counter!("loa_queue_dropped_total", "What a full queue dropped, by queue");
     describe_gauge!("loa_sessions", "Sessions that are up");
     describe_gauge!("loa_clock_offset_seconds", "Playout error of this speaker");
@@ -137,6 +161,8 @@ mod tests {
             "loa_packets_received_total 7",
             "loa_packets_sent_total 70",
             "loa_packets_rejected_total{reason=\"seal\"} 3",
+            "loa_sessions_cut_total{reason=\"session.replaced\"} 0",
+            "loa_input_dropped_total{reason=\"nack.budget\"} 0",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} in\n{text}");
         }

@@ -1,4 +1,5 @@
 //! One branch: the child sessions of one shard.
+use super::places::{Place, place};
 use super::{Done, Job, Link, Peer};
 use crate::broadcast::Area;
 use crate::playout::Phase;
@@ -24,7 +25,7 @@ pub use guard::{CUTS, IGNORED};
 use beats::Beats;
 use bulk::Transfer;
 use guard::{Cut, Ignored, Nodes};
-use work::{Place, Work};
+use work::Work;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -507,7 +508,7 @@ impl Branch {
             self.beats.left(joined);
         }
         if let Standing::Member { area, .. } = &child.standing {
-            self.places.remove(&(work::place(area), link));
+            self.places.remove(&(place(area), link));
         }
         for transfer in &child.transfers {
             self.fetchers.remove(&(transfer.track, link));

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod branch;
+mod places;
 pub mod trunk;
 
 pub use branch::Branch;

@@ -514,11 +514,11 @@ impl Child {
 /// Tracks listened to at once, logs included: a node needs what it or those below may sound now.
 pub const MAX_TRACKS: usize = 64;
 /// A node asks for fewer indices a second than its parent answers (`parent::INDICES_PER_SECOND`).
-const INDICES_PER_SECOND: u32 = 200;
+const INDICES_PER_SECOND: u16 = 200;
 /// Orders, keys and logs come some a minute; at join, within a few frames.
-const CONTROL_PER_SECOND: u32 = 200;
+const CONTROL_PER_SECOND: u16 = 200;
 /// Echoes and announcements: some a second.
-const DATAGRAMS_PER_SECOND: u32 = 1_000;
+const DATAGRAMS_PER_SECOND: u16 = 1_000;
 /// A parent must check a placement first, and may be starting itself.
 const WELCOME_WITHIN: i64 = 10 * SECOND;
 /// Fixed by the contract of `health`; the parent refuses more.

@@ -296,10 +296,10 @@ mod tests {
         let mut beats: Vec<i64> = (0..1_000)
             .map(|number| {
                 let mut pulse = Pulse::new(Local(number * 7), Options { join_exchanges: 0, ..Options::default() });
-                let now = Local(SECOND);
-                pulse.beat(now);
-                pulse.handle_echo(now, now);
-                pulse.handle_asked(now, 10_000_000);
+                pulse.beat(Local(SECOND));
+                pulse.handle_echo(Local(SECOND), Local(SECOND));
+                pulse.handle_asked(Local(SECOND), 10_000_000);
+                let now = pulse.poll_timeout();
                 pulse.beat(now);
                 pulse.handle_echo(now, now);
                 assert!(pulse.ping(now) && !pulse.ping(now + 4 * SECOND));

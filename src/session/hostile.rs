@@ -156,6 +156,78 @@ fn a_request_counts_once_and_its_answer_goes_twice() {
 }
 
 #[test]
+fn a_child_that_is_asked_to_beat_less_often_is_waited_for_as_much_longer() {
+    let mut parent = listening();
+    parent.ask(4_000_000);
+    parent.handle_arrival(Local(SECOND), None, beat(1)).unwrap();
+    let [Departure::Datagram(bytes)] = &departures(&mut parent)[..] else { panic!("one datagram") };
+    let Some(Some(Body::Echo(echo))) = wire::read_datagram(bytes.clone()) else { panic!("Echo") };
+    assert_eq!(echo.every, 4_000_000);
+    assert_eq!(parent.poll_timeout().unwrap().0, Local(13_500 * MILLISECOND));
+    // The echo that takes it back may be lost: then the child keeps to what it knows.
+    parent.ask(0);
+    parent.handle_arrival(Local(5 * SECOND), None, beat(2)).unwrap();
+    assert_eq!(parent.poll_timeout().unwrap().0, Local(17_500 * MILLISECOND));
+    parent.handle_arrival(Local(6 * SECOND), None, beat(3)).unwrap();
+    assert_eq!(parent.poll_timeout().unwrap().0, Local(9_500 * MILLISECOND));
+    parent.ask(i64::MAX);
+    parent.handle_arrival(Local(7 * SECOND), None, beat(4)).unwrap();
+    assert_eq!(parent.poll_timeout().unwrap().0, Local(37_500 * MILLISECOND));
+}
+
+#[test]
+fn a_parent_cannot_ask_a_child_for_silence() {
+    let mut below = child();
+    for turn in 0..20 {
+        let now = below.poll_timeout().unwrap().0;
+        below.handle_timeout(now);
+        while let Some(departure) = below.poll_departure() {
+            let Departure::Datagram(bytes) = departure else { continue };
+            let Some(Some(Body::Beat(beat))) = wire::read_datagram(bytes) else { continue };
+            let echo = proto::Echo { origin: beat.sent, synced: true, every: u64::MAX, ..Default::default() };
+            below.handle_arrival(now, Arrival::Datagram(wire::datagram(Body::Echo(echo)))).unwrap();
+        }
+        if turn == 0 {
+            below.handle_arrival(now, welcome()).unwrap();
+        }
+        assert!(below.poll_timeout().unwrap().0 <= now + 10 * SECOND);
+    }
+}
+
+#[test]
+fn leaving_and_coming_back_fills_no_budget() {
+    let backlog = |first: u64| (first..first + 4).map(|index| Packet { index, bytes: vec![1; 800].into() }).collect();
+    let mut parent = listening();
+    let answered = |parent: &mut Parent, now| {
+        (0..100).for_each(|index| parent.answer(now, TRACK, index, Some(vec![1; 800].into())));
+        departures(parent).len()
+    };
+    assert!(answered(&mut parent, Local(0)) > 10);
+    for turn in 1..100 {
+        let now = Local(turn * MILLISECOND);
+        parent.unlistened(now, TRACK);
+        assert_eq!(answered(&mut parent, now), 0, "nothing is repaired for who does not listen");
+        parent.listening(now, TRACK, 4, 3_750, backlog(0));
+        assert_eq!(departures(&mut parent).len(), 1, "Listening and nothing in bulk");
+        assert_eq!(answered(&mut parent, now), 0);
+    }
+    let later = Local(20 * SECOND);
+    parent.unlistened(Local(SECOND), TRACK);
+    parent.handle_arrival(later, None, beat(1)).unwrap();
+    departures(&mut parent);
+    parent.listening(later, TRACK, 4, 3_750, backlog(0));
+    assert_eq!(departures(&mut parent).len(), 7, "Listening, a stream and its four packets");
+}
+
+#[test]
+fn requests_repeated_without_end_are_not_even_searched_for() {
+    let mut parent = listening();
+    let mut codes = (0..100_000).map(|_| code(parent.handle_arrival(Local(0), None, nack(0, 200, 1))));
+    assert_eq!(codes.position(|code| code == "peer.flood"), Some(1_000 * 10));
+    assert_eq!(events(&mut parent).len(), 200);
+}
+
+#[test]
 fn what_the_parent_lacks_is_announced_in_one_datagram() {
     let mut parent = listening();
     for index in [9, 4, 5, 4] {

@@ -95,12 +95,22 @@
 //!   1 s, since the packet that the parent then sends may be lost too.
 //! - **Beat.** `sent` is any number of the child's; `Echo.origin` returns it. Every 200 ms for the first
 //!   72 s after the sixteen of the join, then at intervals in proportion to the age of the session, up to
-//!   10 s. Without `synced` the echo says nothing about time, and the sixteen begin anew. Unanswered, a beat is repeated after 250 ms or two round trips; a child
-//!   also sends one when a packet is 200 ms beyond its due time (at most one a second). Nothing from
-//!   the parent for three beats' time, a beat's taken as a second at least: silent. No beat for as long
-//!   and half a second: the parent stops media until the next (RFC 8083 §4.2); it hangs up after 35 s.
-//! - **Limits in a second**, to a parent: 200 control messages, 1,000 datagrams, 500 indices asked for;
-//!   what is beyond is counted and, unless it is control, ignored. Ten times as much ends the session.
+//!   10 s. Without `synced` the echo says nothing about time, and the sixteen begin anew. Unanswered, a beat
+//!   is repeated after 250 ms or two round trips; a child also sends one when a packet is 200 ms beyond its
+//!   due time (at most one a second). Nothing from the parent for three beats' time, a beat's taken as a
+//!   second at least: silent. No beat for as long and half a second: the parent stops media until the next
+//!   (RFC 8083 §4.2); it hangs up after 35 s.
+//! - **Every.** A parent with many children asks in each echo for `every` µs between beats at least, 10 s at
+//!   most; both sides count missed beats by it. A child that is asked for so much sends the first four of
+//!   the join as ever, then one each quarter of it; it repeats a beat after an eighth, pings at most once in
+//!   half of it, and spreads pings and urgent reports over a quarter, since its siblings send theirs too.
+//! - **Limits in a second**, to a parent: 200 control messages, 1,000 datagrams, 100 beats, 2,048 reports,
+//!   500 indices asked for and 2,000 asked for again; what is beyond is counted and, unless it is control,
+//!   ignored. Ten times as much ends the session, and so do ten seconds in a row beyond a limit. Listen and
+//!   Fetch: 256 at once, then twenty a second; beyond, Unavailable. What Listen brought in bulk is charged to
+//!   the repair budget if the child leaves and comes back within ten seconds.
+//! - **Sessions.** A node has two with one parent; a third ends the oldest. It joins at most 60 times in two
+//!   minutes.
 //!
 //! ## What ends a session
 //!
@@ -112,7 +122,12 @@
 //! | `frame.too_long` | a frame of over 65,536 bytes |
 //! | `bulk.unexpected` `bulk.too_many` | a child opened one; more than 64 at once |
 //! | `log.too_many` | more than 64 tracks with the logs |
-//! | `peer.flood` | ten times a limit |
+//! | `peer.flood` | ten times a limit, or beyond it for ten seconds |
+//! | `hello.node` | Hello names another node than the certificate |
+//! | `session.silent` | no Hello within 5 s, no beat for 35 s |
+//! | `session.replaced` | the node has two newer sessions with this parent |
+//! | `session.often` | over 60 joins in two minutes |
+//! | `branch.full` `node.stopping` | no room; dial again, or another parent |
 //!
 //! A datagram or media packet that can't be read is counted and dropped: anybody can send one.
 

@@ -1,5 +1,7 @@
 //! The parent's side of a link to one child. Small: a branch holds thousands.
 mod input;
+#[cfg(test)]
+mod memory;
 
 use super::exchange::{Told, spacing};
 use super::flood::Meter;
@@ -145,6 +147,12 @@ pub struct Parent {
     control: Meter,
     datagrams: Meter,
     indices: Meter,
+    /// Indices asked for again, which cost a search and are ignored.
+    repeats: Meter,
+    beats: Meter,
+    reports: Meter,
+    /// What Listen and Fetch may still go, and since when: see [`WISHES`].
+    wishes: (u32, Local),
     counters: Counters,
     departures: VecDeque<Departure>,
     events: VecDeque<Event>,
@@ -186,6 +194,10 @@ impl Parent {
             control: Meter::new("control messages", CONTROL_PER_SECOND),
             datagrams: Meter::new("datagrams", DATAGRAMS_PER_SECOND),
             indices: Meter::new("indices asked for", INDICES_PER_SECOND),
+            repeats: Meter::new("indices asked for again", REPEATS_PER_SECOND),
+            beats: Meter::new("beats", BEATS_PER_SECOND),
+            reports: Meter::new("reports", REPORTS_PER_SECOND),
+            wishes: (WISHES, now),
             counters: Counters::default(),
             departures: VecDeque::new(),
             events: VecDeque::new(),
@@ -259,10 +271,17 @@ impl Parent {
     /// before `next` that the child can still use, sent as one bulk stream (gaps begin a new one; of
     /// more than [`BACKLOG_RUNS`] runs the newest go).
     pub fn listening(&mut self, now: Local, track: Uuid, next: u64, rate: u32, backlog: Vec<Packet>) {
+        let again = self.rations.iter().any(|ration| ration.track == track);
         self.budget(now, track, rate);
         self.control(to_child::Body::Listening(proto::Listening { track: wire::id(track), next, together: 1 }));
         let runs: Vec<&[Packet]> = backlog.chunk_by(|one, other| one.index + 1 == other.index).collect();
         for run in &runs[runs.len().saturating_sub(BACKLOG_RUNS)..] {
+            // Whoever comes for the first time gets all of it; again, what its budget holds.
+            let bytes = run.iter().map(|packet| packet.bytes.len()).sum();
+            if again && !self.ration(track).is_some_and(|ration| ration.afford(now, bytes)) {
+                self.counters.over_budget += 1;
+                continue;
+            }
             let stream = self.begin_stream(track, run[0].index);
             self.send_run(stream, run);
             self.departures.push_back(Departure::BulkEnd { stream });
@@ -272,16 +291,28 @@ impl Parent {
     /// Sets the repair budget of a track that needs no Listen: a log. `rate`: bytes per second.
     pub fn budget(&mut self, now: Local, track: Uuid, rate: u32) {
         let (share, window) = (self.options.repair_share, self.options.repair_window);
-        if let Some(ration) = self.ration(track) {
+        if let Some(ration) = self.rations.iter_mut().find(|ration| ration.track == track) {
+            ration.left = false;
             ration.set(now, rate, share, window);
-        } else if self.rations.len() < MAX_RATIONS {
+            return;
+        }
+        if self.rations.len() >= MAX_RATIONS
+            && let Some(at) = self.rations.iter().position(|ration| ration.left)
+        {
+            self.rations.remove(at);
+        }
+        if self.rations.len() < MAX_RATIONS {
+            // Most sessions have one or two, for good.
+            self.rations.reserve_exact(1);
             self.rations.push(Ration::new(now, track, rate, share, window));
         }
     }
 
-    /// Forgets the track's budget and answers.
-    pub fn unlistened(&mut self, track: Uuid) {
-        self.rations.retain(|ration| ration.track != track);
+    /// Forgets the track's answers; its budget once it is full again.
+    pub fn unlistened(&mut self, now: Local, track: Uuid) {
+        if let Some(ration) = self.ration(track) {
+            ration.leave(now);
+        }
         self.copies.retain(|copy| copy.track != track);
         self.lacking.retain(|(lacking, _)| *lacking != track);
     }
@@ -435,20 +466,6 @@ impl Parent {
         std::mem::take(&mut self.counters)
     }
 
-    /// Bytes that this session holds, its buffers included.
-    #[cfg(test)]
-    pub fn memory(&self) -> usize {
-        let rations: usize = self.rations.iter().map(Ration::memory).sum();
-        size_of::<Self>()
-            + rations
-            + self.rations.capacity() * size_of::<Ration>()
-            + self.copies.capacity() * size_of::<Copy>()
-            + self.lacking.capacity() * size_of::<(Uuid, u64)>()
-            + self.transfers.capacity() * size_of::<Transfer>()
-            + self.departures.capacity() * size_of::<Departure>()
-            + self.events.capacity() * size_of::<Event>()
-    }
-
     /// When media stops for want of reports.
     fn breaks_at(&self) -> Local {
         // An echo may be lost: the child then keeps to the one before.
@@ -471,7 +488,7 @@ impl Parent {
     }
 
     fn ration(&mut self, track: Uuid) -> Option<&mut Ration> {
-        self.rations.iter_mut().find(|ration| ration.track == track)
+        self.rations.iter_mut().find(|ration| ration.track == track && !ration.left)
     }
 
     fn begin_stream(&mut self, track: Uuid, first: u64) -> u64 {
@@ -508,11 +525,21 @@ const MAX_RATIONS: usize = 2 * MAX_LISTENS;
 /// Runs of a backlog: each is a stream, and a child reads [`super::MAX_BULK_STREAMS`] at once.
 pub const BACKLOG_RUNS: usize = 4;
 /// Listen, Unlisten, Health: some a second; a relay of 1,000 speakers sends 16 frames of Health.
-const CONTROL_PER_SECOND: u32 = 200;
+const CONTROL_PER_SECOND: u16 = 200;
 /// Twice what a child sends that asks for [`INDICES_PER_SECOND`] one by one, each twice.
-const DATAGRAMS_PER_SECOND: u32 = 1_000;
+const DATAGRAMS_PER_SECOND: u16 = 1_000;
 /// Indices asked for: far beyond the media rate of any link that can carry the answers.
-pub const INDICES_PER_SECOND: u32 = 500;
+pub const INDICES_PER_SECOND: u16 = 500;
+/// Every request comes twice, and once more in a later round of a later beat.
+const REPEATS_PER_SECOND: u16 = 4 * INDICES_PER_SECOND;
+/// At join 50 a second; later 5, and some for what can't wait.
+const BEATS_PER_SECOND: u16 = 100;
+/// Its own and those that it passes on: twice what a relay sends (`node::trunk`).
+const REPORTS_PER_SECOND: u16 = 2_048;
+/// Listen and Fetch at once, and how soon another may come, µs: all tracks of a session four times over,
+/// then twenty a second. A child whose parent lacks a track asks ten times a second.
+const WISHES: u32 = 4 * MAX_LISTENS as u32;
+const WISH_EVERY: i64 = 50 * MILLISECOND;
 /// Announced in one go; what is beyond is asked for again.
 const MAX_LACKING: usize = 512;
 const PUSH_BYTES: usize = 32 * 1024;

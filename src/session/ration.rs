@@ -13,6 +13,8 @@ pub struct Ration {
     /// Bytes per µs.
     refill: f64,
     at: Local,
+    /// The child listens no more; kept until it is full again, so that nothing is won by leaving and coming.
+    pub left: bool,
     /// Requests of the last moments, oldest first: (when, index, round).
     seen: VecDeque<(Local, u64, u32)>,
 }
@@ -29,7 +31,8 @@ impl Ration {
     /// `rate`: media bytes per second; `share` of it over `window` µs may go into repair. A track
     /// whose rate is not known (0) gets nothing.
     pub fn new(now: Local, track: Uuid, rate: u32, share: f64, window: i64) -> Self {
-        let mut ration = Self { track, tokens: 0.0, capacity: 0.0, refill: 0.0, at: now, seen: VecDeque::new() };
+        let mut ration =
+            Self { track, tokens: 0.0, capacity: 0.0, refill: 0.0, at: now, left: false, seen: VecDeque::new() };
         ration.set(now, rate, share, window);
         ration.tokens = ration.capacity;
         ration
@@ -42,6 +45,27 @@ impl Ration {
         self.refill = share * rate as f64 / 1e6;
         self.capacity = if rate == 0 { 0.0 } else { (self.refill * window as f64).max(CAPACITY_LEAST) };
         self.tokens = (self.capacity - spent).max(0.0);
+    }
+
+    /// The child listens no more. What it was given when it came is charged now.
+    pub fn leave(&mut self, now: Local) {
+        self.fill(now);
+        (self.tokens, self.left, self.seen) = (0.0, true, VecDeque::new());
+    }
+
+    pub fn is_full(&mut self, now: Local) -> bool {
+        self.fill(now);
+        self.tokens >= self.capacity
+    }
+
+    /// Takes `bytes` for what is sent once, if they are there.
+    pub fn afford(&mut self, now: Local, bytes: usize) -> bool {
+        self.fill(now);
+        let may = bytes as f64 <= self.tokens;
+        if may {
+            self.tokens -= bytes as f64;
+        }
+        may
     }
 
     /// Takes what an answer of `bytes` costs.

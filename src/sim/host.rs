@@ -109,7 +109,9 @@ impl Host {
         };
         self.process = Some(Process {
             trunk: Trunk::new(local, options),
-            branches: (0..self.member.branches).map(|_| Branch::new(local, branch::Options::default())).collect(),
+            branches: (0..self.member.branches)
+                .map(|_| Branch::new(local, branch::Options { beats: self.member.beats, ..Default::default() }))
+                .collect(),
             listeners: vec![BTreeMap::new(); self.member.branches],
             device: sounds.then(|| Device::new(now, self.member.device_ppm)),
             log: track,

@@ -4,7 +4,7 @@ use super::world::EPOCH;
 use super::{Conditions, Random};
 use crate::broadcast::{self, Area, Body, Grant, Kind, Order, Placement, Priority};
 use crate::key::{PublicKey, SigningKey};
-use crate::node::Role;
+use crate::node::{Role, branch};
 use crate::proto;
 use crate::time::SECOND;
 use uuid::Uuid;
@@ -47,6 +47,8 @@ pub(super) struct Member {
     pub authority: Option<[u8; 32]>,
     pub journal: Vec<proto::Record>,
     pub branches: usize,
+    /// Beats a second that each branch lets its children send.
+    pub beats: u32,
     pub oscillator: super::Oscillator,
     pub device_ppm: f64,
     /// Whether it runs when the world begins.
@@ -102,6 +104,14 @@ impl Tree {
         self
     }
 
+    /// The children of the newest node beat so often a second, all of them together.
+    pub fn beats(&mut self, limit: u32) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            member.beats = limit;
+        }
+        self
+    }
+
     /// This node does not run until it is started.
     pub fn asleep(&mut self, name: &str) -> &mut Self {
         let index = self.index(name);
@@ -134,6 +144,7 @@ impl Tree {
             authority,
             journal,
             branches: usize::from(role == Role::Relay),
+            beats: branch::Options::default().beats,
             oscillator,
             device_ppm,
             awake: true,

@@ -177,7 +177,7 @@ pub fn parent_session(bytes: &[u8]) {
                     let bytes = (index % 3 != 0).then(|| media(index).bytes);
                     parent.answer(now, track, index, bytes);
                 }
-                parent::Event::Unlisten { track } => parent.unlistened(track),
+                parent::Event::Unlisten { track } => parent.unlistened(now, track),
                 _ => {}
             }
         }

@@ -1,6 +1,6 @@
 //! What children's sessions say.
 
-use super::{Branch, Cut, Notice, Output, Standing};
+use super::{Branch, Cut, Ignored, Notice, Output, Standing};
 use crate::broadcast::Area;
 use crate::node::{Link, Role};
 use crate::proto;
@@ -23,7 +23,7 @@ impl Branch {
                 }
             }
             Event::Listen { track, from } => self.listen(now, link, track, from),
-            Event::Unlisten { track } => self.unlisten(link, track),
+            Event::Unlisten { track } => self.unlisten(now, link, track),
             Event::Fetch { track, from, until } => self.fetch(now, link, track, from, until),
             Event::Nack { track, index } => {
                 let Some(carried) = self.tracks.get(&track) else { return };
@@ -34,7 +34,9 @@ impl Branch {
                 }
             }
             Event::Report(mut report) => {
-                if matches!(child.standing, Standing::Member { .. }) {
+                if !sane(&report) {
+                    self.counters.ignored(Ignored::Report, 1);
+                } else if matches!(child.standing, Standing::Member { .. }) {
                     report.node = child.peer.node.as_bytes().to_vec().into();
                     report.role = child.peer.role.as_str().into();
                     report.parent = Default::default();
@@ -51,8 +53,14 @@ impl Branch {
                             && report.node.len() == 16
                             && report.node.as_ref() != own.as_bytes()
                             && report.parent.len() == 16
+                            && sane(report)
                     };
+                    let all = reports.len();
+                    let before = self.reports.len();
                     self.reports.extend(reports.into_iter().filter(inside));
+                    self.counters.ignored(Ignored::Report, (all + before - self.reports.len()) as u64);
+                } else {
+                    self.counters.ignored(Ignored::Report, reports.len() as u64);
                 }
             }
             Event::Breaker { open } => {
@@ -72,3 +80,13 @@ impl Branch {
         }
     }
 }
+
+/// Whether a report is short enough to be kept; what it claims is judged above.
+fn sane(report: &proto::Report) -> bool {
+    let texts = [&report.area, &report.name, &report.state, &report.role, &report.trouble];
+    let ids = [&report.parent, &report.sounding, &report.first, &report.ended];
+    texts.iter().all(|text| text.len() <= LONGEST_TEXT) && ids.iter().all(|id| id.is_empty() || id.len() == 16)
+}
+
+/// Bytes of a text in a report, which is kept once per node: an area has 128, a name not more.
+const LONGEST_TEXT: usize = 256;

@@ -21,7 +21,7 @@ pub const CUTS: [&str; 10] = [
 ];
 
 /// Why a branch ignored what a child said, and went on.
-pub const IGNORED: [&str; 7] = ["flood", "malformed", "nack.track", "nack.budget", "wish", "report", "full"];
+pub const IGNORED: [&str; 6] = ["flood", "malformed", "nack.track", "nack.budget", "wish", "report"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -47,7 +47,6 @@ pub(super) enum Ignored {
     NackBudget,
     Wish,
     Report,
-    Full,
 }
 
 impl Counters {
@@ -161,7 +160,7 @@ mod tests {
     fn each_reason_has_its_name() {
         assert_eq!(CUTS[Cut::Flood as usize], "peer.flood");
         assert_eq!(CUTS[Cut::Stopping as usize], "node.stopping");
-        assert_eq!((IGNORED[Ignored::Flood as usize], IGNORED[Ignored::Full as usize]), ("flood", "full"));
-        assert_eq!((Cut::Stopping as usize + 1, Ignored::Full as usize + 1), (CUTS.len(), IGNORED.len()));
+        assert_eq!((IGNORED[Ignored::Flood as usize], IGNORED[Ignored::Report as usize]), ("flood", "report"));
+        assert_eq!((Cut::Stopping as usize + 1, Ignored::Report as usize + 1), (CUTS.len(), IGNORED.len()));
     }
 }

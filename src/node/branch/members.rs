@@ -1,6 +1,6 @@
 //! Who listens to what: admission, the tracks carried, Listen and Unlisten.
 
-use super::{Branch, Carried, Carry, Notice, Output, Standing, touches, work};
+use super::{Branch, Carried, Carry, Notice, Output, Standing, place, touches};
 use crate::broadcast::Area;
 use crate::node::Link;
 use crate::proto;
@@ -27,7 +27,7 @@ impl Branch {
             child.joined = Some(now);
             self.beats.joined(now);
         }
-        self.places.insert((work::place(&area), link));
+        self.places.insert((place(&area), link));
         let mut at_once = Vec::new();
         for (track, carried) in &mut self.tracks {
             if carried.carry.log {
@@ -98,6 +98,7 @@ impl Branch {
         let backlog: Vec<Packet> = carried.ring.from(from.max(next.saturating_sub(reach))).collect();
         child.session.listening(now, track, next, carry.rate, backlog);
         if new {
+            child.listens.reserve_exact(1);
             child.listens.push(track);
             carried.listeners.insert(link);
             if carried.listeners.len() == 1 {
@@ -109,14 +110,14 @@ impl Branch {
         }
     }
 
-    pub(super) fn unlisten(&mut self, link: Link, track: Uuid) {
+    pub(super) fn unlisten(&mut self, now: Local, link: Link, track: Uuid) {
         let Some(child) = self.children.get_mut(&link) else { return };
         let before = child.listens.len();
         child.listens.retain(|held| *held != track);
         if child.listens.len() == before {
             return;
         }
-        child.session.unlistened(track);
+        child.session.unlistened(now, track);
         self.outputs.push_back(Output::Unlisten { link, track });
         self.count_down(link, track);
     }

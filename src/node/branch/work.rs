@@ -5,13 +5,12 @@
 //! children. Whoever is admitted after it was given has had all of it in its welcome, and is passed over.
 use super::bulk::Transfer;
 use super::{Branch, Carry, Child, Cut, Output, STOPPING, Standing};
-use crate::broadcast::Area;
 use crate::node::Link;
+use crate::node::places::{Place, touched};
 use crate::proto;
 use crate::time::Local;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// The tasks of a branch, in the order in which they are done: what is urgent first.
@@ -70,37 +69,6 @@ enum Whom {
     Listeners(Uuid, Option<Link>),
     Fetchers(Uuid, Option<Link>),
     These(BTreeSet<Link>),
-}
-
-/// An area as its segments sort: all that lies within one is a range, whatever its neighbours are called.
-pub(super) type Place = Arc<str>;
-
-pub(super) fn place(area: &Area) -> Place {
-    area.as_str().replace('/', "\0").into()
-}
-
-/// Ranges of the places that touch one of the areas: each once, in order.
-fn touched(areas: &[Area]) -> VecDeque<(Place, Place)> {
-    let mut ranges = BTreeMap::new();
-    let mut add = |from: &str, end: &str| {
-        let until: Place = format!("{from}{end}").into();
-        let held: &mut Place = ranges.entry(Place::from(from)).or_insert_with(|| until.clone());
-        if *held < until {
-            *held = until;
-        }
-    };
-    for area in areas {
-        let place = place(area);
-        add(&place, "\u{1}");
-        place.match_indices('\0').for_each(|(end, _)| add(&place[..end], "\0"));
-    }
-    let mut found: VecDeque<(Place, Place)> = VecDeque::new();
-    for (from, until) in ranges {
-        if found.back().is_none_or(|(_, end)| *end <= from) {
-            found.push_back((from, until));
-        }
-    }
-    found
 }
 
 impl Work {
@@ -268,7 +236,7 @@ impl Branch {
         match &task.what {
             What::Drain => return self.cut(link, Cut::Stopping, "node.stopping", STOPPING),
             What::Forget(track) => {
-                child.forget(*track);
+                child.forget(now, *track);
                 self.fetchers.remove(&(*track, link));
                 return;
             }
@@ -288,7 +256,7 @@ impl Branch {
                 self.outputs.push_back(Output::Listen { link, track });
             }
             What::LogEnded(log, track) => {
-                child.forget(*track);
+                child.forget(now, *track);
                 child.session.log(log.clone());
             }
             What::Push(orders) => child.session.push(orders.clone()),
@@ -299,10 +267,10 @@ impl Branch {
 }
 
 impl Child {
-    fn forget(&mut self, track: Uuid) {
+    fn forget(&mut self, now: Local, track: Uuid) {
         self.listens.retain(|held| *held != track);
         self.transfers.retain(|transfer: &Transfer| transfer.track != track);
-        self.session.unlistened(track);
+        self.session.unlistened(now, track);
     }
 }
 
@@ -313,35 +281,3 @@ const SLICE: usize = 256;
 const TASKS: usize = 1_024;
 /// Tasks beyond which what is missing is not announced.
 const ANNOUNCED: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_places_that_touch_some_areas_are_those_within_and_those_around_each_once() {
-        let area = |text: &str| text.parse::<Area>().unwrap();
-        let all = ["vn", "vn/01", "vn/01/00004", "vn/01/00004/a", "vn/01-x", "vn/011", "vn/02", "vn/02/1", "vo"];
-        for areas in [
-            vec!["vn"],
-            vec!["vn/01"],
-            vec!["vn/01/00004"],
-            vec!["vn/01/00004", "vn/01", "vn/02/1"],
-            vec!["vn/02/1/a", "vn/02/1", "vo/1"],
-            vec!["vp"],
-            vec![],
-        ] {
-            let areas: Vec<Area> = areas.into_iter().map(area).collect();
-            let places: BTreeSet<Place> = all.iter().map(|text| place(&area(text))).collect();
-            let mut found: Vec<String> = Vec::new();
-            for (from, until) in touched(&areas) {
-                found.extend(places.range(from..until).map(|place| place.replace('\0', "/")));
-            }
-            found.sort_unstable();
-            let mut expected: Vec<&str> =
-                all.iter().copied().filter(|text| areas.iter().any(|one| one.touches(&area(text)))).collect();
-            expected.sort_unstable();
-            assert_eq!(found, expected, "{areas:?}");
-        }
-    }
-}

@@ -1,5 +1,8 @@
 //! Children and all below them: admission, reports on their way up, the list that people look at.
 
+mod lines;
+
+use super::super::places::{Place, place, touched};
 use super::{Command, Link, Notice, Peer, Role, Trunk, What};
 use crate::broadcast::Area;
 use crate::key::KeyId;
@@ -8,16 +11,16 @@ use crate::proto;
 use crate::session::VERSION;
 use crate::time::{Civil, Local, SECOND};
 use crate::track::Reject;
+use lines::Lines;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 pub(super) struct Below {
-    /// The newest report of every node below, by node.
-    reports: BTreeMap<Uuid, proto::Report>,
-    /// Those that the parent has not been sent.
-    changed: BTreeSet<Uuid>,
+    lines: Lines,
     /// Direct children: where they stand and their link.
     direct: BTreeMap<Uuid, Direct>,
+    /// How many of them stand where.
+    places: BTreeMap<Place, u32>,
     due: Local,
     /// Newest broadcast that began here, and when.
     pub first: Option<(Uuid, Civil)>,
@@ -31,7 +34,7 @@ pub(super) struct Below {
 
 struct Direct {
     area: Area,
-    name: String,
+    name: Box<str>,
     role: Role,
     branch: usize,
     link: Link,
@@ -40,9 +43,9 @@ struct Direct {
 impl Below {
     pub fn new(now: Local) -> Self {
         Self {
-            reports: BTreeMap::new(),
-            changed: BTreeSet::new(),
+            lines: Lines::default(),
             direct: BTreeMap::new(),
+            places: BTreeMap::new(),
             due: now,
             first: None,
             ended: None,
@@ -60,20 +63,28 @@ impl Below {
     }
 
     pub fn direct_in(&self, areas: &[Area]) -> bool {
-        self.direct.values().any(|child| areas.iter().any(|area| area.touches(&child.area)))
+        touched(areas).into_iter().any(|(from, until)| self.places.range(from..until).next().is_some())
     }
 
     pub fn send_all_again(&mut self) {
-        self.changed = self.reports.keys().copied().collect();
+        self.lines.send_all_again();
     }
 
-    fn take(&mut self, node: Uuid, report: proto::Report) -> bool {
-        if !self.reports.contains_key(&node) && self.reports.len() >= NODES {
-            return false;
+    fn join(&mut self, node: Uuid, child: Direct) {
+        self.leave(node);
+        *self.places.entry(place(&child.area)).or_default() += 1;
+        self.direct.insert(node, child);
+    }
+
+    fn leave(&mut self, node: Uuid) {
+        let Some(child) = self.direct.remove(&node) else { return };
+        let place = place(&child.area);
+        if let Some(count) = self.places.get_mut(&place) {
+            *count -= 1;
+            if *count == 0 {
+                self.places.remove(&place);
+            }
         }
-        self.reports.insert(node, report);
-        self.changed.insert(node);
-        true
     }
 }
 
@@ -94,7 +105,7 @@ impl Trunk {
             }
             Notice::Reports(reports) => {
                 for report in reports {
-                    self.handle_report(report);
+                    self.handle_report(now, report);
                 }
             }
         }
@@ -143,10 +154,10 @@ impl Trunk {
 
     fn note_joined(&mut self, now: Local, branch: usize, link: Link, peer: Peer, area: &Area, name: &str) {
         let child = Direct { area: area.clone(), name: name.into(), role: peer.role, branch, link };
-        self.below.direct.insert(peer.node, child);
+        self.below.join(peer.node, child);
         let report =
             proto::Report { node: peer.node.as_bytes().to_vec().into(), state: "joining".into(), ..Default::default() };
-        self.handle_report(report);
+        self.handle_report(now, report);
         self.event(now, What::Child { node: peer.node, up: true });
     }
 
@@ -156,34 +167,24 @@ impl Trunk {
         if !self.below.direct.get(&node).is_some_and(same) {
             return;
         }
-        if let Some(report) = self.below.reports.get(&node) {
-            // What sounds there now, and how loud, is not known any more.
-            let (state, sounding, trouble) = ("lost".into(), Default::default(), String::new());
-            let report = proto::Report { state, sounding, peak: None, rms: None, trouble, ..report.clone() };
-            self.below.take(node, report);
-        }
-        self.below.direct.remove(&node);
+        self.below.lines.lose(node);
+        self.below.leave(node);
         self.event(now, What::Child { node, up: false });
     }
 
-    fn handle_report(&mut self, mut report: proto::Report) {
+    fn handle_report(&mut self, now: Local, report: proto::Report) {
         let Ok(node) = Uuid::from_slice(&report.node) else { return };
-        let texts = [&report.area, &report.name, &report.state, &report.role, &report.trouble];
-        let ids = [&report.parent, &report.sounding, &report.first, &report.ended];
-        if texts.iter().any(|text| text.len() > LONGEST_TEXT) || ids.iter().any(|id| id.len() > 16) {
-            return self.dropped("reports_too_long");
-        }
+        // A clock that errs is as likely as a lie: neither may stand before what is true.
+        let latest = self.time.civil(now).map_or(Civil(i64::MAX), |civil| civil + FUTURE);
+        let Some(mut line) = lines::Line::read(&report, latest) else { return self.dropped("reports_too_long") };
         if let Some(child) = self.below.direct.get(&node) {
             // What another relay says of a child of this node is stale at best; a child names no parent.
             if !report.parent.is_empty() {
                 return;
             }
-            report.area = child.area.to_string();
-            report.name = child.name.clone();
-            report.role = child.role.as_str().into();
-            report.parent = self.options.node.as_bytes().to_vec().into();
+            line.stand(child.area.as_str(), &child.name, child.role.as_str(), self.options.node);
         }
-        if !self.below.take(node, report) {
+        if !self.below.lines.take(node, line) {
             self.dropped("reports");
         }
     }
@@ -237,7 +238,7 @@ impl Trunk {
 
     /// Own and all below, for the list of nodes.
     pub(super) fn nodes(&self, now: Local) -> Vec<proto::Report> {
-        std::iter::once(self.own_report(now)).chain(self.below.reports.values().cloned()).collect()
+        std::iter::once(self.own_report(now)).chain(self.below.lines.all()).collect()
     }
 
     pub(super) fn report_now(&mut self, now: Local) {
@@ -256,11 +257,7 @@ impl Trunk {
         }
         let Some(child) = self.parents.session() else { return };
         child.report(now, own, false);
-        let mut reports = Vec::new();
-        while reports.len() < REPORTS_AT_ONCE {
-            let Some(node) = self.below.changed.pop_first() else { break };
-            reports.extend(self.below.reports.get(&node).cloned());
-        }
+        let reports = self.below.lines.next();
         if !reports.is_empty() {
             child.health(reports);
         }
@@ -274,9 +271,5 @@ fn hundredths(decibels: f32) -> i32 {
 
 /// µs between reports.
 const REPORT: i64 = SECOND;
-/// Reports passed up at a time: 5,000 children each ten seconds are 500 a second.
-const REPORTS_AT_ONCE: usize = 1_024;
-/// Bytes of a text in a report, which is kept once per node: an area has 128, a name not more.
-const LONGEST_TEXT: usize = 256;
-/// Nodes remembered: the country has 150,000 speakers.
-const NODES: usize = 200_000;
+/// µs that a node's clock may be ahead of this one's before its reports are dated back.
+const FUTURE: i64 = 60 * SECOND;

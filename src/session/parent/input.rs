@@ -1,5 +1,5 @@
 //! What a child says, read: control messages and datagrams.
-use super::{Event, MAX_LISTENS, Parent};
+use super::{Event, MAX_LISTENS, Parent, WISH_EVERY, WISHES};
 use crate::proto;
 use crate::proto::datagram::Body;
 use crate::proto::to_parent;
@@ -31,7 +31,12 @@ impl Parent {
             Listen(listen) => {
                 let track = wire::read_id(&listen.track, "Listen.track")?;
                 let from = wire::read_index(listen.from, "Listen.from")?;
-                if self.ration(track).is_none() && self.rations.len() >= MAX_LISTENS {
+                if !self.may_wish(now) {
+                    self.unavailable(track, TOO_OFTEN);
+                    return Ok(());
+                }
+                let held = self.rations.iter().filter(|ration| !ration.left).count();
+                if self.ration(track).is_none() && held >= MAX_LISTENS {
                     let text = format!("this session listens to {MAX_LISTENS} tracks already; unlisten one first");
                     self.unavailable(track, &text);
                     return Ok(());
@@ -46,6 +51,10 @@ impl Parent {
                 let track = wire::read_id(&fetch.track, "Fetch.track")?;
                 let from = wire::read_index(fetch.from, "Fetch.from")?;
                 let until = wire::read_index(fetch.until, "Fetch.until")?;
+                if !self.may_wish(now) {
+                    self.unavailable(track, TOO_OFTEN);
+                    return Ok(());
+                }
                 self.events.push_back(Event::Fetch { track, from, until });
             }
             Health(health) => {
@@ -53,7 +62,14 @@ impl Parent {
                     let text = format!("{} reports in one Health; at most 64", health.reports.len());
                     return Err(Violation::new("control.malformed", text));
                 }
-                self.events.push_back(Event::Health(health.reports));
+                let mut reports = health.reports;
+                let mut heard = 0;
+                for _ in 0..reports.len() {
+                    heard += usize::from(self.reports.handle(now)?);
+                }
+                self.counters.flooded += (reports.len() - heard) as u64;
+                reports.truncate(heard);
+                self.events.push_back(Event::Health(reports));
             }
             Goodbye(goodbye) => {
                 let (code, text) = wire::read_goodbye(&goodbye);
@@ -70,7 +86,8 @@ impl Parent {
             return Ok(());
         };
         match body {
-            Some(Body::Beat(beat)) => self.handle_beat(now, phase, beat),
+            Some(Body::Beat(beat)) if self.beats.handle(now)? => self.handle_beat(now, phase, beat),
+            Some(Body::Beat(_)) => self.counters.flooded += 1,
             Some(Body::Nack(nack)) => return self.handle_nack(now, &nack),
             Some(Body::PathEcho(path)) => self.events.push_back(Event::PathEchoed { nonce: path.nonce }),
             // What only a parent says, or a later release.
@@ -85,6 +102,7 @@ impl Parent {
             self.events.push_back(Event::Breaker { open: false });
         }
         self.rations.iter_mut().for_each(|ration| ration.forget_old(now));
+        self.rations.retain_mut(|ration| !ration.left || !ration.is_full(now));
         let told = phase.unwrap_or_default();
         let echo = proto::Echo {
             origin: beat.sent,
@@ -108,13 +126,17 @@ impl Parent {
             self.counters.malformed += 1;
             return Ok(());
         };
-        let Some(at) = self.rations.iter().position(|ration| ration.track == track) else {
+        let Some(at) = self.rations.iter().position(|ration| ration.track == track && !ration.left) else {
             self.counters.unknown_track += 1;
             return Ok(());
         };
         let indices = wire::read_ranges(&nack.ranges).flat_map(|(first, count)| first..first + count);
         for index in indices.take(INDICES_PER_NACK) {
             if !self.rations[at].is_new(now, index, nack.round) {
+                if !self.repeats.handle(now)? {
+                    self.counters.flooded += 1;
+                    break;
+                }
                 continue;
             }
             if self.indices.handle(now)? {
@@ -126,7 +148,20 @@ impl Parent {
         }
         Ok(())
     }
+
+    /// Whether one more Listen or Fetch is heard.
+    fn may_wish(&mut self, now: Local) -> bool {
+        let (left, since) = &mut self.wishes;
+        let more = (now - *since).max(0) / WISH_EVERY;
+        *left = left.saturating_add(u32::try_from(more).unwrap_or(WISHES)).min(WISHES);
+        *since += more.saturating_mul(WISH_EVERY);
+        let may = *left > 0;
+        *left = left.saturating_sub(1);
+        self.counters.wishes += u64::from(!may);
+        may
+    }
 }
 
+const TOO_OFTEN: &str = "too many Listen and Fetch; ask again in a second";
 /// Read of one NACK: a range may claim 2^48 indices. A child asks for at most 59 in a datagram.
 const INDICES_PER_NACK: usize = 512;

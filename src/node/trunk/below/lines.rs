@@ -1,0 +1,304 @@
+//! What is known of every node below: kept small, since a country has 150,000 of them, and passed up at a
+//! bounded rate, what people look at first.
+use crate::proto;
+use crate::time::Civil;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
+use uuid::Uuid;
+
+/// One node's newest report, about 350 bytes with its texts and its place in the map. Nil stands for no id.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    seen: Seen,
+    received: u64,
+    repaired: u64,
+    lost: u64,
+    concealed: u64,
+    rejected: u64,
+    at: i64,
+    buffer: i32,
+    offset: i32,
+    uncertainty: u32,
+    peak: Option<i16>,
+    rms: Option<i16>,
+}
+
+/// What people look at: it goes up before counters do.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    area: Box<str>,
+    name: Box<str>,
+    trouble: Box<str>,
+    parent: Uuid,
+    sounding: Uuid,
+    first: Uuid,
+    ended: Uuid,
+    first_at: i64,
+    state: u8,
+    role: u8,
+}
+
+impl Line {
+    /// `None` if it is longer than anything true. Counts and times beyond reason are cut to it.
+    pub fn read(report: &proto::Report, latest: Civil) -> Option<Self> {
+        let texts = [&report.area, &report.name, &report.state, &report.role, &report.trouble];
+        if texts.iter().any(|text| text.len() > LONGEST_TEXT) {
+            return None;
+        }
+        let id = |bytes: &[u8]| if bytes.is_empty() { Some(Uuid::nil()) } else { Uuid::from_slice(bytes).ok() };
+        let count = |count: u64| count.min(GREATEST);
+        let time = |at: i64| at.clamp(0, latest.0.max(0));
+        let micros = |micros: i64| micros.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+        let level = |level: i32| level.clamp(-10_000, 10_000) as i16;
+        let index = |names: &[&str], text: &str| names.iter().position(|name| *name == text).unwrap_or(0) as u8;
+        Some(Self {
+            seen: Seen {
+                area: report.area.as_str().into(),
+                name: report.name.as_str().into(),
+                trouble: report.trouble.as_str().into(),
+                parent: id(&report.parent)?,
+                sounding: id(&report.sounding)?,
+                first: id(&report.first)?,
+                ended: id(&report.ended)?,
+                first_at: time(report.first_at),
+                state: index(&STATES, &report.state),
+                role: index(&ROLES, &report.role),
+            },
+            received: count(report.received),
+            repaired: count(report.repaired),
+            lost: count(report.lost),
+            concealed: count(report.concealed),
+            rejected: count(report.rejected),
+            at: time(report.at),
+            buffer: micros(report.buffer),
+            offset: micros(report.offset),
+            uncertainty: report.uncertainty.min(u64::from(u32::MAX)) as u32,
+            peak: report.peak.map(level),
+            rms: report.rms.map(level),
+        })
+    }
+
+    /// What this node knows better.
+    pub fn stand(&mut self, area: &str, name: &str, role: &str, parent: Uuid) {
+        let role = ROLES.iter().position(|known| *known == role).unwrap_or(0) as u8;
+        self.seen = Seen { area: area.into(), name: name.into(), role, parent, ..self.seen.clone() };
+    }
+
+    fn write(&self, node: Uuid) -> proto::Report {
+        let id = |id: Uuid| if id.is_nil() { Default::default() } else { id.as_bytes().to_vec().into() };
+        let Seen { area, name, trouble, .. } = &self.seen;
+        proto::Report {
+            node: node.as_bytes().to_vec().into(),
+            area: area.to_string(),
+            name: name.to_string(),
+            parent: id(self.seen.parent),
+            state: STATES[usize::from(self.seen.state) % STATES.len()].into(),
+            received: self.received,
+            repaired: self.repaired,
+            lost: self.lost,
+            concealed: self.concealed,
+            buffer: self.buffer.into(),
+            offset: self.offset.into(),
+            sounding: id(self.seen.sounding),
+            first: id(self.seen.first),
+            first_at: self.seen.first_at,
+            role: ROLES[usize::from(self.seen.role) % ROLES.len()].into(),
+            rejected: self.rejected,
+            ended: id(self.seen.ended),
+            at: self.at,
+            uncertainty: self.uncertainty.into(),
+            peak: self.peak.map(i32::from),
+            rms: self.rms.map(i32::from),
+            trouble: trouble.to_string(),
+        }
+    }
+}
+
+/// All nodes below.
+#[derive(Default)]
+pub(super) struct Lines {
+    lines: BTreeMap<Uuid, Line>,
+    /// Those of which people should see something new that the parent has not been sent, and those of which
+    /// only counts have changed; and who of each went last, so that all have their turn.
+    seen: Changed,
+    counted: Changed,
+}
+
+#[derive(Default)]
+struct Changed {
+    nodes: BTreeSet<Uuid>,
+    last: Option<Uuid>,
+}
+
+impl Changed {
+    fn next(&mut self) -> Option<Uuid> {
+        let after = (self.last.map_or(Unbounded, Excluded), Unbounded);
+        let next = self.nodes.range(after).next().or_else(|| self.nodes.first()).copied()?;
+        self.nodes.remove(&next);
+        self.last = Some(next);
+        self.last
+    }
+}
+
+impl Lines {
+    /// False if there is no room for another node.
+    pub fn take(&mut self, node: Uuid, line: Line) -> bool {
+        let old = self.lines.get(&node);
+        if old.is_none() && self.lines.len() >= NODES {
+            return false;
+        }
+        if old.is_none_or(|old| old.seen != line.seen) {
+            self.counted.nodes.remove(&node);
+            self.seen.nodes.insert(node);
+        } else if !self.seen.nodes.contains(&node) {
+            self.counted.nodes.insert(node);
+        }
+        self.lines.insert(node, line);
+        true
+    }
+
+    /// The node's link is down: what sounds there now, and how loud, is not known any more.
+    pub fn lose(&mut self, node: Uuid) {
+        let Some(line) = self.lines.get(&node) else { return };
+        let state = STATES.iter().position(|state| *state == "lost").unwrap_or(0) as u8;
+        let seen = Seen { state, sounding: Uuid::nil(), trouble: "".into(), ..line.seen.clone() };
+        let line = Line { seen, peak: None, rms: None, ..line.clone() };
+        self.take(node, line);
+    }
+
+    pub fn send_all_again(&mut self) {
+        self.counted.nodes.clear();
+        self.seen.nodes = self.lines.keys().copied().collect();
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = proto::Report> + '_ {
+        self.lines.iter().map(|(node, line)| line.write(*node))
+    }
+
+    /// What goes up in this second: first what people look at, then new counts of some others.
+    pub fn next(&mut self) -> Vec<proto::Report> {
+        let mut nodes: Vec<Uuid> = std::iter::from_fn(|| self.seen.next()).take(AT_ONCE).collect();
+        let counts = (self.lines.len() / ROUND).clamp(COUNTS_LEAST, COUNTS_MOST).min(AT_ONCE - nodes.len());
+        nodes.extend(std::iter::from_fn(|| self.counted.next()).take(counts));
+        nodes.into_iter().filter_map(|node| Some(self.lines.get(&node)?.write(node))).collect()
+    }
+}
+
+/// As loa.proto names them. The first is what a later release may say.
+const STATES: [&str; 7] = ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost"];
+const ROLES: [&str; 3] = ["", "relay", "speaker"];
+/// Bytes of a text in a report: an area has 128, a name not more.
+const LONGEST_TEXT: usize = 256;
+/// Packets or frames that no node can have counted: nine million years of sound.
+const GREATEST: u64 = 1 << 48;
+/// Nodes remembered: the country has 150,000 speakers.
+const NODES: usize = 200_000;
+/// Reports passed up in a second: of 5,000 nodes that begin to sound at once the last is known after five.
+const AT_ONCE: usize = 1_024;
+/// Of them, counts alone: each node's about once a minute, in one frame a second at least and eight at most.
+/// The origin of a country with thirty provinces so hears of 2,000 a second.
+const ROUND: usize = 60;
+const COUNTS_LEAST: usize = 64;
+const COUNTS_MOST: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(state: &str, received: u64) -> proto::Report {
+        let (area, name) = ("vn/01/00004".into(), "pole 4711 by the market".into());
+        let parent = vec![7; 16].into();
+        proto::Report {
+            area,
+            name,
+            parent,
+            state: state.into(),
+            received,
+            role: "speaker".into(),
+            ..Default::default()
+        }
+    }
+
+    fn line(state: &str, received: u64) -> Line {
+        Line::read(&report(state, received), Civil(i64::MAX)).unwrap()
+    }
+
+    fn id(node: usize) -> Uuid {
+        Uuid::from_u128(node as u128 + 1)
+    }
+
+    #[test]
+    fn a_report_is_passed_on_as_it_came() {
+        let report = proto::Report {
+            node: id(3).as_bytes().to_vec().into(),
+            repaired: 1,
+            lost: 2,
+            concealed: 3,
+            buffer: -4,
+            offset: 5,
+            sounding: vec![1; 16].into(),
+            first: vec![2; 16].into(),
+            first_at: 6,
+            rejected: 7,
+            ended: vec![3; 16].into(),
+            at: 8,
+            uncertainty: 9,
+            peak: Some(-10_000),
+            rms: Some(-1),
+            trouble: "sound.silent".into(),
+            ..report("buffering", 10)
+        };
+        assert_eq!(Line::read(&report, Civil(100)).unwrap().write(id(3)), report);
+    }
+
+    #[test]
+    fn lies_are_cut_to_what_can_be() {
+        let lie = proto::Report {
+            received: u64::MAX,
+            buffer: i64::MIN,
+            offset: i64::MAX,
+            first_at: i64::MAX,
+            at: i64::MIN,
+            uncertainty: u64::MAX,
+            peak: Some(i32::MAX),
+            ..report("dancing", 0)
+        };
+        let shown = Line::read(&lie, Civil(1_000)).unwrap().write(id(0));
+        assert_eq!((shown.received, shown.first_at, shown.at, shown.state.as_str()), (1 << 48, 1_000, 0, "unknown"));
+        assert_eq!((shown.buffer, shown.offset), (i64::from(i32::MIN), i64::from(i32::MAX)));
+        assert_eq!(Line::read(&proto::Report { name: "x".repeat(257), ..report("idle", 0) }, Civil(0)), None);
+        assert_eq!(Line::read(&proto::Report { first: vec![1; 15].into(), ..report("idle", 0) }, Civil(0)), None);
+    }
+
+    #[test]
+    fn changes_go_up_before_counts_and_everyone_has_a_turn() {
+        const NODES: usize = 5_000;
+        let mut lines = Lines::default();
+        (0..NODES).for_each(|node| assert!(lines.take(id(node), line("idle", 0))));
+        let mut sent = 0;
+        while sent < NODES {
+            let some = lines.next();
+            assert!(!some.is_empty() && some.len() <= AT_ONCE);
+            sent += some.len();
+        }
+        let mut counted = BTreeSet::new();
+        for second in 1..=NODES / COUNTS_MOST * 60 {
+            // All report each second: the first nodes do not keep the last ones from their turn.
+            (0..NODES).for_each(|node| assert!(lines.take(id(node), line("idle", second as u64))));
+            lines.take(id(NODES - 1 - second % 100), line("sounding", second as u64));
+            let some = lines.next();
+            assert_eq!(some[0].state, if second <= 100 { "sounding" } else { some[0].state.as_str() });
+            assert!(some.len() <= COUNTS_LEAST.max(NODES / ROUND) + 101, "{} in a second", some.len());
+            counted.extend(some.into_iter().map(|report| report.node));
+        }
+        assert_eq!(counted.len(), NODES);
+    }
+
+    #[test]
+    fn a_node_is_remembered_in_less_than_half_a_kilobyte() {
+        let line = line("sounding", 1);
+        let texts = [&line.seen.area, &line.seen.name, &line.seen.trouble].map(|text| text.len()).iter().sum::<usize>();
+        let bytes = (size_of::<(Uuid, Line)>() + 2 * size_of::<Uuid>()) * 5 / 3 + 2 * 16 + texts;
+        assert!(bytes < 512, "{bytes} bytes");
+    }
+}
