@@ -2,6 +2,7 @@
 //! needed.
 use super::*;
 use crate::io::socket::Socket;
+use crate::io::tls;
 use crate::io::tls::tests::identity;
 use crate::io::wake::{Interest, wait};
 use crate::node::Role;
@@ -176,7 +177,7 @@ fn a_child_of_another_root_is_told_so_and_never_becomes_a_link() {
     run(&mut parent, &mut child, "refusal", |_, child| child.down().is_some());
     assert!(child.down().unwrap().contains("certificate"), "{:?}", child.down());
     assert!(parent.up().is_none() && parent.down().is_none());
-    run(&mut parent, &mut child, "clean-up", |parent, _| parent.driver.handshakes.count() == 0);
+    run(&mut parent, &mut child, "clean-up", |parent, _| parent.driver.shaking.open() == 0);
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn floods_of_garbage_and_half_open_handshakes_disturb_nobody() {
         let now = Instant::now();
         stranger.driver.flush(now);
         parent.turn();
-        assert!(parent.driver.handshakes.count() <= 32, "beyond, an address must prove itself");
+        assert!(parent.driver.shaking.open() <= 32, "beyond, an address must prove itself");
     }
     assert!(parent.driver.counters().retries >= 200, "{:?}", parent.driver.counters());
     let mut late = End::child(1);
