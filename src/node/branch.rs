@@ -247,7 +247,8 @@ impl Carried {
 /// The child sessions of one shard.
 pub struct Branch {
     options: Options,
-    children: BTreeMap<Link, Child>,
+    /// Boxed: links only grow, and a tree filled in order leaves its leaves half empty.
+    children: BTreeMap<Link, Box<Child>>,
     tracks: BTreeMap<Uuid, Carried>,
     timers: BTreeSet<(Local, Link)>,
     /// Bulk transfers that may go on at their time.
@@ -359,7 +360,7 @@ impl Branch {
             broken: false,
             timer: None,
         };
-        self.children.insert(link, child);
+        self.children.insert(link, Box::new(child));
         self.settle(now, link);
     }
 
