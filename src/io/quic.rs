@@ -30,6 +30,7 @@ mod life;
 mod link;
 mod shaking;
 mod transport;
+mod window;
 
 /// All links of one socket.
 pub struct Driver {

@@ -3,6 +3,7 @@ use super::crypto;
 use super::link::Line;
 use super::link::SLOW;
 use super::transport;
+use super::window;
 use super::{Driver, Event, SLOT_BITS};
 use crate::node::Link;
 use crate::session::Violation;
@@ -200,6 +201,7 @@ impl Driver {
         let reason = format!("{code}: {text}");
         let cut = reason.floor_char_boundary(LONGEST_REASON.min(reason.len()));
         let bytes = Bytes::copy_from_slice(reason.get(..cut).unwrap_or_default().as_bytes());
+        window::open(&line.connection);
         line.connection.close(now, VarInt::from_u32(number), bytes);
         self.touch(slot);
         self.gone(slot, reason);

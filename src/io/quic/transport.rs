@@ -1,6 +1,7 @@
 //! How QUIC is set up for many small links, and what its errors mean.
 use super::crypto::{Client, Server, VERSION};
 use super::handshakes::WAITING;
+use super::window;
 use quinn_proto::{ClientConfig, ConnectionError, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ fn transport(bulk_streams: u32) -> TransportConfig {
         .send_window(SENT)
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS)
+        .congestion_controller_factory(Arc::new(window::Config::default()))
         .crypto_buffer_size(16 << 10)
         .initial_rtt(Duration::from_millis(100))
         // Everything fits 1,200 bytes, and probes for more would be half the packets of a handshake.
