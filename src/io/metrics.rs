@@ -57,6 +57,13 @@ fn publish(snapshot: &Snapshot, world: &World<'_>) {
     counter!("loa_frames_concealed_total").absolute(trunk.player.concealed);
     counter!("loa_handshakes_rejected_total", "reason" => "full").absolute(world.quic.handshakes_refused);
     counter!("loa_handshakes_rejected_total", "reason" => "failed").absolute(world.quic.handshakes_failed);
+    counter!("loa_handshakes_rejected_total", "reason" => "stale").absolute(world.quic.handshakes_stale);
+    counter!("loa_handshakes_retried_total").absolute(world.quic.retries);
+    gauge!("loa_handshakes", "state" => "half_open").set(world.quic.handshakes_open as f64);
+    gauge!("loa_handshakes", "state" => "queued").set(world.quic.handshakes_queued as f64);
+    counter!("loa_links_cut_total", "reason" => "slow").absolute(world.quic.cut_slow);
+    counter!("loa_links_cut_total", "reason" => "protocol").absolute(world.quic.cut_protocol);
+    gauge!("loa_links_held_bytes").set(world.quic.held as f64);
     counter!("loa_violations_total").absolute(world.quic.violations);
     for (reason, count) in fanout::Unreachable::NAMES.into_iter().zip(world.fanout.unreachable) {
         counter!("loa_destinations_unreachable_total", "reason" => reason).absolute(count);
@@ -80,6 +87,7 @@ fn publish(snapshot: &Snapshot, world: &World<'_>) {
     for (queue, count) in [
         ("fanout", world.fanout.dropped),
         ("quic.send", world.quic.dropped_quic),
+        ("quic.handshakes", world.quic.dropped_handshakes),
         ("link.media", world.quic.dropped_media),
         ("link.bulk", world.quic.dropped_bulk),
         ("link.datagrams", world.quic.dropped_datagrams),
@@ -113,6 +121,10 @@ fn describe() {
     describe_counter!("loa_orders_rejected_total", "Orders refused, by reason");
     describe_counter!("loa_frames_concealed_total", "Steps of 10 ms that were made up");
     describe_counter!("loa_handshakes_rejected_total", "Handshakes of children that did not become links");
+    describe_counter!("loa_handshakes_retried_total", "Strangers sent back to prove their address first");
+    describe_gauge!("loa_handshakes", "Handshakes of children now: half-open, and waiting for their turn");
+    describe_counter!("loa_links_cut_total", "Links cut by this node, by reason");
+    describe_gauge!("loa_links_held_bytes", "Control and bulk that other nodes have not acknowledged");
     describe_counter!("loa_violations_total", "Links closed because the other side broke the protocol");
     describe_counter!(
         "loa_destinations_unreachable_total",

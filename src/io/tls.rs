@@ -4,6 +4,7 @@
 //! trusted for the chain to our roots and for the role, whatever host was dialled.
 use super::clock;
 use super::identity::Identity;
+use super::quic;
 use crate::node::{Peer, Role};
 use crate::session::ALPN;
 use crate::time::{Civil, SECOND};
@@ -251,7 +252,7 @@ fn read_name(uri: &str) -> Option<Peer> {
 }
 
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+    Arc::new(CryptoProvider { cipher_suites: vec![quic::suite()], ..aws_lc_rs::default_provider() })
 }
 
 fn params(name: &str) -> Result<CertificateParams, rcgen::Error> {

@@ -274,7 +274,8 @@ impl Carried {
 /// The child sessions of one shard.
 pub struct Branch {
     options: Options,
-    children: BTreeMap<Link, Child>,
+    /// Boxed: links only grow, and a tree filled in order leaves its leaves half empty.
+    children: BTreeMap<Link, Box<Child>>,
     tracks: BTreeMap<Uuid, Carried>,
     /// Members by where they stand.
     places: BTreeSet<(Place, Link)>,
@@ -412,7 +413,7 @@ impl Branch {
             timer: None,
             joined: None,
         };
-        self.children.insert(link, child);
+        self.children.insert(link, Box::new(child));
         self.settle(now, link);
     }
 

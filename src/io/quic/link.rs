@@ -8,6 +8,7 @@
 //!  client ── bare SRTP ─────────────── server    same socket, same addresses
 //! ```
 use super::Event;
+use super::ledger::Account;
 use crate::io::identity::random;
 use crate::node::{Link, Peer};
 use crate::proto;
@@ -17,6 +18,7 @@ use prost::Message;
 use quinn_proto::{Connection, Dir, ReadError, Side, StreamId, VarInt, WriteError};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the driver keeps of one connection.
@@ -37,6 +39,8 @@ pub struct Line {
     pub closing: Option<Closing>,
     pub timer: Option<Instant>,
     pub dirty: bool,
+    /// What the peer has not acknowledged.
+    account: Arc<Account>,
     probe: Option<Probe>,
     control: Option<StreamId>,
     control_in: frame::Decoder,
@@ -93,7 +97,13 @@ pub enum Lost {
 }
 
 impl Line {
-    pub fn new(link: Link, connection: Connection, now: Instant, shaking: Option<SocketAddr>) -> Self {
+    pub fn new(
+        link: Link,
+        connection: Connection,
+        now: Instant,
+        shaking: Option<SocketAddr>,
+        account: Arc<Account>,
+    ) -> Self {
         let media = connection.remote_address();
         Self {
             link,
@@ -107,6 +117,7 @@ impl Line {
             closing: None,
             timer: None,
             dirty: false,
+            account,
             probe: None,
             control: None,
             control_in: frame::Decoder::new(),
@@ -129,10 +140,10 @@ impl Line {
     pub fn depart(&mut self, departure: Departure) -> Result<(), Result<Lost, Violation>> {
         match departure {
             Departure::Control(bytes) => {
-                self.control_out.push(frame::encode(&bytes));
+                self.control_out.push(self.account.hold(frame::encode(&bytes)));
                 if self.control_out.bytes > MOST_CONTROL {
                     return Err(Err(Violation {
-                        code: "link.slow",
+                        code: SLOW,
                         text: format!("{MOST_CONTROL} bytes of control messages wait for the other side"),
                     }));
                 }
@@ -151,7 +162,7 @@ impl Line {
                 }
                 let framed = frame::encode(&frame);
                 self.bulk_bytes += framed.len();
-                bulk.out.push(framed);
+                bulk.out.push(self.account.hold(framed));
             }
             Departure::BulkEnd { stream } => {
                 if let Some(bulk) = self.bulk_out.get_mut(&stream) {
@@ -167,6 +178,20 @@ impl Line {
             Departure::Media(_) => return Err(Ok(Lost::Media)),
         }
         Ok(())
+    }
+
+    /// Bytes of control and bulk that the peer has not acknowledged.
+    pub fn held(&self) -> usize {
+        self.account.held()
+    }
+
+    /// The link is down: nothing more is said.
+    pub fn let_go(&mut self) {
+        self.account.close();
+        self.control_out = Outbound::default();
+        self.bulk_out.clear();
+        self.bulk_in.clear();
+        self.bulk_bytes = 0;
     }
 
     /// Moves queued bytes into QUIC as far as flow control lets them.
@@ -386,6 +411,10 @@ impl Outbound {
                 Err(error) => return Err(error),
             }
         }
+        if self.queue.is_empty() {
+            // An idle link holds no queue: a shard has thousands of them.
+            self.queue = VecDeque::new();
+        }
         Ok(())
     }
 }
@@ -422,6 +451,8 @@ fn datagram(body: proto::datagram::Body) -> Bytes {
     proto::Datagram { body: Some(body) }.encode_to_vec().into()
 }
 
+/// Why a link is cut that does not take what is said to it.
+pub const SLOW: &str = "link.slow";
 /// RTP over QUIC's flow identifier, as a varint of one byte; there is one flow.
 const FLOW: u8 = 0;
 const FLOWS: [u8; 1] = [FLOW];

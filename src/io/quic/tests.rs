@@ -2,6 +2,7 @@
 //! needed.
 use super::*;
 use crate::io::socket::Socket;
+use crate::io::tls;
 use crate::io::tls::tests::identity;
 use crate::io::wake::{Interest, wait};
 use crate::node::Role;
@@ -176,7 +177,7 @@ fn a_child_of_another_root_is_told_so_and_never_becomes_a_link() {
     run(&mut parent, &mut child, "refusal", |_, child| child.down().is_some());
     assert!(child.down().unwrap().contains("certificate"), "{:?}", child.down());
     assert!(parent.up().is_none() && parent.down().is_none());
-    run(&mut parent, &mut child, "clean-up", |parent, _| parent.driver.handshakes.count() == 0);
+    run(&mut parent, &mut child, "clean-up", |parent, _| parent.driver.shaking.open() == 0);
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn floods_of_garbage_and_half_open_handshakes_disturb_nobody() {
         let now = Instant::now();
         stranger.driver.flush(now);
         parent.turn();
-        assert!(parent.driver.handshakes.count() <= 32, "beyond, an address must prove itself");
+        assert!(parent.driver.shaking.open() <= 32, "beyond, an address must prove itself");
     }
     assert!(parent.driver.counters().retries >= 200, "{:?}", parent.driver.counters());
     let mut late = End::child(1);
@@ -345,4 +346,150 @@ fn a_control_queue_that_nobody_reads_ends_the_link_with_its_name() {
     }
     parent.events.extend(std::iter::from_fn(|| parent.driver.poll_event()));
     assert!(parent.down().unwrap().contains("link.slow"), "{:?}", parent.down());
+}
+
+#[test]
+fn links_that_hold_most_are_cut_first_when_all_together_hold_too_much() {
+    let (mut parent, mut child, above, _) = pair();
+    let address = parent.address();
+    let mut deaf: Vec<End> = (0..3).map(|_| End::child(1)).collect();
+    let mut links = Vec::new();
+    for end in &mut deaf {
+        end.dial(address);
+        parent.events.clear();
+        run(&mut parent, end, "handshake", |parent, _| parent.up().is_some());
+        let below = end.up().unwrap_or(1 << SLOT_BITS);
+        end.send(below, Departure::Control(Bytes::from_static(b"hello")));
+        run(&mut parent, end, "hello", |parent, _| parent.arrivals().next().is_some());
+        links.push(parent.up().unwrap());
+    }
+    parent.events.clear();
+    // None of the three reads; each stays within its own bound.
+    for _ in 0..110 {
+        links.iter().for_each(|link| parent.send(*link, Departure::Control(Bytes::from(vec![0; 60_000]))));
+        parent.send(above, Departure::Control(Bytes::from_static(b"listen")));
+        parent.turn();
+    }
+    let cut: Vec<Link> = parent
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Down { link, reason } if reason.contains("link.slow") => Some(*link),
+            _ => None,
+        })
+        .collect();
+    assert!((1..=2).contains(&cut.len()) && cut.iter().all(|link| links.contains(link)), "{cut:?} of {links:?}");
+    let counters = parent.driver.counters();
+    assert_eq!((counters.cut_slow, counters.cut_protocol), (cut.len() as u64, 0));
+    assert!(counters.held <= 12 << 20, "{counters:?}");
+    run(&mut parent, &mut child, "the one that reads", |_, child| child.control().len() == 110);
+    let first = links.iter().position(|link| cut.contains(link)).unwrap();
+    run(&mut parent, &mut deaf[first], "the reason", |_, end| end.down().is_some());
+    assert!(deaf[first].down().unwrap().contains("link.slow"), "{:?}", deaf[first].down());
+}
+
+#[test]
+fn what_a_peer_has_acknowledged_is_held_no_more() {
+    let (mut parent, mut child, above, _) = pair();
+    for _ in 0..20 {
+        parent.send(above, Departure::Control(Bytes::from(vec![1; 50_000])));
+        parent.send(above, Departure::Bulk { stream: 0, frame: Bytes::from(vec![2; 1_000]) });
+    }
+    assert!(parent.driver.counters().held > 1_000_000);
+    run(&mut parent, &mut child, "acknowledgements", |parent, _| parent.driver.counters().held == 0);
+}
+
+#[test]
+fn a_link_outlives_key_updates_after_its_tls_is_gone() {
+    let (mut parent, mut child, above, below) = pair();
+    for round in 1..=3 {
+        // From either side, the secrets of the handshake must have been kept.
+        let (end, link) = if round % 2 == 0 { (&mut parent, above) } else { (&mut child, below) };
+        let slot = end.driver.slot(link).unwrap();
+        end.driver.line(slot).unwrap().connection.force_key_update();
+        child.send(below, Departure::Control(Bytes::from_static(b"again")));
+        parent.send(above, Departure::Control(Bytes::from_static(b"again")));
+        run(&mut parent, &mut child, "both after a key update", |parent, child| {
+            parent.control().len() == 1 + round && child.control().len() == round
+        });
+    }
+}
+
+#[test]
+fn a_storm_from_one_address_gets_its_turn_a_slice_at_a_time() {
+    let (mut parent, mut child, above, below) = pair();
+    let address = parent.address();
+    let mut crowd: Vec<End> = (0..90).map(|_| End::child(1)).collect();
+    for end in &mut crowd {
+        end.dial(address);
+        end.driver.flush(Instant::now());
+    }
+    let began = Instant::now();
+    while !crowd.iter().all(|end| end.up().is_some()) {
+        assert!(began.elapsed() < PATIENCE, "{:?}", parent.driver.counters());
+        parent.turn();
+        assert!(parent.driver.shaking.open() <= 64, "half-open from one address");
+        crowd.iter_mut().for_each(End::turn);
+    }
+    assert_eq!(parent.driver.counters().handshakes_refused, 0);
+    child.send(below, Departure::Control(Bytes::from_static(b"still here")));
+    parent.send(above, Departure::Media(rtp(2)));
+    run(&mut parent, &mut child, "the link", |parent, child| parent.control().len() >= 2 && child.media() == 1);
+}
+
+/// Datagrams to the parent that a link of its own sends with the address of another on them.
+#[test]
+fn no_link_gets_anothers_media_nor_its_name_by_writing_its_address_on_packets() {
+    let (mut parent, mut child, above, _) = pair();
+    let address = parent.address();
+    let victim = child.address();
+    let mut thief = End::child(1);
+    // All that the thief sends goes through here, so that its source can be forged.
+    let tap = UdpSocket::bind("127.0.0.1:0").unwrap();
+    tap.set_nonblocking(true).unwrap();
+    let gate = tap.local_addr().unwrap();
+    let stolen = thief.dial(gate);
+    let mut forged = false;
+    let mut thiefs = None;
+    let mut bytes = [0; 2_000];
+    let began = Instant::now();
+    let mut turns = 0;
+    while turns < 200 {
+        assert!(began.elapsed() < PATIENCE);
+        thief.turn();
+        while let Ok((length, from)) = tap.recv_from(&mut bytes) {
+            if from == address {
+                tap.send_to(&bytes[..length], thief.address()).unwrap();
+            } else if forged {
+                parent.driver.handle_datagram(Instant::now(), victim, &bytes[..length]);
+            } else {
+                tap.send_to(&bytes[..length], address).unwrap();
+            }
+        }
+        parent.turn();
+        child.turn();
+        thiefs = thiefs.or_else(|| {
+            let other = |event: &Event| match event {
+                Event::Up { link, .. } if *link != above => Some(*link),
+                _ => None,
+            };
+            parent.events.iter().find_map(other)
+        });
+        if thiefs.is_some() && thief.up().is_some() {
+            forged = true;
+            turns += 1;
+            if turns % 20 == 1 {
+                thief.send(stolen, Departure::Control(Bytes::from_static(b"mine")));
+            }
+        }
+        std::thread::yield_now();
+    }
+    assert!(!parent.events.iter().any(|event| matches!(event, Event::Moved { .. })), "{:?}", parent.events);
+    assert_eq!(parent.driver.media_address(thiefs.unwrap()), Some(gate));
+    assert_eq!(parent.driver.media_address(above), Some(victim));
+    parent.driver.handle_datagram(Instant::now(), victim, &rtp(5));
+    parent.turn();
+    let of_the_victim =
+        |event: &Event| matches!(event, Event::Arrival { link, arrival: Arrival::Media(_) } if *link == above);
+    assert!(parent.events.iter().any(of_the_victim), "media from there is still the victim's");
 }
