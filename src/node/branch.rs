@@ -226,6 +226,9 @@ struct Child {
     bulk_due: Local,
     /// Media is withheld (RFC 8083).
     broken: bool,
+    /// It was told of the multicast group; sound reaches it by that.
+    told: bool,
+    hears: bool,
     /// When the session wants to be called, as it stands in `Branch::timers`.
     timer: Option<Local>,
 }
@@ -235,6 +238,8 @@ struct Carried {
     carry: Carry,
     ring: Ring,
     listeners: u64,
+    /// Those of them who were told of the multicast group: it gets the track while there is one.
+    told: u64,
 }
 
 impl Carried {
@@ -357,6 +362,8 @@ impl Branch {
             reading: false,
             bulk_due: now,
             broken: false,
+            told: false,
+            hears: false,
             timer: None,
         };
         self.children.insert(link, child);
@@ -460,7 +467,7 @@ impl Branch {
         }
         for track in child.listens {
             self.outputs.push_back(Output::Unlisten { link, track });
-            self.count_down(track);
+            self.count_down(track, child.told);
         }
         for (track, carried) in &self.tracks {
             if carried.carry.log {

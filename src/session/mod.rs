@@ -21,6 +21,7 @@
 //! | bulk: unidirectional streams, at most 8 at once | to the child | a frame `Bulk`, then frames of one SRTP packet each |
 //! | QUIC datagrams (RFC 9221), at most 1,100 bytes | both | one `Datagram` each, no length before it |
 //! | bare UDP | to the child | one SRTP packet each, at most 1,200 bytes |
+//! | multicast UDP | to a group | the same packets, from the same address and port |
 //!
 //! ```text
 //! frame      ┌─ varint (RFC 9000 §16), at most 65,536 ─┬─ so many bytes ─┐
@@ -99,6 +100,13 @@
 //!   also sends one when a packet is 200 ms beyond its due time (at most one a second). Nothing from
 //!   the parent for three beats' time, a beat's taken as a second at least: silent. No beat for as long
 //!   and half a second: the parent stops media until the next (RFC 8083 §4.2); it hangs up after 35 s.
+//! - **Group.** `Welcome.group` names a source-specific multicast group (RFC 4607: 232.0.0.0/8, ff3x::/32);
+//!   its source is the address that the child has dialled. The parent sends it each packet, the same bytes, of
+//!   a track that a child listens to whom it told of the group. A child that can joins it and, once a packet of
+//!   sound that came by it is verified, says `Hearing {group: true}`; the parent then sends that child no sound
+//!   by unicast, but logs and answers to NACKs. No such packet for 300 ms beyond the next one's due time (with
+//!   `together`, the next bunch's): `Hearing {group: false}`, and unicast goes on; likewise at a track's end,
+//!   so that each begins both ways. A child that can't or won't join says nothing and is sent all by unicast.
 //! - **Limits in a second**, to a parent: 200 control messages, 1,000 datagrams, 500 indices asked for;
 //!   what is beyond is counted and, unless it is control, ignored. Ten times as much ends the session.
 //!
@@ -160,6 +168,8 @@ pub enum Arrival {
     },
     Datagram(Bytes),
     Media(Bytes),
+    /// Media that came by the parent's multicast group.
+    Group(Bytes),
 }
 
 /// What shall go over a link. Bulk streams are numbered by the sender from 0 per link.

@@ -2,7 +2,7 @@
 
 use super::{Branch, Carried, Carry, Notice, Output, Standing, touches};
 use crate::broadcast::Area;
-use crate::node::Link;
+use crate::node::{GROUP, Link};
 use crate::proto;
 use crate::time::Local;
 use crate::track::{Packet, Ring};
@@ -20,6 +20,7 @@ impl Branch {
         let Some(child) = self.children.get_mut(&link) else { return };
         welcome.logs = self.tracks.values().filter(|carried| carried.carry.log).map(log_of).collect();
         child.standing = Standing::Member { area: area.clone() };
+        child.told = welcome.group.is_some();
         child.session.welcome(welcome);
         child.session.push(orders);
         let mut at_once = Vec::new();
@@ -51,7 +52,7 @@ impl Branch {
             self.counters.dropped += 1;
             return;
         }
-        let carried = Carried { ring: Ring::new(self.options.ring), listeners: 0, carry };
+        let carried = Carried { ring: Ring::new(self.options.ring), listeners: 0, told: 0, carry };
         let carry = carried.carry.clone();
         let log = log_of(&carried);
         self.tracks.insert(track, carried);
@@ -119,9 +120,30 @@ impl Branch {
             if carried.listeners == 1 {
                 self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 1 }));
             }
-            if !child.broken {
+            if child.told {
+                carried.told += 1;
+                if carried.told == 1 {
+                    self.outputs.push_back(Output::Listen { link: GROUP, track });
+                }
+            }
+            if !child.broken && !child.hears {
                 self.outputs.push_back(Output::Listen { link, track });
             }
+        }
+    }
+
+    /// Sound reaches a child by the group, or does no longer: it needs none by unicast while it does.
+    pub(super) fn hear(&mut self, link: Link, group: bool) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        if !child.told || child.hears == group {
+            return;
+        }
+        child.hears = group;
+        for &track in child.listens.iter().filter(|_| !child.broken) {
+            self.outputs.push_back(match group {
+                true => Output::Unlisten { link, track },
+                false => Output::Listen { link, track },
+            });
         }
     }
 
@@ -133,12 +155,20 @@ impl Branch {
             return;
         }
         child.session.unlistened(track);
+        let told = child.told;
         self.outputs.push_back(Output::Unlisten { link, track });
-        self.count_down(track);
+        self.count_down(track, told);
     }
 
-    pub(super) fn count_down(&mut self, track: Uuid) {
+    /// One listener of a track less; `told`: of the group.
+    pub(super) fn count_down(&mut self, track: Uuid, told: bool) {
         if let Some(carried) = self.tracks.get_mut(&track) {
+            if told {
+                carried.told = carried.told.saturating_sub(1);
+                if carried.told == 0 {
+                    self.outputs.push_back(Output::Unlisten { link: GROUP, track });
+                }
+            }
             carried.listeners = carried.listeners.saturating_sub(1);
             if carried.listeners == 0 {
                 self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 0 }));
