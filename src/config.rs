@@ -6,7 +6,7 @@ pub mod page;
 
 use page::Page;
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Parent {
     /// How many shards each parent has: the node picks port + hash(id) mod shards.
     #[serde(default = "one")]
     pub shards: u16,
+    /// Whether to take sound by the parent's multicast group, where it has one.
+    #[serde(default = "yes")]
+    pub multicast: bool,
 }
 
 /// Who may dial in.
@@ -53,6 +56,11 @@ pub struct Children {
     /// Threads, one UDP port each.
     #[serde(default = "one")]
     pub shards: u16,
+    /// Source-specific group (232/8, ff3x::/32) and port of the first shard, by which sound goes once for all
+    /// children of a LAN; shard n takes port + n.
+    pub multicast: Option<SocketAddr>,
+    /// Name of the interface for it, where the routing table does not say.
+    pub interface: Option<String>,
 }
 
 /// This node may speak itself.
@@ -219,6 +227,7 @@ impl Config {
             if children.listen.port() != 0 && last > 65_536 {
                 return Err(page.wrong("children", "listen", "port + shards goes past 65535; choose a lower port"));
             }
+            check_multicast(children, page)?;
         }
         if let Some(sources) = &self.sources {
             check_sources(sources, page)?;
@@ -259,6 +268,40 @@ fn check_parent(parent: &Parent, page: &Page<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn check_multicast(children: &Children, page: &Page<'_>) -> Result<(), Error> {
+    let wrong = |field, what: &str| Err(page.wrong("children", field, what));
+    let Some(group) = children.multicast else {
+        return match children.interface {
+            Some(_) => wrong("interface", "is for multicast; add multicast, or remove it"),
+            None => Ok(()),
+        };
+    };
+    if !is_source_specific(group) {
+        return wrong(
+            "multicast",
+            "must be a source-specific group and a port, such as \"232.7.4.60:7470\" or \"[ff35::8000:1]:7470\"",
+        );
+    }
+    if group.is_ipv6() && children.listen.is_ipv4() {
+        return wrong("multicast", "is IPv6 while listen is IPv4; use one family");
+    }
+    if u32::from(group.port()) + u32::from(children.shards) > 65_536 {
+        return wrong("multicast", "port + shards goes past 65535; choose a lower port");
+    }
+    Ok(())
+}
+
+/// Whether an address names a group that a source can have for itself.
+pub fn is_source_specific(address: SocketAddr) -> bool {
+    let range = match address.ip() {
+        // 232.0.0.0/24 is reserved (RFC 4607 §1).
+        IpAddr::V4(four) => four.octets()[0] == 232 && four.octets()[1..3] != [0, 0],
+        // Unicast-prefix-based with a prefix of no length (RFC 3306 §6): ff3x::/32, any scope.
+        IpAddr::V6(six) => six.segments()[0] & 0xfff0 == 0xff30 && six.segments()[1] == 0,
+    };
+    range && address.port() != 0
 }
 
 fn check_sources(sources: &Sources, page: &Page<'_>) -> Result<(), Error> {
@@ -333,6 +376,10 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Error {
 
 fn zone() -> chrono_tz::Tz {
     chrono_tz::Asia::Ho_Chi_Minh
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> u16 {

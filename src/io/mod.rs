@@ -12,6 +12,7 @@
 pub mod clock;
 pub mod decoder;
 pub mod fanout;
+pub mod group;
 pub mod identity;
 mod jobs;
 mod metrics;

@@ -9,7 +9,7 @@ use super::socket::Socket;
 use super::store::Store;
 use super::trunk::{self as trunk_loop, Ask};
 use super::wake::Waker;
-use super::{clock, fanout, jobs, sound, tls};
+use super::{clock, fanout, group, jobs, sound, tls};
 use crate::config::{Children, Config};
 use crate::node::trunk::{Event, Log, Reply, Request};
 use crate::node::{Role, branch, trunk};
@@ -88,7 +88,20 @@ impl Node {
             let state = Arc::new(Mutex::new(shard::State::default()));
             states.push(state.clone());
             let (notices, jobs, options) = (notices.clone(), jobs.clone(), branch::Options::default());
-            let setup = shard::Setup { index, options, driver, waker, commands, results, notices, jobs, state };
+            let children = config.children.as_ref();
+            let group =
+                children.and_then(|children| children.multicast).map(|first| shard::address(first, index as u16));
+            if let Some(group) = group {
+                let interface = children.and_then(|children| children.interface.as_deref());
+                group::speak(driver.socket(), group, interface).map_err(|error| {
+                    let text = format!(
+                        "multicast by {group} out of {}: {error}",
+                        interface.unwrap_or("the default interface")
+                    );
+                    because("node.multicast", text)
+                })?;
+            }
+            let setup = shard::Setup { index, options, driver, waker, commands, results, notices, jobs, group, state };
             threads.push(shard::start(setup).map_err(started)?);
         }
         let played = Arc::new(Mutex::new(VecDeque::new()));
@@ -150,6 +163,7 @@ impl Node {
             results: to_trunk,
             branches: commands,
             steps,
+            multicast: config.parent.as_ref().is_some_and(|parent| parent.multicast),
             jobs,
             events: events.clone(),
             state: state.clone(),

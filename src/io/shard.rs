@@ -1,12 +1,13 @@
 //! One shard: a thread, a UDP port, a [`Branch`] and the links of its children.
 use super::clock::Now;
 use super::fanout::{self, Fanout};
+use super::group;
 use super::jobs::{Asker, Jobs};
 use super::queue;
 use super::quic::{self, Driver};
 use super::wake::{Interest, Waker, wait};
 use crate::node::branch::{Command, Counters, Input, Notice, Options, Output};
-use crate::node::{Branch, Done};
+use crate::node::{Branch, Done, GROUP};
 use crossbeam_channel::{Receiver, TryRecvError};
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ pub struct Setup {
     pub results: Receiver<(u64, Done)>,
     pub notices: queue::Sender<(usize, Notice)>,
     pub jobs: Jobs,
+    /// Where media goes once for all children that hear it there.
+    pub group: Option<SocketAddr>,
     pub state: Arc<Mutex<State>>,
 }
 
@@ -119,7 +122,7 @@ impl Shard {
         let commands = self.setup.commands.clone();
         let mut taken = 0;
         while taken < TURN && !self.fanout.spent(now.instant) {
-            let command = match commands.try_recv() {
+            let mut command = match commands.try_recv() {
                 Ok(command) => command,
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
@@ -129,7 +132,8 @@ impl Shard {
                 }
             };
             taken += 1;
-            match &command {
+            match &mut command {
+                Command::Admit { welcome, .. } => welcome.group = self.setup.group.map(group::name),
                 Command::Carry(carry) => {
                     self.fanout.carry(now.instant, carry.track, carry.duration, carry.together);
                     if carry.emergency {
@@ -179,7 +183,11 @@ impl Shard {
                 }
                 Output::Air { track, packet } => self.fanout.air(now.instant, track, packet.index, packet.bytes),
                 Output::Listen { link, track } => {
-                    if let Some(address) = self.setup.driver.media_address(link) {
+                    let address = match link {
+                        GROUP => self.setup.group,
+                        link => self.setup.driver.media_address(link),
+                    };
+                    if let Some(address) = address {
                         self.fanout.listen(now.instant, link, track, address);
                     }
                 }

@@ -1,5 +1,6 @@
 //! The trunk's thread: a [`Trunk`], the links to its parents, and the queues to everybody else.
 use super::clock::{self, Now};
+use super::group;
 use super::jobs::{Asker, Jobs};
 use super::queue;
 use super::quic::{self, Driver};
@@ -12,11 +13,13 @@ use crate::node::trunk::{Counters, Event, Input, Options, Output, Reply, Request
 use crate::node::{Done, Link, Trunk};
 use crate::playout::Phase;
 use crate::proto;
+use crate::session::Arrival;
 use crate::time::Civil;
 use crate::track::Packet;
 use crossbeam_channel::Receiver;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -44,6 +47,8 @@ pub struct Setup {
     pub results: Receiver<(u64, Done)>,
     pub branches: Vec<queue::Sender<Command>>,
     pub steps: Option<queue::Sender<Step>>,
+    /// Whether to join a parent's multicast group.
+    pub multicast: bool,
     pub jobs: Jobs,
     pub events: broadcast::Sender<Event>,
     pub state: Arc<Mutex<State>>,
@@ -72,6 +77,8 @@ struct Loop {
     root: bool,
     /// Links to parents, and whether they are up.
     parents: BTreeMap<Link, (usize, bool)>,
+    /// Groups of parents, by link: at most [`GROUPS`].
+    groups: BTreeMap<Link, group::Listener>,
     replies: BTreeMap<u64, oneshot::Sender<Reply>>,
     next_request: u64,
     /// Inputs that answer an output at once.
@@ -85,8 +92,20 @@ impl Loop {
         let now = Now::read();
         let root = options.parents == 0;
         let trunk = Trunk::new(now.local, options);
-        let (parents, replies, again) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { setup, trunk, root, parents, replies, next_request: 0, again, leaving: None, second: now.instant }
+        let (parents, groups) = (BTreeMap::new(), BTreeMap::new());
+        let (replies, again) = (BTreeMap::new(), VecDeque::new());
+        Self {
+            setup,
+            trunk,
+            root,
+            parents,
+            groups,
+            replies,
+            next_request: 0,
+            again,
+            leaving: None,
+            second: now.instant,
+        }
     }
 
     fn run(mut self) {
@@ -99,6 +118,7 @@ impl Loop {
             let mut now = Now::read();
             let mut more = self.setup.driver.handle_readable(now.instant);
             self.take_events(now);
+            more |= self.take_groups(now);
             more |= self.take_queues(now);
             if self.trunk.poll_timeout().is_some_and(|(at, _)| at <= now.local) {
                 self.trunk.handle_timeout(now.local);
@@ -125,13 +145,13 @@ impl Loop {
             }
             let timeout = if more { Duration::ZERO } else { self.timeout(now, late) };
             let socket = self.setup.driver.socket().descriptor();
-            wait(
-                [
-                    Interest { descriptor: socket, write: self.setup.driver.wants_write() },
-                    Interest { descriptor: self.setup.waker.descriptor(), write: false },
-                ],
-                timeout,
-            );
+            let mut interests = [Interest { descriptor: NOBODY, write: false }; 2 + GROUPS];
+            interests[0] = Interest { descriptor: socket, write: self.setup.driver.wants_write() };
+            interests[1].descriptor = self.setup.waker.descriptor();
+            for (interest, group) in interests.iter_mut().skip(2).zip(self.groups.values()) {
+                interest.descriptor = group.descriptor();
+            }
+            wait(interests, timeout);
         }
     }
 
@@ -201,6 +221,31 @@ impl Loop {
         more
     }
 
+    /// Media by groups. True if some may be left.
+    fn take_groups(&mut self, now: Now) -> bool {
+        let mut more = false;
+        let mut came = Vec::new();
+        for (link, group) in &mut self.groups {
+            more |= group.receive(|bytes| came.push((*link, bytes)));
+        }
+        for (link, bytes) in came {
+            self.input(now, Input::Arrival { link, arrival: Arrival::Group(bytes) });
+        }
+        more
+    }
+
+    fn join(&mut self, link: Link, named: &proto::Group) {
+        let source = self.setup.driver.media_address(link);
+        if let (true, Some(source)) = (self.setup.multicast && self.groups.len() < GROUPS, source) {
+            let joined = group::read(named).ok_or_else(|| "not a source-specific group".to_owned());
+            match joined.and_then(|group| group::Listener::join(group, source).map_err(|error| error.to_string())) {
+                Ok(listener) => drop(self.groups.insert(link, listener)),
+                // All comes by unicast, as to whoever was not told.
+                Err(error) => tracing::warn!(%source, %error, "cannot join the parent's multicast group"),
+            }
+        }
+    }
+
     fn take_events(&mut self, now: Now) {
         while let Some(event) = self.setup.driver.poll_event() {
             match event {
@@ -212,6 +257,7 @@ impl Loop {
                     }
                 }
                 quic::Event::Down { link, reason } => {
+                    self.groups.remove(&link);
                     if let Some((parent, up)) = self.parents.remove(&link) {
                         // A link that this node ends itself, as it stops, is no news.
                         if reason.starts_with("node.stopping: this node") {
@@ -255,6 +301,7 @@ impl Loop {
             }
             Output::Send { link, departure } => self.setup.driver.send(now.instant, link, departure),
             Output::Hang { link, code, text } => self.setup.driver.close(now.instant, link, &code, &text),
+            Output::Join { link, group } => self.join(link, &group),
             Output::Branch { branch: Some(branch), command } => {
                 if let Some(sender) = self.setup.branches.get_mut(branch) {
                     give(sender, command);
@@ -317,6 +364,10 @@ const REQUESTS: usize = 256;
 /// µs by which reading the wall clock errs. A root origin's clock is civil time by definition; how far
 /// it is from UTC is for NTP to say.
 const WALL: u64 = 100;
+/// Groups joined at once: of two parents.
+const GROUPS: usize = 2;
+/// poll leaves out what is negative.
+const NOBODY: RawFd = -1;
 const SECOND: Duration = Duration::from_secs(1);
 /// How soon to try a full queue again.
 const AGAIN: Duration = Duration::from_millis(2);

@@ -251,6 +251,9 @@ struct Child {
     bulk_due: Local,
     /// Media is withheld (RFC 8083).
     broken: bool,
+    /// It was told of the multicast group; sound reaches it by that.
+    told: bool,
+    hears: bool,
     /// When the session wants to be called, as it stands in `Branch::timers`.
     timer: Option<Local>,
     /// When it was counted among those that beat.
@@ -262,6 +265,8 @@ struct Carried {
     carry: Carry,
     ring: Ring,
     listeners: BTreeSet<Link>,
+    /// Those of them who were told of the multicast group: it gets the track while there is one.
+    told: u64,
 }
 
 impl Carried {
@@ -410,6 +415,8 @@ impl Branch {
             reading: false,
             bulk_due: now,
             broken: false,
+            told: false,
+            hears: false,
             timer: None,
             joined: None,
         };
@@ -519,7 +526,7 @@ impl Branch {
         }
         for track in child.listens {
             self.outputs.push_back(Output::Unlisten { link, track });
-            self.count_down(link, track);
+            self.count_down(link, track, child.told);
         }
         for (track, carried) in &self.tracks {
             if carried.carry.log {

@@ -30,6 +30,9 @@ use uuid::Uuid;
 /// Names a link within the trunk or the branch that owns it; never used twice.
 pub type Link = u64;
 
+/// Not a link: the parent's multicast group, which listens in the place of all children that hear it.
+pub const GROUP: Link = Link::MAX;
+
 /// What a certificate says of the other end (URI SAN `urn:loa:node:<uuid>:<role>`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {

@@ -1,4 +1,5 @@
 //! The child's side of a link to a parent.
+mod group;
 mod input;
 
 use super::bulk::{Read, Streams};
@@ -13,6 +14,7 @@ use crate::proto::to_parent;
 use crate::time::{Local, SECOND};
 use crate::track::Secret;
 use bytes::Bytes;
+use group::Hears;
 use prost::Message;
 use std::collections::VecDeque;
 use uuid::Uuid;
@@ -106,6 +108,8 @@ pub enum Event {
         track: Uuid,
         reason: String,
     },
+    /// The parent sends media by this multicast group too: what comes by it is `Arrival::Group`.
+    Group(proto::Group),
     /// A candidate, not verified. Answer with `handle_accepted` or `handle_rejected`.
     Packet {
         track: Uuid,
@@ -176,6 +180,7 @@ pub struct Child {
     /// Tracks asked for in bulk, with their SSRC.
     fetches: Vec<(Uuid, u32)>,
     streams: Streams,
+    hears: Hears,
     /// Second copies of requests, in the order of their times.
     copies: VecDeque<(Local, Bytes)>,
     asked: Meter,
@@ -202,6 +207,7 @@ impl Child {
             tracks: Vec::new(),
             fetches: Vec::new(),
             streams: Streams::default(),
+            hears: Hears::default(),
             copies: VecDeque::new(),
             asked: Meter::new("indices", INDICES_PER_SECOND),
             control: Meter::new("control messages", CONTROL_PER_SECOND),
@@ -241,7 +247,11 @@ impl Child {
                 Ok(())
             }
             Arrival::Media(bytes) => {
-                self.handle_media(bytes);
+                self.handle_media(now, bytes, false);
+                Ok(())
+            }
+            Arrival::Group(bytes) => {
+                self.handle_media(now, bytes, true);
                 Ok(())
             }
             Arrival::Bulk { stream, frame } => {
@@ -305,8 +315,11 @@ impl Child {
     /// one teaches when packets are due), or came over another link (`Via::Bulk`): no need to ask for it.
     pub fn handle_accepted(&mut self, now: Local, track: Uuid, index: u64, via: Via) {
         let round_trip = self.round_trip().unwrap_or(ROUND_TRIP);
-        let Some(seeker) = self.seeker(track) else { return };
+        let Some(seeker) = self.tracks.iter_mut().find(|seeker| seeker.wish.track == track) else { return };
         let live = via == Via::Live;
+        if live && self.hears.handle_accepted(now, track, index, seeker.wish.duration) {
+            self.departures.push_back(hearing(true));
+        }
         if seeker.handle_accepted(now, index, live, round_trip) {
             self.counters.repaired += 1;
         } else if live {
@@ -385,6 +398,7 @@ impl Child {
         let ping = self.tracks.iter().filter_map(|seeker| seeker.ping_at(earliest)).min();
         let copy = self.copies.front().map(|(at, _)| *at);
         let nack = self.tracks.iter().filter_map(Seeker::poll_timeout).chain(copy).min();
+        beat = self.hears.poll_timeout().map_or(beat, |silence| silence.min(beat));
         let beat = (ping.map_or(beat, |ping| ping.min(beat)), Reason::Beat);
         Some(nack.map_or(beat, |at| beat.min((at, Reason::Nack))))
     }
@@ -401,6 +415,9 @@ impl Child {
         let earliest = self.pulse.may_ping_at();
         if self.tracks.iter().any(|seeker| seeker.ping_at(earliest).is_some_and(|at| at <= now)) {
             self.pulse.ping(now);
+        }
+        if self.hears.handle_timeout(now) {
+            self.departures.push_back(hearing(false));
         }
         self.beat_if_due(now);
         while self.copies.front().is_some_and(|(at, _)| *at <= now) {
@@ -509,6 +526,11 @@ impl Child {
             self.events.push_back(event);
         }
     }
+}
+
+fn hearing(group: bool) -> Departure {
+    let body = Some(to_parent::Body::Hearing(proto::Hearing { group }));
+    Departure::Control(proto::ToParent { body }.encode_to_vec().into())
 }
 
 /// Tracks listened to at once, logs included: a node needs what it or those below may sound now.

@@ -21,6 +21,7 @@
 //! | bulk: unidirectional streams, at most 8 at once | to the child | a frame `Bulk`, then frames of one SRTP packet each |
 //! | QUIC datagrams (RFC 9221), at most 1,100 bytes | both | one `Datagram` each, no length before it |
 //! | bare UDP | to the child | one SRTP packet each, at most 1,200 bytes |
+//! | multicast UDP | to a group | the same packets, from the same address and port |
 //!
 //! ```text
 //! frame      ┌─ varint (RFC 9000 §16), at most 65,536 ─┬─ so many bytes ─┐
@@ -104,6 +105,13 @@
 //!   most; both sides count missed beats by it. A child that is asked for so much sends the first four of
 //!   the join as ever, then one each quarter of it; it repeats a beat after an eighth, pings at most once in
 //!   half of it, and spreads pings and urgent reports over a quarter, since its siblings send theirs too.
+//! - **Group.** `Welcome.group` names a source-specific multicast group (RFC 4607: 232.0.0.0/8, ff3x::/32);
+//!   its source is the address that the child has dialled. The parent sends it each packet, the same bytes, of
+//!   a track that a child listens to whom it told of the group. A child that can joins it and, once a packet of
+//!   sound that came by it is verified, says `Hearing {group: true}`; the parent then sends that child no sound
+//!   by unicast, but logs and answers to NACKs. No such packet for 300 ms beyond the next one's due time (with
+//!   `together`, the next bunch's): `Hearing {group: false}`, and unicast goes on; likewise at a track's end,
+//!   so that each begins both ways. A child that can't or won't join says nothing and is sent all by unicast.
 //! - **Limits in a second**, to a parent: 200 control messages, 1,000 datagrams, 100 beats, 2,048 reports,
 //!   500 indices asked for and 2,000 asked for again; what is beyond is counted and, unless it is control,
 //!   ignored. Ten times as much ends the session, and so do ten seconds in a row beyond a limit. Listen and
@@ -175,6 +183,8 @@ pub enum Arrival {
     },
     Datagram(Bytes),
     Media(Bytes),
+    /// Media that came by the parent's multicast group.
+    Group(Bytes),
 }
 
 /// What shall go over a link. Bulk streams are numbered by the sender from 0 per link.

@@ -85,6 +85,10 @@ pub enum Event {
     },
     Report(proto::Report),
     Health(Vec<proto::Report>),
+    /// Sound reaches this child by the group, or does no longer.
+    Hearing {
+        group: bool,
+    },
     /// Media stops going to this child (three missed reports, RFC 8083) or may go again.
     Breaker {
         open: bool,
@@ -224,7 +228,7 @@ impl Parent {
                 Err(Violation::new("bulk.unexpected", "bulk streams go from parent to child alone"))
             }
             // A bare packet from the child's address: anybody can send one.
-            Arrival::Media(_) => {
+            Arrival::Media(_) | Arrival::Group(_) => {
                 self.counters.malformed += 1;
                 Ok(())
             }

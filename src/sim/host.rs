@@ -239,6 +239,8 @@ impl Process {
                 trunk::Output::Dial { parent } => round.effects.push(Effect::Dial { parent }),
                 trunk::Output::Send { link, departure } => round.effects.push(Effect::Send { link, departure }),
                 trunk::Output::Hang { link, code, text } => round.effects.push(Effect::Hang { link, code, text }),
+                // No LAN is modelled.
+                trunk::Output::Join { .. } => {}
                 trunk::Output::Branch { branch, command } => {
                     let chosen = branch.map_or(0..self.branches.len(), |branch| branch..branch + 1);
                     let inputs = chosen.map(|index| Input::Branch(index, branch::Input::Command(command.clone())));

@@ -146,7 +146,7 @@ impl World {
             Arrival::Bulk { frame, .. } => (8, frame.clone()),
             Arrival::BulkEnd { .. } => (9, Bytes::new()),
             Arrival::Datagram(bytes) => (10, bytes.clone()),
-            Arrival::Media(bytes) => {
+            Arrival::Media(bytes) | Arrival::Group(bytes) => {
                 connection.tap.push_back(bytes.clone());
                 if connection.tap.len() > TAPPED {
                     connection.tap.pop_front();

@@ -311,7 +311,9 @@ impl Speaker {
                     }
                     self.listen_at = Some(now.local + ASK_AGAIN);
                 }
-                Event::Packet { track, index, bytes, via } => self.handle_packet(now, hot, world, track, index, &bytes, via),
+                Event::Packet { track, index, bytes, via } => {
+                    self.handle_packet(now, hot, world, track, index, &bytes, via)
+                }
                 Event::Exchange(exchange, _) => self.handle_exchange(exchange),
                 Event::Silent => {
                     self.hang_up(now, hot, world, "session.silent");

@@ -160,12 +160,7 @@ struct Log {
 
 impl Orders {
     pub fn new(root: PublicKey) -> Self {
-        Self {
-            authorities: Authorities::new(vec![root]),
-            logs: BTreeMap::new(),
-            pushed: BTreeMap::new(),
-            refused: 0,
-        }
+        Self { authorities: Authorities::new(vec![root]), logs: BTreeMap::new(), pushed: BTreeMap::new(), refused: 0 }
     }
 
     pub fn log(&mut self, track: Uuid, ssrc: u32, secret: &Secret) {

@@ -63,9 +63,11 @@ impl Branch {
                     self.counters.ignored(Ignored::Report, reports.len() as u64);
                 }
             }
+            Event::Hearing { group } => self.hear(link, group),
             Event::Breaker { open } => {
                 child.broken = open;
-                for track in child.listens.clone() {
+                let hears = child.hears;
+                for track in child.listens.clone().into_iter().filter(|_| !hears) {
                     self.outputs.push_back(match open {
                         true => Output::Unlisten { link, track },
                         false => Output::Listen { link, track },

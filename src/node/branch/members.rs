@@ -2,7 +2,7 @@
 
 use super::{Branch, Carried, Carry, Notice, Output, Standing, place, touches};
 use crate::broadcast::Area;
-use crate::node::Link;
+use crate::node::{GROUP, Link};
 use crate::proto;
 use crate::time::Local;
 use crate::track::{Packet, Ring};
@@ -21,6 +21,7 @@ impl Branch {
         let Some(child) = self.children.get_mut(&link) else { return };
         welcome.logs = self.tracks.values().filter(|carried| carried.carry.log).map(log_of).collect();
         child.standing = Standing::Member { area: area.clone(), since: self.work.newest() };
+        child.told = welcome.group.is_some();
         child.session.welcome(welcome);
         child.session.push(orders);
         if child.joined.is_none() {
@@ -57,7 +58,7 @@ impl Branch {
             self.counters.dropped += 1;
             return;
         }
-        let carried = Carried { ring: Ring::new(self.options.ring), listeners: BTreeSet::new(), carry };
+        let carried = Carried { ring: Ring::new(self.options.ring), listeners: BTreeSet::new(), told: 0, carry };
         self.forget_at_once(now, track);
         let (carry, log) = (carried.carry.clone(), log_of(&carried));
         self.tracks.insert(track, carried);
@@ -104,9 +105,30 @@ impl Branch {
             if carried.listeners.len() == 1 {
                 self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 1 }));
             }
-            if !child.broken {
+            if child.told {
+                carried.told += 1;
+                if carried.told == 1 {
+                    self.outputs.push_back(Output::Listen { link: GROUP, track });
+                }
+            }
+            if !child.broken && !child.hears {
                 self.outputs.push_back(Output::Listen { link, track });
             }
+        }
+    }
+
+    /// Sound reaches a child by the group, or does no longer: it needs none by unicast while it does.
+    pub(super) fn hear(&mut self, link: Link, group: bool) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        if !child.told || child.hears == group {
+            return;
+        }
+        child.hears = group;
+        for &track in child.listens.iter().filter(|_| !child.broken) {
+            self.outputs.push_back(match group {
+                true => Output::Unlisten { link, track },
+                false => Output::Listen { link, track },
+            });
         }
     }
 
@@ -118,15 +140,24 @@ impl Branch {
             return;
         }
         child.session.unlistened(now, track);
+        let told = child.told;
         self.outputs.push_back(Output::Unlisten { link, track });
-        self.count_down(link, track);
+        self.count_down(link, track, told);
     }
 
-    pub(super) fn count_down(&mut self, link: Link, track: Uuid) {
-        if let Some(carried) = self.tracks.get_mut(&track)
-            && carried.listeners.remove(&link)
-            && carried.listeners.is_empty()
-        {
+    /// One listener of a track less; `told`: of the group.
+    pub(super) fn count_down(&mut self, link: Link, track: Uuid, told: bool) {
+        let Some(carried) = self.tracks.get_mut(&track) else { return };
+        if !carried.listeners.remove(&link) {
+            return;
+        }
+        if told {
+            carried.told = carried.told.saturating_sub(1);
+            if carried.told == 0 {
+                self.outputs.push_back(Output::Unlisten { link: GROUP, track });
+            }
+        }
+        if carried.listeners.is_empty() {
             self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 0 }));
         }
     }

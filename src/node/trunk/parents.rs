@@ -215,6 +215,11 @@ impl Trunk {
     fn handle_session_event(&mut self, now: Local, event: Event) {
         match event {
             Event::Welcomed { node, placement, grants } => self.handle_welcomed(now, node, placement, &grants),
+            Event::Group(group) => {
+                if let Some(joined) = &self.parents.session {
+                    self.outputs.push_back(Output::Join { link: joined.link, group });
+                }
+            }
             Event::Log { track, ssrc, secret, next } => self.handle_log(track, ssrc, secret, next),
             Event::LogEnded { track } => self.handle_log_ended(track),
             Event::Order(signed) => self.handle_order(now, signed, From::Push),

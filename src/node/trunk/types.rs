@@ -111,6 +111,12 @@ pub enum Output {
         code: String,
         text: String,
     },
+    /// The parent of this link sends media by a multicast group too; what comes by it is an
+    /// `Arrival::Group` of the link.
+    Join {
+        link: Link,
+        group: proto::Group,
+    },
     /// To all branches, or one.
     Branch {
         branch: Option<usize>,

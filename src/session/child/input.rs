@@ -1,5 +1,5 @@
 //! What a parent says, read: control messages, datagrams and media.
-use super::{Child, Event, MAX_TRACKS, Via, Wish};
+use super::{Child, Event, MAX_TRACKS, Via, Wish, hearing};
 use crate::proto;
 use crate::proto::datagram::Body;
 use crate::proto::to_child;
@@ -39,6 +39,7 @@ impl Child {
             Listening(listening) => {
                 let track = wire::read_id(&listening.track, "Listening.track")?;
                 let next = wire::read_index(listening.next, "Listening.next")?;
+                self.hears.together(listening.together);
                 if let Some(seeker) = self.seeker(track) {
                     seeker.anchor(next);
                 }
@@ -71,6 +72,9 @@ impl Child {
         let node = wire::read_id(&welcome.node, "Welcome.node")?;
         self.welcomed = true;
         self.event(Event::Welcomed { node, placement: welcome.placement, grants: welcome.grants });
+        if let Some(group) = welcome.group {
+            self.event(Event::Group(group));
+        }
         welcome.logs.into_iter().try_for_each(|log| self.handle_log(log))
     }
 
@@ -142,7 +146,7 @@ impl Child {
         }
     }
 
-    pub(super) fn handle_media(&mut self, bytes: Bytes) {
+    pub(super) fn handle_media(&mut self, now: Local, bytes: Bytes, group: bool) {
         let Some(header) = Header::parse(&bytes).filter(|_| bytes.len() <= MAX_PACKET) else {
             self.counters.malformed += 1;
             return;
@@ -156,8 +160,14 @@ impl Child {
                 match seeker.claim(header.sequence) {
                     Some(index) => {
                         let (track, bytes) = (seeker.wish.track, bytes.clone());
+                        self.hears.offer(track, index, &bytes, group);
                         self.event(Event::Packet { track, index, bytes, via: Via::Live });
                     }
+                    None if group => match self.hears.handle_copy(now, &bytes, seeker.wish.duration) {
+                        Some(true) => self.departures.push_back(hearing(true)),
+                        Some(false) => {}
+                        None => self.counters.duplicate += 1,
+                    },
                     None => self.counters.duplicate += 1,
                 }
             }

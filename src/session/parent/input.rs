@@ -75,7 +75,8 @@ impl Parent {
                 let (code, text) = wire::read_goodbye(&goodbye);
                 self.events.push_back(Event::Goodbye { code, text });
             }
-            Nonce(_) | Hearing(_) => {}
+            Hearing(hearing) => self.events.push_back(Event::Hearing { group: hearing.group }),
+            Nonce(_) => {}
         }
         Ok(())
     }
