@@ -1,6 +1,7 @@
 //! `loa-load`: many virtual loudspeakers against a tree of Loa, and what it made of them.
 mod crowd;
 mod ear;
+mod hostile;
 mod outcome;
 mod plan;
 mod quantiles;
