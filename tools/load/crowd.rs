@@ -319,6 +319,7 @@ fn read(number: usize, output: impl BufRead, sender: &Sender<(usize, Result<Repo
             return;
         }
     }
+    let _ = sender.send((number, Err(format!("worker {number} has ended before its time"))));
 }
 
 /// Seconds of CPU and KiB resident of a process.

@@ -22,7 +22,12 @@ pub struct Course<'a> {
 impl<'a> Course<'a> {
     pub fn begin(options: &'a Options, tree: &'a mut dyn Tree, watch: &'a mut dyn Watch) -> io::Result<Self> {
         let before = tree.usage()?;
-        let crowd = Crowd::start(&crowd_options(options, options.speakers, 1, options.places.len()))?;
+        let speakers = match options.kind {
+            // It brings a crowd for each of its halves.
+            Scenario::Growth { .. } => 1,
+            _ => options.speakers,
+        };
+        let crowd = Crowd::start(&crowd_options(options, speakers, 1, options.places.len()))?;
         let now = Instant::now();
         let outcome = Outcome { speakers: u64::from(options.speakers), tracks: 1, ..Outcome::default() };
         let mut course = Self { options, tree, watch, crowd, began: now, outcome, last: (now, 0.0, 0.0), before };
@@ -397,12 +402,6 @@ impl<'a> Course<'a> {
 }
 
 fn crowd_options(options: &Options, speakers: u32, together: u32, places: usize) -> crowd::Options {
-    let speakers = if matches!(options.kind, Scenario::Growth { .. }) && together == 1 && places == options.places.len() {
-        // Growth brings a crowd for each of its halves.
-        speakers.min(1)
-    } else {
-        speakers
-    };
     let plan = Plan {
         root: options.root.clone(),
         places: options.places.iter().take(places.max(1)).cloned().collect(),
