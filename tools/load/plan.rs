@@ -90,10 +90,6 @@ pub enum Cohort {
     Hostile,
 }
 
-impl Cohort {
-    pub const ALL: [Self; 3] = [Self::Steady, Self::Newcomers, Self::Hostile];
-}
-
 /// What a hostile listener does, once it has joined and heard its first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,8 +109,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::Stalled, Self::Deaf, Self::Nacks, Self::Lies, Self::Wanders, Self::Hydra];
+    pub const ALL: [Self; 6] = [Self::Stalled, Self::Deaf, Self::Nacks, Self::Lies, Self::Wanders, Self::Hydra];
 
     pub fn as_str(self) -> &'static str {
         match self {

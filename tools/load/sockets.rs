@@ -64,8 +64,7 @@ pub struct Run {
 /// One read of a socket. `None`: there is nothing (or an ICMP error of something sent before came out).
 pub fn receive(socket: RawFd, buffer: &mut [u8]) -> Option<Run> {
     // SAFETY: the buffer is ours and of the length stated.
-    let length =
-        unsafe { libc::recv(socket, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+    let length = unsafe { libc::recv(socket, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
     (length > 0).then_some(Run { length: length as usize, segment: length as usize })
 }
 

@@ -326,7 +326,9 @@ impl Speaker {
                     }
                     self.listen_at = Some(now.local + ASK_AGAIN);
                 }
-                Event::Packet { track, index, bytes, via } => self.handle_packet(now, hot, world, track, index, &bytes, via),
+                Event::Packet { track, index, bytes, via } => {
+                    self.handle_packet(now, hot, world, track, index, &bytes, via)
+                }
                 Event::Exchange(exchange, _) => self.handle_exchange(exchange),
                 Event::Silent => {
                     self.hang_up(now, hot, world, "session.silent");
@@ -401,10 +403,10 @@ impl Speaker {
         }
         match &order.body {
             Body::Broadcast(broadcast) => {
-                for track in world.broadcast(order, broadcast) {
-                    if !self.wanted.contains(&track) {
-                        self.wanted.push(track);
-                    }
+                if let Some(track) = world.broadcast(order, broadcast)
+                    && !self.wanted.contains(&track)
+                {
+                    self.wanted.push(track);
                 }
                 self.listen_at = Some(now.local);
             }

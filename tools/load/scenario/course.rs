@@ -6,6 +6,7 @@ use crate::plan::{Cohort, Plan};
 use loa::io::clock;
 use std::io;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 pub struct Course<'a> {
     options: &'a Options,
@@ -17,6 +18,8 @@ pub struct Course<'a> {
     /// Seconds of CPU of the tree and of the tool, when the last sample was taken.
     last: (Instant, f64, f64),
     before: Vec<Used>,
+    /// Cancelled at the end: the tree may go on without us.
+    aired: Vec<Uuid>,
 }
 
 impl<'a> Course<'a> {
@@ -30,7 +33,8 @@ impl<'a> Course<'a> {
         let crowd = Crowd::start(&crowd_options(options, speakers, 1, options.places.len()))?;
         let now = Instant::now();
         let outcome = Outcome { speakers: u64::from(options.speakers), tracks: 1, ..Outcome::default() };
-        let mut course = Self { options, tree, watch, crowd, began: now, outcome, last: (now, 0.0, 0.0), before };
+        let mut course =
+            Self { options, tree, watch, crowd, began: now, outcome, last: (now, 0.0, 0.0), before, aired: Vec::new() };
         // Keys and certificates are made before anybody dials, so that dialling is as quick as it is asked to be.
         course.until("the speakers' keys", |crowd| crowd.ready())?;
         Ok(course)
@@ -41,7 +45,7 @@ impl<'a> Course<'a> {
         let (options, speakers) = (self.options, self.options.speakers);
         let seconds = options.patience_s + 2.0 * (options.settle_s + options.hold_s) + MARGIN;
         let area = options.area.clone();
-        self.tree.air(&area, seconds)?;
+        self.air(&area, seconds)?;
         self.join(speakers, options.connect_rate, Cohort::Steady)?;
         self.streams(speakers)?;
         self.settle()?;
@@ -61,31 +65,43 @@ impl<'a> Course<'a> {
         let options = self.options;
         let newcomers = options.speakers.saturating_sub(steady);
         let area = options.area.clone();
-        self.tree.air(&area, 2.0 * options.patience_s + options.settle_s + options.hold_s + MARGIN)?;
+        self.air(&area, 2.0 * options.patience_s + options.settle_s + options.hold_s + MARGIN)?;
         self.join(steady, options.connect_rate, Cohort::Steady)?;
         self.streams(steady)?;
         self.settle()?;
         self.open_window()?;
-        self.event(&format!("{newcomers} dial at once"));
         self.crowd.forget_joins();
         let began = Instant::now();
-        self.crowd.join(newcomers, f64::INFINITY, Cohort::Newcomers)?;
+        // Without newcomers, everybody loses its session and comes back.
+        let (cohort, count) = match newcomers {
+            0 => {
+                self.event(&format!("{steady} lose their sessions and dial again"));
+                self.crowd.drop_sessions(steady, Cohort::Steady)?;
+                self.wait(RINGS_ON)?;
+                (Cohort::Steady, steady)
+            }
+            _ => {
+                self.event(&format!("{newcomers} dial at once"));
+                self.crowd.join(newcomers, f64::INFINITY, Cohort::Newcomers)?;
+                (Cohort::Newcomers, newcomers)
+            }
+        };
         let until = began + Duration::from_secs_f64(options.patience_s);
         let streaming = loop {
             self.tick()?;
-            let streaming = self.crowd.told().streaming_in(Cohort::Newcomers);
-            if streaming >= u64::from(newcomers) || Instant::now() >= until || self.watch.is_over() {
+            let streaming = self.crowd.told().streaming_in(cohort);
+            if streaming >= u64::from(count) || Instant::now() >= until || self.watch.is_over() {
                 break streaming;
             }
         };
-        let all_streaming_s = if streaming >= u64::from(newcomers) { began.elapsed().as_secs_f64() } else { f64::MAX };
-        self.event(&format!("{streaming} of {newcomers} stream after {:.1} s", began.elapsed().as_secs_f64()));
+        let all_streaming_s = if streaming >= u64::from(count) { began.elapsed().as_secs_f64() } else { f64::MAX };
+        self.event(&format!("{streaming} of {count} stream after {:.1} s", began.elapsed().as_secs_f64()));
         self.wait(options.hold_s)?;
         self.close_window(began.elapsed().as_secs_f64())?;
         let told = self.crowd.told();
         let others = told.of(Cohort::Steady);
         self.outcome.storm = Some(Storm {
-            sessions: u64::from(newcomers),
+            sessions: u64::from(count),
             all_streaming_s,
             stream_ms: told.first_packet.quantiles(),
             others: told.streaming_in(Cohort::Steady),
@@ -99,7 +115,7 @@ impl<'a> Course<'a> {
     pub fn emergency(&mut self) -> io::Result<()> {
         let (options, speakers) = (self.options, self.options.speakers);
         let area = options.area.clone();
-        self.tree.air(&area, options.patience_s + options.settle_s + options.hold_s + MARGIN)?;
+        self.air(&area, options.patience_s + options.settle_s + options.hold_s + MARGIN)?;
         self.join(speakers, options.connect_rate, Cohort::Steady)?;
         self.streams(speakers)?;
         self.settle()?;
@@ -139,7 +155,7 @@ impl<'a> Course<'a> {
             self.again(last, 1, parents)?;
             let window = options.settle_s + options.hold_s + MARGIN;
             let area = options.area.clone();
-            self.tree.air(&area, (options.patience_s + window) * listeners.len() as f64)?;
+            self.air(&area, (options.patience_s + window) * listeners.len() as f64)?;
             let mut joined = 0;
             for &step in listeners {
                 self.join(step.saturating_sub(joined), options.connect_rate, Cohort::Steady)?;
@@ -158,7 +174,7 @@ impl<'a> Course<'a> {
                 let window = options.settle_s + options.hold_s + MARGIN;
                 for track in aired..step {
                     for place in options.places.iter().skip(track as usize * parents).take(parents) {
-                        self.tree.air(&place.area, (options.patience_s + window) * tracks.len() as f64)?;
+                        self.air(&place.area, (options.patience_s + window) * tracks.len() as f64)?;
                     }
                 }
                 aired = aired.max(step);
@@ -171,6 +187,10 @@ impl<'a> Course<'a> {
     }
 
     pub fn end(mut self) -> io::Result<Outcome> {
+        for broadcast in std::mem::take(&mut self.aired) {
+            // One that has ended by itself needs no cancelling.
+            let _ = self.tree.cancel(broadcast);
+        }
         let used = self.load();
         let told = self.crowd.told();
         for (reason, count) in &told.ended {
@@ -197,6 +217,11 @@ impl<'a> Course<'a> {
         std::mem::replace(&mut self.crowd, crowd).finish()?;
         self.last.2 = 0.0;
         self.until("the speakers' keys", |crowd| crowd.ready())
+    }
+
+    fn air(&mut self, area: &str, seconds: f64) -> io::Result<()> {
+        self.aired.push(self.tree.air(area, seconds)?);
+        Ok(())
     }
 
     fn join(&mut self, count: u32, per_second: f64, cohort: Cohort) -> io::Result<()> {
@@ -275,7 +300,12 @@ impl<'a> Course<'a> {
         self.event("measuring ends");
         self.until("the last packets", |crowd| crowd.released())?;
         let begun: Vec<Used> = (self.outcome.targets.iter())
-            .map(|target| Used { name: target.name.clone(), cpu_s: target.cpu_s, rss_kib: target.rss_joined_kib, ..Used::default() })
+            .map(|target| Used {
+                name: target.name.clone(),
+                cpu_s: target.cpu_s,
+                rss_kib: target.rss_joined_kib,
+                ..Used::default()
+            })
             .collect();
         self.outcome.targets = self.targets(&begun, &used, seconds);
         self.outcome.load.cpu_s = load.cpu_s - self.outcome.load.cpu_s;
@@ -417,6 +447,8 @@ fn crowd_options(options: &Options, speakers: u32, together: u32, places: usize)
 
 /// Of sound, s: beyond what a run is expected to take.
 const MARGIN: f64 = 30.0;
+/// s: a speaker counts as streaming for about so long after its last packet.
+const RINGS_ON: f64 = 3.0;
 /// µs: every worker knows of a window before it begins.
 const HOLD_AHEAD: i64 = 500_000;
 /// Whom an order has not reached by then, it does not reach.
