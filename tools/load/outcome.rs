@@ -158,6 +158,7 @@ pub struct Threshold {
     pub name: String,
     /// At most (or, for `joined`, at least) so much.
     pub bound: f64,
-    pub value: f64,
+    /// None: nothing of the kind was measured, and that does not hold.
+    pub value: Option<f64>,
     pub held: bool,
 }

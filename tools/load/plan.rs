@@ -90,10 +90,6 @@ pub enum Cohort {
     Hostile,
 }
 
-impl Cohort {
-    pub const ALL: [Self; 3] = [Self::Steady, Self::Newcomers, Self::Hostile];
-}
-
 /// What a hostile listener does, once it has joined and heard its first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,6 +3,7 @@
 mod check;
 
 use crate::failure::{Failure, Result};
+use crate::plan::Kind as Hostile;
 use check::overridden;
 use loa::config::Error;
 use loa::config::page::Page;
@@ -117,28 +118,6 @@ pub struct Speakers {
     /// How they misbehave, in turn; all ways if empty.
     #[serde(default)]
     pub kinds: Vec<Hostile>,
-}
-
-/// What a bad listener does, once it has joined and heard its first packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Hostile {
-    /// Never reads its socket again.
-    Stalled,
-    /// Takes sound in and drops all QUIC that comes: never acknowledges.
-    Deaf,
-    /// Asks for every packet again.
-    Nacks,
-    /// Reports of other nodes, other areas and endless loss.
-    Lies,
-    /// A new address every second under the same connection.
-    Wanders,
-    /// Sixteen sessions with one identity.
-    Hydra,
-}
-
-impl Hostile {
-    pub const ALL: [Self; 6] = [Self::Stalled, Self::Deaf, Self::Nacks, Self::Lies, Self::Wanders, Self::Hydra];
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -41,15 +41,11 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// What was gathered, leaving nothing.
-    pub fn take(&mut self) -> Self {
-        std::mem::take(self)
-    }
-
     pub fn count(&self) -> u64 {
         self.count
     }
 
+    #[cfg(test)]
     pub fn max(&self) -> i64 {
         self.max
     }

@@ -4,7 +4,8 @@
 //! What comes as media is read and judged by the worker ([`crate::worker`]) without a look at anything here; this
 //! half is touched by QUIC, timers, orders, and where a packet is missing.
 use crate::ear::Ear;
-use crate::plan::Cohort;
+use crate::hostile::Mischief;
+use crate::plan::{Cohort, Kind};
 use crate::sockets;
 use crate::world::World;
 use loa::broadcast::{Area, Body, Placement};
@@ -63,6 +64,7 @@ pub struct Speaker {
     nacks: u64,
     /// Of the newest emergency.
     first: Option<(Uuid, i64)>,
+    pub mischief: Option<Mischief>,
 }
 
 /// What speakers are made with.
@@ -132,6 +134,7 @@ impl Maker {
             report_at: Local(0),
             nacks: 0,
             first: None,
+            mischief: None,
         };
         Ok((hot, speaker))
     }
@@ -149,7 +152,13 @@ impl Speaker {
 
     /// A datagram that is not sound of a known track.
     pub fn handle_datagram(&mut self, now: Now, bytes: &[u8]) {
-        self.driver.handle_datagram(now.instant, self.parent, bytes);
+        if self.kind() != Some(Kind::Deaf) {
+            self.driver.handle_datagram(now.instant, self.parent, bytes);
+        }
+    }
+
+    pub fn parent(&self) -> SocketAddr {
+        self.parent
     }
 
     /// Everything but media: QUIC, the session, timers. Returns when to be called again.
@@ -181,6 +190,8 @@ impl Speaker {
             self.listen(now, hot, world);
             self.drain(now, hot, world);
         }
+        self.misbehave(now, hot, world);
+        self.drain(now, hot, world);
         self.driver.flush(now.instant);
         while let Some(event) = self.driver.poll_event() {
             self.handle_event(now, hot, world, event);
@@ -188,7 +199,8 @@ impl Speaker {
         }
         let session = self.session.as_ref().and_then(Child::poll_timeout).map(|(at, _)| at);
         let quic = self.driver.poll_timeout().map(|at| now.local_at(at));
-        [session, quic, self.redial_at, self.listen_at].into_iter().flatten().min()
+        let mischief = self.mischief.as_ref().and_then(Mischief::poll_timeout);
+        [session, quic, self.redial_at, self.listen_at, mischief].into_iter().flatten().min()
     }
 
     /// A packet came after one that has not, or one that had been missing came.
@@ -275,6 +287,9 @@ impl Speaker {
                 }
                 self.drain(now, hot, world);
             }
+            quic::Event::Down { reason, .. } if self.kind() == Some(Kind::Hydra) => {
+                world.cut(Kind::Hydra, short(&reason));
+            }
             // Of links that are forgotten.
             _ => {}
         }
@@ -323,7 +338,12 @@ impl Speaker {
                     self.hang_up(now, hot, world, &code);
                     return;
                 }
-                Event::LogEnded { .. } | Event::Missing { .. } | Event::Gap { .. } | Event::Fetched { .. } => {}
+                // Everybody here takes sound by unicast: that is what is measured.
+                Event::Group(_)
+                | Event::LogEnded { .. }
+                | Event::Missing { .. }
+                | Event::Gap { .. }
+                | Event::Fetched { .. } => {}
             }
         }
         let Some(link) = self.link else { return };
@@ -388,10 +408,10 @@ impl Speaker {
         }
         match &order.body {
             Body::Broadcast(broadcast) => {
-                for track in world.broadcast(order, broadcast) {
-                    if !self.wanted.contains(&track) {
-                        self.wanted.push(track);
-                    }
+                if let Some(track) = world.broadcast(order, broadcast)
+                    && !self.wanted.contains(&track)
+                {
+                    self.wanted.push(track);
                 }
                 self.listen_at = Some(now.local);
             }
@@ -437,7 +457,7 @@ impl Speaker {
         let civil = clock::wall();
         for &at in &self.wanted {
             let track = &world.tracks[at];
-            let ear = hot.ears.iter_mut().position(|ear| ear.track == at);
+            let ear = hot.ears.iter().position(|ear| ear.track == at);
             if civil >= track.over {
                 if let Some(ear) = ear.and_then(|ear| hot.ears.get_mut(ear)).filter(|ear| !ear.closed) {
                     (ear.closed, ear.asked) = (true, false);
@@ -493,7 +513,10 @@ impl Speaker {
 
     /// The session is over: dials again, as late as a node would.
     fn end(&mut self, now: Now, world: &mut World, reason: &str) {
-        *world.report.ended.entry(reason.to_owned()).or_default() += 1;
+        match self.kind() {
+            Some(kind) => world.cut(kind, reason),
+            None => *world.report.ended.entry(reason.to_owned()).or_default() += 1,
+        }
         (self.session, self.link, self.joined) = (None, None, false);
         let base = (DIAL_FIRST << self.attempts.min(DIAL_DOUBLINGS)).min(DIAL_LONGEST);
         self.attempts += 1;

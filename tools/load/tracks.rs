@@ -16,7 +16,6 @@ pub struct Track {
     pub broadcast: Uuid,
     /// Of the broadcast, µs.
     pub delay: i64,
-    pub emergency: bool,
     /// Not listened to from here on.
     pub over: Civil,
     cancelled: bool,
@@ -44,7 +43,6 @@ impl Track {
         Self {
             broadcast: order.id,
             delay: broadcast.delay,
-            emergency: broadcast.priority == loa::broadcast::Priority::Emergency,
             over: broadcast.until + broadcast.delay,
             cancelled: false,
             base,

@@ -178,6 +178,11 @@ impl Tree {
         &self.identities
     }
 
+    /// The areas that hold everybody.
+    pub fn everywhere(&self) -> &[String] {
+        &self.everywhere
+    }
+
     pub fn relays(&self) -> u64 {
         match self.members.len() {
             0 => self.parents.len() as u64,
@@ -215,37 +220,29 @@ impl Tree {
         }
     }
 
-    /// Airs it as the track with this number of so many, from 0: one goes everywhere, several each to areas of its
-    /// own. An area in which nobody has reported yet is waited for.
-    pub fn air(&self, media: &Media, track: u64, tracks: u64) -> Result<Aired> {
-        let areas = match tracks {
-            0 | 1 => self.everywhere.clone(),
-            _ => self.parents.iter().map(|parent| Self::speaker_area(parent, track)).collect(),
-        };
-        let title = format!("load {}", track + 1);
+    /// From now on, to some areas; one in which nobody has reported yet is waited for.
+    pub fn air(&self, media: &Media, areas: &[String]) -> Result<Aired> {
+        let title = format!("load {}", areas.join(" "));
+        let title: String = title.chars().take(TITLE).collect();
         let until = Instant::now() + REPORTED;
         loop {
-            let aired = self.api.air(media, &areas, "normal", Some(self.delay_ms), &title);
-            match aired {
+            match self.api.air(media, areas, "normal", Some(self.delay_ms), &title) {
                 Err(error) if error.to_string().contains("area.unknown") && Instant::now() < until => {
                     std::thread::sleep(Duration::from_secs(1));
                 }
                 other => return other,
             }
-            if process::interrupted() {
-                return Err(Failure::run("interrupted"));
-            }
         }
     }
 
-    /// To everybody, with the delay of emergencies.
-    pub fn emergency(&self, media: &Media) -> Result<Aired> {
-        self.api.air(media, &self.everywhere, "emergency", None, "load emergency")
+    /// To everybody in some areas, with the delay of emergencies.
+    pub fn emergency(&self, media: &Media, areas: &[String]) -> Result<Aired> {
+        self.api.air(media, areas, "emergency", None, "load emergency")
     }
 
-    /// Silences everybody for a minute: the shortest that there is.
-    pub fn hush(&self) -> Result<Hushed> {
-        self.api.hush(&self.everywhere, 1)
+    /// Silences areas for a minute: the shortest that there is.
+    pub fn hush(&self, areas: &[String]) -> Result<Hushed> {
+        self.api.hush(areas, 1)
     }
 
     pub fn cancel(&self, broadcast: Uuid) -> Result<()> {
@@ -371,6 +368,8 @@ const COUNTRY: &str = "vn";
 const READY: Duration = Duration::from_secs(60);
 /// A speaker reports every ten seconds, and each level passes that on at its own pace.
 const REPORTED: Duration = Duration::from_secs(60);
+/// Bytes that the API takes, areas being ASCII.
+const TITLE: usize = 200;
 const LOOK: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //! place on its track's timeline gives the origin to send it. It assumes that origin and speakers read one clock:
 //! true on one machine; for a target elsewhere the difference of the clocks is part of every sample.
 use crate::ear::Placed;
-use crate::plan::{Cohort, Command, Plan, Report};
+use crate::plan::{Cohort, Command, Kind, Plan, Report};
 use crate::sockets::{self, Poll};
 use crate::speaker::{Before, Hot, Maker, Speaker};
 use crate::world::World;
@@ -166,13 +166,32 @@ impl Worker {
                     }
                 }
             }
-            Command::Turn { .. } => {}
+            Command::Turn { count, kinds } => self.corrupt(now, count, &kinds),
             Command::Finish => {
                 self.speakers.iter_mut().flatten().for_each(|speaker| speaker.goodbye(now));
                 return false;
             }
         }
         true
+    }
+
+    /// Makes some of the steady ones hostile.
+    fn corrupt(&mut self, now: Now, count: u32, kinds: &[Kind]) {
+        let mut kinds = kinds.iter().cycle();
+        let mut left = count;
+        for at in 0..self.speakers.len() {
+            let (Some(speaker), Some(hot)) = (&mut self.speakers[at], &mut self.hots[at]) else { continue };
+            if left == 0 || hot.cohort != Cohort::Steady || !speaker.joined {
+                continue;
+            }
+            let Some(kind) = kinds.next() else { return };
+            left -= 1;
+            speaker.turn_hostile(now, hot, *kind);
+            if *kind == Kind::Stalled {
+                self.poll.remove(hot.socket);
+            }
+            self.turn(now, at);
+        }
     }
 
     /// Dials as many as the rate allows. True if more may dial at once.
@@ -272,7 +291,14 @@ impl Worker {
 
     fn turn(&mut self, now: Now, at: usize) {
         let (Some(Some(hot)), Some(Some(speaker))) = (self.hots.get_mut(at), self.speakers.get_mut(at)) else { return };
+        if speaker.kind() == Some(Kind::Stalled) {
+            return;
+        }
+        let socket = hot.socket;
         let next = speaker.turn(now, hot, &mut self.world);
+        if hot.socket != socket && self.poll.add(hot.socket, at as u64).is_err() {
+            return;
+        }
         // An earlier timer stands as it is: when it fires, this is asked again.
         if let Some(next) = next
             && hot.wake.is_none_or(|wake| next < wake)
@@ -318,8 +344,13 @@ impl Worker {
         let mut report = std::mem::take(&mut self.world.report);
         self.world.report.epoch = report.epoch;
         report.dialled = self.dialled as u64;
+        report.hostile = self.world.cuts.clone();
         let newest = self.world.newest_order();
         for (hot, speaker) in self.hots.iter().flatten().zip(self.speakers.iter().flatten()) {
+            if let Some(kind) = speaker.kind() {
+                let how = if speaker.joined { "up" } else { "down" };
+                *report.hostile.entry(format!("{}: {how}", kind.as_str())).or_default() += 1;
+            }
             report.joined += u64::from(speaker.joined);
             let longest = hot.ears.iter().filter(|ear| !ear.closed).map(|ear| &self.world.tracks[ear.track].info);
             let longest = longest.map(|info| info.packet_micros()).max().unwrap_or(0);

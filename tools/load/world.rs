@@ -1,6 +1,6 @@
 //! What all speakers of a worker share: tracks, orders, counts.
 use crate::ear::{Ear, Placed};
-use crate::plan::{Cohort, Heard, Plan, Report, Tally};
+use crate::plan::{Cohort, Heard, Kind, Plan, Report, Tally};
 use crate::speaker::Hot;
 use crate::tracks::{Orders, Track, Verdict};
 use loa::broadcast::{Broadcast, Order};
@@ -23,6 +23,8 @@ pub struct World {
     window: Option<(i64, i64)>,
     random: u64,
     newest: Option<Uuid>,
+    /// Sessions of hostile listeners that ended: kind and reason.
+    pub cuts: BTreeMap<String, u64>,
     nacks: RefCell<[u64; 3]>,
 }
 
@@ -38,12 +40,17 @@ impl World {
             window: None,
             random,
             newest: None,
+            cuts: BTreeMap::new(),
             nacks: RefCell::default(),
         }
     }
 
     pub fn tally(&mut self, cohort: Cohort) -> &mut Tally {
         &mut self.report.window[cohort as usize]
+    }
+
+    pub fn cut(&mut self, kind: Kind, reason: &str) {
+        *self.cuts.entry(format!("{}: cut {reason}", kind.as_str())).or_default() += 1;
     }
 
     pub fn add_nacks(&self, cohort: Cohort, nacks: u64) {

@@ -1,7 +1,9 @@
 //! How QUIC is set up for many small links, and what its errors mean.
+use super::Driver;
 use super::crypto::{Client, Server, VERSION};
 use super::handshakes::WAITING;
 use super::window;
+use crate::io::socket::Socket;
 use quinn_proto::{ClientConfig, ConnectionError, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +49,13 @@ fn transport(bulk_streams: u32) -> TransportConfig {
         .max_idle_timeout(Some(VarInt::from_u32(60_000).into()))
         .enable_segmentation_offload(false);
     transport
+}
+
+impl Driver {
+    /// Goes on from another socket: what a node does whose address has changed. What the old one still holds is lost.
+    pub fn rebind(&mut self, socket: Arc<Socket>) {
+        self.socket = socket;
+    }
 }
 
 /// Why a connection ended, for the one who has to mend it.

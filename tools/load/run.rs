@@ -1,0 +1,181 @@
+//! One run from its profile to its outcome: the tree, the sound, the scenario, the verdict.
+use crate::failure::{Failure, Result};
+use crate::outcome::{Machine, Outcome};
+use crate::plan::Place;
+use crate::process;
+use crate::profile::{Kind, Profile};
+use crate::progress::Progress;
+use crate::scenario::{self, Options, Scenario, Used};
+use crate::thresholds;
+use crate::tree::{Identities, Media, Tree};
+use std::io;
+use std::path::Path;
+use uuid::Uuid;
+
+/// Starts what there is to start, loads it, judges it, and ends all of it.
+pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
+    process::raise_files();
+    let started = chrono::Local::now();
+    let mut progress = Progress::new(profile.most_speakers());
+    progress.say("starting the tree");
+    let tree = Tree::start(profile, loa, out)?;
+    let seconds = sound_seconds(profile);
+    progress.say(&format!("{} nodes; encoding {:.0} s of sound", tree.readings().len(), seconds));
+    let media = tree.upload(seconds)?;
+    let emergency = match &profile.emergency {
+        // Its length decides nothing: each is hushed.
+        Some(emergency) => Some(tree.upload(emergency.seconds + 30.0)?),
+        None => None,
+    };
+    let options = options(profile, &tree)?;
+    let mut target = Target { tree, media, emergency };
+    let outcome = scenario::run(&options, &mut target, &mut progress);
+    progress.end();
+    if process::interrupted() {
+        return Err(Failure::run("interrupted: nothing was judged"));
+    }
+    // A node that died is the reason for whatever else went wrong.
+    target.tree.check()?;
+    let logs =
+        target.tree.logs().map_or_else(String::new, |logs| format!("; the nodes' logs are in {}", logs.display()));
+    let mut outcome = outcome.map_err(|error| Failure::run(format!("{error}{logs}")))?;
+    outcome.profile.clone_from(&profile.title);
+    outcome.started = started.to_rfc3339_opts(chrono::SecondsFormat::Secs, false);
+    outcome.command = std::env::args().collect::<Vec<_>>().join(" ");
+    outcome.machine = Machine::read();
+    outcome.relays = target.tree.relays();
+    outcome.bitrate = u64::from(profile.sound.bitrate);
+    if outcome.packet_ms == 0 {
+        outcome.packet_ms = packet_ms(profile);
+    }
+    outcome.tracks = outcome.tracks.max(profile.sound.tracks);
+    outcome.thresholds = thresholds::judge(&profile.thresholds, &outcome);
+    Ok(outcome)
+}
+
+/// The tree as a scenario asks for it.
+struct Target {
+    tree: Tree,
+    media: Media,
+    emergency: Option<Media>,
+}
+
+impl scenario::Tree for Target {
+    fn air(&mut self, area: &str, seconds: f64) -> io::Result<Uuid> {
+        if seconds > self.media.seconds {
+            self.media = self.tree.upload(seconds).map_err(io::Error::other)?;
+        }
+        self.tree.air(&self.media, &self.areas(area)).map(|aired| aired.id).map_err(io::Error::other)
+    }
+
+    fn cancel(&mut self, broadcast: Uuid) -> io::Result<()> {
+        self.tree.cancel(broadcast).map_err(io::Error::other)
+    }
+
+    fn emergency(&mut self, area: &str) -> io::Result<Uuid> {
+        let media = self.emergency.as_ref().unwrap_or(&self.media);
+        self.tree.emergency(media, &self.areas(area)).map(|aired| aired.id).map_err(io::Error::other)
+    }
+
+    fn hush(&mut self, area: &str) -> io::Result<()> {
+        self.tree.hush(&self.areas(area)).map(|_| ()).map_err(io::Error::other)
+    }
+
+    fn usage(&mut self) -> io::Result<Vec<Used>> {
+        self.tree.check().map_err(io::Error::other)?;
+        let used = self.tree.readings().into_iter().map(|reading| Used {
+            name: reading.name,
+            role: reading.role,
+            cpu_s: reading.cpu_s,
+            rss_kib: reading.rss_kib,
+            dialled: reading.dialled,
+        });
+        Ok(used.collect())
+    }
+}
+
+impl Target {
+    /// Of a tree that ran already, everybody stands in several areas.
+    fn areas(&self, area: &str) -> Vec<String> {
+        match area == EVERYBODY {
+            true => self.tree.everywhere().to_vec(),
+            false => vec![area.to_owned()],
+        }
+    }
+}
+
+fn options(profile: &Profile, tree: &Tree) -> Result<Options> {
+    let Identities::Root(root) = tree.identities() else {
+        return Err(Failure::usage("attach.identities is not to be had yet: give root_key"));
+    };
+    let speakers = &profile.speakers;
+    let short = |count: u64| u32::try_from(count).map_err(|_| Failure::usage("too many speakers"));
+    let shorts = |counts: &[u64]| counts.iter().map(|count| short(*count)).collect::<Result<Vec<u32>>>();
+    let mut all = speakers.count;
+    let kind = match profile.run.kind {
+        Kind::Hold => Scenario::Hold,
+        Kind::Storm => {
+            all += profile.storm.as_ref().map_or(0, |storm| storm.newcomers);
+            Scenario::Storm { steady: short(speakers.count)? }
+        }
+        Kind::Emergency => Scenario::Emergency,
+        Kind::Growth => {
+            all = profile.most_speakers();
+            let growth = profile.growth.as_ref().ok_or_else(|| Failure::usage("there is no section [growth]"))?;
+            let each = short(growth.listeners_per_track)?;
+            Scenario::Growth { listeners: shorts(&growth.listeners)?, tracks: shorts(&growth.tracks)?, each }
+        }
+    };
+    let places = (0..profile.most_tracks()).flat_map(|track| {
+        tree.parents().iter().map(move |parent| {
+            let ports = (0..parent.shards).map(|shard| parent.address.port().saturating_add(shard));
+            let addresses = ports.map(|port| (parent.address.ip(), port).into()).collect();
+            Place { addresses, area: Tree::speaker_area(parent, track) }
+        })
+    });
+    let per_process = match u32::from(speakers.processes) {
+        0 => Options::default().per_process,
+        processes => short(all)?.div_ceil(processes),
+    };
+    process::check_cores(&speakers.cores)?;
+    Ok(Options {
+        kind,
+        root: root.clone(),
+        places: places.collect(),
+        speakers: short(all)?,
+        connect_rate: speakers.connect_per_second,
+        area: EVERYBODY.into(),
+        settle_s: profile.run.settle_seconds,
+        hold_s: profile.run.seconds,
+        patience_s: profile.run.join_seconds,
+        hostile: speakers.hostile,
+        hostile_kinds: profile.hostile_kinds(),
+        checked: u32::try_from(speakers.checked_one_in).unwrap_or(u32::MAX),
+        gro: speakers.gro,
+        nap_us: speakers.nap_us,
+        per_process,
+        cores: speakers.cores.clone(),
+        ..Options::default()
+    })
+}
+
+/// As long as a broadcast may have to last, so that one is enough.
+fn sound_seconds(profile: &Profile) -> f64 {
+    let run = &profile.run;
+    run.join_seconds + run.settle_seconds + run.seconds + SPARE
+}
+
+/// As the origin packs it (DESIGN §3).
+fn packet_ms(profile: &Profile) -> u64 {
+    match profile.sound.bitrate {
+        _ if profile.sound.delay_ms < 500 => 60,
+        0..=16_000 => 480,
+        16_001..=32_000 => 240,
+        _ => 120,
+    }
+}
+
+/// The area of all trees that this tool starts.
+const EVERYBODY: &str = "vn";
+/// Seconds: what a scenario waits for at its ends.
+const SPARE: f64 = 60.0;
