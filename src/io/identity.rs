@@ -124,6 +124,14 @@ impl Root {
         Ok(id)
     }
 
+    /// Makes speakers that exist in memory alone, any number of them.
+    pub fn mint(&self) -> Result<Mint, String> {
+        let certifier = tls::Certifier::new(&self.seed).map_err(|error| error.to_string())?;
+        let mut trust = RootCertStore::empty();
+        trust.add(certifier.root.der().clone()).map_err(|error| error.to_string())?;
+        Ok(Mint { certifier, trust: Arc::new(trust), roots: vec![self.key.public()] })
+    }
+
     /// Lets `key` speak to `area`, at any priority, for [`GRANT`].
     pub fn grant(&self, key: &PublicKey, area: Area, name: &str, now: Civil) -> proto::Signed {
         let grant = Grant {
@@ -161,6 +169,23 @@ impl Root {
     fn from_seed(seed: Zeroizing<[u8; 32]>) -> Self {
         let key = SigningKey::from_seed(&seed);
         Self { seed, key }
+    }
+}
+
+/// A root that makes identities without files, for a process that is thousands of speakers.
+pub struct Mint {
+    certifier: tls::Certifier,
+    trust: Arc<RootCertStore>,
+    roots: Vec<PublicKey>,
+}
+
+impl Mint {
+    pub fn speaker(&self) -> Result<Identity, String> {
+        let (node, role) = (new_id(clock::wall()), Role::Speaker);
+        let (key, certificate) = self.certifier.certify(node, role).map_err(|error| error.to_string())?;
+        let key = PrivateKeyDer::try_from(key.serialize_der())?;
+        let (roots, trust) = (self.roots.clone(), self.trust.clone());
+        Ok(Identity { node, role, roots, chain: vec![certificate.der().clone()], key, trust })
     }
 }
 

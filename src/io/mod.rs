@@ -28,3 +28,4 @@ mod trunk;
 pub mod wake;
 
 pub use node::{Handle, Node};
+pub use resolve::shard as shard_of;

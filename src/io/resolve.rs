@@ -79,7 +79,7 @@ fn look_up(name: &str, turn: usize) -> Result<SocketAddr, String> {
 
 /// Which shard of a parent a node belongs to (DESIGN §4): the same one every time, so that a NAT rebind
 /// stays on its shard.
-fn shard(node: Uuid, shards: u16) -> u16 {
+pub fn shard(node: Uuid, shards: u16) -> u16 {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, node.as_bytes());
     let number = digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     (number % u64::from(shards.max(1))) as u16

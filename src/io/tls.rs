@@ -7,13 +7,14 @@ use super::identity::Identity;
 use crate::node::{Peer, Role};
 use crate::session::ALPN;
 use crate::time::{Civil, SECOND};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rcgen::{KeyUsagePurpose, PKCS_ED25519, SanType, date_time_ymd};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error};
 use rustls::{OtherError, RootCertStore, ServerConfig, SignatureScheme};
@@ -54,6 +55,15 @@ pub fn client(identity: &Identity) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(config))
 }
 
+/// The same configuration for another node of the same roots: what does not differ is shared, since a process
+/// may dial as thousands of nodes.
+pub fn client_as(config: &ClientConfig, identity: &Identity) -> Result<Arc<ClientConfig>, Error> {
+    let key = CertifiedKey::from_der(identity.chain.clone(), identity.key.clone_key(), config.crypto_provider())?;
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(key));
+    Ok(Arc::new(config))
+}
+
 /// Reads node and role out of a certificate.
 pub fn peer(certificate: &CertificateDer<'_>) -> Result<Peer, String> {
     let (_, parsed) =
@@ -84,22 +94,39 @@ pub struct Issued {
 
 /// Makes a node's key and has the root with this seed certify it.
 pub fn issue(seed: &[u8; 32], node: Uuid, role: Role) -> Result<Issued, rcgen::Error> {
-    let root_key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8(seed), &PKCS_ED25519)?;
-    let mut root = params("Loa root")?;
-    root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    let root_certificate = root.self_signed(&root_key)?;
-    let issuer = Issuer::new(root, root_key);
+    let certifier = Certifier::new(seed)?;
+    let (key, certificate) = certifier.certify(node, role)?;
+    Ok(Issued { key: key.serialize_pem(), certificate: certificate.pem(), root: certifier.root.pem() })
+}
 
-    let key = KeyPair::generate_for(&PKCS_ED25519)?;
-    let mut leaf = params(&format!("Loa node {node}"))?;
-    leaf.subject_alt_names = vec![SanType::URI(format!("{PREFIX}{node}:{}", role.as_str()).try_into()?)];
-    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    // A relay is dialled and dials; which of both a node may do is its role's matter.
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-    leaf.use_authority_key_identifier_extension = true;
-    let certificate = leaf.signed_by(&key, &issuer)?;
-    Ok(Issued { key: key.serialize_pem(), certificate: certificate.pem(), root: root_certificate.pem() })
+/// A root's key, ready to certify any number of nodes.
+pub struct Certifier {
+    issuer: Issuer<'static, KeyPair>,
+    pub root: Certificate,
+}
+
+impl Certifier {
+    pub fn new(seed: &[u8; 32]) -> Result<Self, rcgen::Error> {
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8(seed), &PKCS_ED25519)?;
+        let mut root = params("Loa root")?;
+        root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let certificate = root.self_signed(&key)?;
+        Ok(Self { issuer: Issuer::new(root, key), root: certificate })
+    }
+
+    /// A new key, and its certificate.
+    pub fn certify(&self, node: Uuid, role: Role) -> Result<(KeyPair, Certificate), rcgen::Error> {
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        let mut leaf = params(&format!("Loa node {node}"))?;
+        leaf.subject_alt_names = vec![SanType::URI(format!("{PREFIX}{node}:{}", role.as_str()).try_into()?)];
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        // A relay is dialled and dials; which of both a node may do is its role's matter.
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        leaf.use_authority_key_identifier_extension = true;
+        let certificate = leaf.signed_by(&key, &self.issuer)?;
+        Ok((key, certificate))
+    }
 }
 
 /// Checks a parent: chain and role.

@@ -314,6 +314,24 @@ impl Child {
         }
     }
 
+    /// For a caller that reads media itself: all packets of a track before `next` have come, or were told of one by
+    /// one; `came` of them as media since it last said so. Such a track is listened to with `duration` 0, and
+    /// `handle_head` says what is overdue.
+    pub fn handle_run(&mut self, track: Uuid, next: u64, came: u32) {
+        if let Some(seeker) = self.seeker(track) {
+            seeker.handle_run(next);
+            self.came = self.came.saturating_add(came);
+        }
+    }
+
+    /// For the same caller: a packet is far beyond its due time, so the parent is asked whether it is still there
+    /// (at most once a second).
+    pub fn handle_late(&mut self, now: Local) {
+        if self.pulse.ping(now) {
+            self.beat_if_due(now);
+        }
+    }
+
     /// The packet of an `Event::Packet` is not what it claims: nothing but a count changes.
     pub fn handle_rejected(&mut self, _now: Local, _track: Uuid, _index: u64) {
         self.counters.rejected += 1;

@@ -108,6 +108,15 @@ impl Seeker {
         asked.is_some()
     }
 
+    /// Everything before `next` has come, or a gap is open for it: nothing else before it is missing.
+    pub fn handle_run(&mut self, next: u64) {
+        let next = next.min(LAST_INDEX);
+        if self.next.is_some_and(|known| known < next) {
+            self.next = Some(next);
+            self.newest = self.newest.max(next.saturating_sub(1));
+        }
+    }
+
     /// Everything before `head` exists: what has not come is missing.
     pub fn handle_head(&mut self, now: Local, head: u64) {
         self.find_before(now, head.min(LAST_INDEX));

@@ -71,6 +71,8 @@ struct Worker {
     count: u32,
     /// Speakers told to dial.
     asked: u32,
+    /// Has told something.
+    begun: bool,
 }
 
 impl Crowd {
@@ -100,7 +102,7 @@ impl Crowd {
                     .name(format!("worker {number}"))
                     .spawn(move || read(number as usize, BufReader::new(output), &sender))?;
             }
-            let mut worker = Worker { process, input, last: Report::default(), count, asked: 0 };
+            let mut worker = Worker { process, input, last: Report::default(), count, asked: 0, begun: false };
             worker.write(&plan)?;
             crowd.workers.push(worker);
         }
@@ -112,13 +114,32 @@ impl Crowd {
         self.workers.iter().map(|worker| worker.process.id()).collect()
     }
 
+    /// Whether every worker has made its speakers' keys.
+    pub fn ready(&self) -> bool {
+        self.workers.iter().all(|worker| worker.begun)
+    }
+
+    /// CPU since they began and memory now, of all workers.
+    pub fn usage(&self) -> crate::outcome::Usage {
+        let mut usage = crate::outcome::Usage { processes: self.workers.len() as u64, ..Default::default() };
+        for process in self.processes() {
+            let (cpu_s, rss_kib) = used(process).unwrap_or_default();
+            usage.cpu_s += cpu_s;
+            usage.rss_kib += rss_kib;
+        }
+        usage
+    }
+
     /// `count` more dial, at most `per_second` in a second, all workers together; `f64::INFINITY`: at once.
     pub fn join(&mut self, count: u32, per_second: f64, cohort: Cohort) -> io::Result<()> {
         let free: Vec<u32> = self.workers.iter().map(|worker| worker.count - worker.asked).collect();
         let shares = deal(count, &free);
         for (worker, share) in self.workers.iter_mut().zip(shares).filter(|(_, share)| *share > 0) {
-            let per_second =
-                if per_second.is_finite() { per_second * f64::from(share) / f64::from(count.max(1)) } else { AT_ONCE };
+            let per_second = if per_second.is_finite() {
+                per_second * f64::from(share) / f64::from(count.max(1))
+            } else {
+                AT_ONCE
+            };
             worker.asked += share;
             worker.write(&Command::Join { count: share, per_second, cohort })?;
         }
@@ -163,6 +184,11 @@ impl Crowd {
                 Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("all workers have ended")),
             }
         }
+    }
+
+    /// Times to join are counted anew: of those who dial from now on.
+    pub fn forget_joins(&mut self) {
+        (self.told.welcomed, self.told.first_packet) = Default::default();
     }
 
     pub fn told(&self) -> &Told {
@@ -222,6 +248,7 @@ impl Crowd {
         }
         if let Some(worker) = self.workers.get_mut(number) {
             worker.last = report;
+            worker.begun = true;
         }
         self.add_up();
     }
@@ -292,6 +319,17 @@ fn read(number: usize, output: impl BufRead, sender: &Sender<(usize, Result<Repo
             return;
         }
     }
+}
+
+/// Seconds of CPU and KiB resident of a process.
+fn used(process: u32) -> Option<(f64, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name stands in brackets and may hold spaces.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    let pages = fields.nth(8)?.parse::<u64>().ok()?;
+    // Linux counts in hundredths of a second and, on every machine of ours, in pages of 4 KiB.
+    Some((ticks as f64 / 100.0, pages * 4))
 }
 
 /// Where share `number` of `of` equal ones begins.

@@ -1,6 +1,8 @@
 //! `loa-load`: many virtual loudspeakers against a tree of Loa, and what it made of them.
 mod crowd;
+mod ear;
 mod failure;
+mod hostile;
 mod outcome;
 mod page;
 mod plan;
@@ -11,10 +13,14 @@ mod progress;
 mod quantiles;
 mod run;
 mod scenario;
+mod sockets;
+mod speaker;
 mod summary;
 mod thresholds;
+mod tracks;
 mod tree;
 mod worker;
+mod world;
 
 use clap::{Args, Parser, Subcommand};
 use failure::{Failure, Result};

@@ -6,8 +6,11 @@
 //!  emergency  join all through the tiers ▸ emergency at the origin ▸ first sound at each ▸ hush
 //!  growth     ever more listeners, then ever more tracks: a short steady window at each step
 //! ```
+mod course;
+
 use crate::outcome::{Outcome, Sample};
 use crate::plan::{Kind, Place};
+use course::Course;
 use std::io;
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -83,16 +86,10 @@ pub struct Options {
 pub enum Scenario {
     Hold,
     /// So many (of `Options::speakers`) stream before the rest dials at once.
-    Storm {
-        steady: u32,
-    },
+    Storm { steady: u32 },
     Emergency,
     /// Listeners of one track at each step; then tracks, each with `each` listeners and a place of its own.
-    Growth {
-        listeners: Vec<u32>,
-        tracks: Vec<u32>,
-        each: u32,
-    },
+    Growth { listeners: Vec<u32>, tracks: Vec<u32>, each: u32 },
 }
 
 impl Default for Options {
@@ -120,6 +117,13 @@ impl Default for Options {
 }
 
 /// Runs it. Fills of the outcome what was measured; who asked, the machine and the thresholds are the caller's.
-pub fn run(_options: &Options, _tree: &mut dyn Tree, _watch: &mut dyn Watch) -> io::Result<Outcome> {
-    Err(io::Error::other("not there yet"))
+pub fn run(options: &Options, tree: &mut dyn Tree, watch: &mut dyn Watch) -> io::Result<Outcome> {
+    let mut course = Course::begin(options, tree, watch)?;
+    match &options.kind {
+        Scenario::Hold => course.hold()?,
+        Scenario::Storm { steady } => course.storm(*steady)?,
+        Scenario::Emergency => course.emergency()?,
+        Scenario::Growth { listeners, tracks, each } => course.growth(listeners, tracks, *each)?,
+    }
+    course.end()
 }

@@ -1,5 +1,7 @@
 //! How QUIC is set up for many small links, and what its errors mean.
+use super::Driver;
 use super::handshakes::HALF_OPEN;
+use crate::io::socket::Socket;
 use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use quinn_proto::{ClientConfig, ConnectionError, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use std::sync::Arc;
@@ -48,6 +50,13 @@ pub fn config() -> TransportConfig {
         .max_idle_timeout(Some(VarInt::from_u32(60_000).into()))
         .enable_segmentation_offload(false);
     transport
+}
+
+impl Driver {
+    /// Goes on from another socket: what a node does whose address has changed. What the old one still holds is lost.
+    pub fn rebind(&mut self, socket: Arc<Socket>) {
+        self.socket = socket;
+    }
 }
 
 /// Why a connection ended, for the one who has to mend it.

@@ -1,0 +1,581 @@
+//! One virtual speaker: its own socket, key and certificate, a real QUIC session, and the child's half of the
+//! protocol as a node runs it. Sound it takes in and does not play.
+//!
+//! What comes as media is read and judged by the worker ([`crate::worker`]) without a look at anything here; this
+//! half is touched by QUIC, timers, orders, and where a packet is missing.
+use crate::ear::Ear;
+use crate::hostile::Mischief;
+use crate::plan::{Cohort, Kind};
+use crate::sockets;
+use crate::world::World;
+use loa::broadcast::{Area, Body, Placement};
+use loa::io::clock::{self, Now};
+use loa::io::identity::{Mint, Root};
+use loa::io::quic::{self, Driver};
+use loa::io::socket::Socket;
+use loa::io::tls;
+use loa::node::Link;
+use loa::proto;
+use loa::session::child::{self, Event, Me, Via, Wish};
+use loa::session::{Child, Exchange};
+use loa::time::{Local, MILLISECOND, SECOND};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What is looked at for every packet.
+pub struct Hot {
+    pub socket: RawFd,
+    pub ears: Vec<Ear>,
+    /// µs Unix UTC, of the last packet of sound.
+    pub last: i64,
+    /// Checks every seal itself.
+    pub itself: bool,
+    pub cohort: Cohort,
+    /// When the worker looks at this speaker next, as it stands among its timers.
+    pub wake: Option<Local>,
+}
+
+pub struct Speaker {
+    pub number: u32,
+    area: Area,
+    me: Me,
+    pub driver: Driver,
+    parent: SocketAddr,
+    pub link: Option<Link>,
+    pub session: Option<Child>,
+    pub joined: bool,
+    /// When it first dialled; `None` before.
+    pub began: Option<Local>,
+    welcomed: bool,
+    pub sounded: bool,
+    attempts: u32,
+    redial_at: Option<Local>,
+    /// Tracks of orders that have reached this speaker, in the worker's table, and those whose key has.
+    wanted: Vec<usize>,
+    keys: Vec<Uuid>,
+    listen_at: Option<Local>,
+    /// Emergencies and hushes that it has heard of.
+    pub heard: Vec<Uuid>,
+    /// Of the exchange with the shortest way: that way, and civil − local.
+    clock: Option<(i64, i64)>,
+    report_at: Local,
+    nacks: u64,
+    /// Of the newest emergency.
+    first: Option<(Uuid, i64)>,
+    pub mischief: Option<Mischief>,
+}
+
+/// What speakers are made with.
+pub struct Maker {
+    root: Root,
+    mint: Mint,
+    template: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Maker {
+    pub fn new(root: Root) -> Result<Self, String> {
+        Ok(Self { mint: root.mint()?, root, template: None })
+    }
+
+    /// Bound and ready to dial.
+    pub fn make(&mut self, world: &World, number: u32, cohort: Cohort) -> Result<(Hot, Speaker), String> {
+        let places = &world.plan.places;
+        let place = &places[(number / world.plan.together.max(1)) as usize % places.len().max(1)];
+        let identity = self.mint.speaker()?;
+        let tls = match &self.template {
+            Some(template) => tls::client_as(template, &identity),
+            None => tls::client(&identity),
+        };
+        let tls = tls.map_err(|error| error.to_string())?;
+        let area: Area = place.area.parse().map_err(|_| format!("{} is no area", place.area))?;
+        let node = identity.node;
+        let placement = Placement { node, area: area.clone(), name: format!("speaker {number}") };
+        let placement = Some(self.root.placement(placement, clock::wall()));
+        let shard = loa::io::shard_of(node, place.addresses.len() as u16);
+        let parent = *place.addresses.get(usize::from(shard)).ok_or("a place without addresses")?;
+        let socket = Socket::bind(source(parent.ip(), number), world.plan.receive_buffer)
+            .map_err(|error| format!("socket {number}: {error}"))?;
+        let descriptor = socket.descriptor();
+        sockets::set_gro(descriptor, world.plan.gro);
+        sockets::connect(descriptor, parent).map_err(|error| format!("{parent}: {error}"))?;
+        let options = quic::Options { client: Some(tls.clone()), server: None, most_links: 0 };
+        let driver = Driver::new(Arc::new(socket), options).map_err(|error| error.to_string())?;
+        self.template.get_or_insert(tls);
+        let checked = world.plan.checked;
+        let hot = Hot {
+            socket: descriptor,
+            ears: Vec::new(),
+            last: 0,
+            itself: checked > 0 && number.is_multiple_of(checked),
+            cohort,
+            wake: None,
+        };
+        let speaker = Speaker {
+            number,
+            area,
+            me: Me { node, placement, grants: Vec::new() },
+            driver,
+            parent,
+            link: None,
+            session: None,
+            joined: false,
+            began: None,
+            welcomed: false,
+            sounded: false,
+            attempts: 0,
+            redial_at: None,
+            wanted: Vec::new(),
+            keys: Vec::new(),
+            listen_at: None,
+            heard: Vec::new(),
+            clock: None,
+            report_at: Local(0),
+            nacks: 0,
+            first: None,
+            mischief: None,
+        };
+        Ok((hot, speaker))
+    }
+}
+
+impl Speaker {
+    pub fn dial(&mut self, now: Now, world: &mut World) {
+        self.began.get_or_insert(now.local);
+        self.redial_at = None;
+        match self.driver.dial(now.instant, self.parent) {
+            Ok(link) => self.link = Some(link),
+            Err(error) => self.end(now, world, &format!("dial: {error}")),
+        }
+    }
+
+    /// A datagram that is not sound of a known track.
+    pub fn handle_datagram(&mut self, now: Now, bytes: &[u8]) {
+        if self.kind() != Some(Kind::Deaf) {
+            self.driver.handle_datagram(now.instant, self.parent, bytes);
+        }
+    }
+
+    pub fn parent(&self) -> SocketAddr {
+        self.parent
+    }
+
+    /// Everything but media: QUIC, the session, timers. Returns when to be called again.
+    pub fn turn(&mut self, now: Now, hot: &mut Hot, world: &mut World) -> Option<Local> {
+        self.driver.handle_timeout(now.instant);
+        while let Some(event) = self.driver.poll_event() {
+            self.handle_event(now, hot, world, event);
+        }
+        if self.redial_at.is_some_and(|at| at <= now.local) {
+            self.dial(now, world);
+        }
+        self.catch_up(hot, world);
+        if let Some(session) = &mut self.session {
+            if session.poll_timeout().is_some_and(|(at, _)| at <= now.local) {
+                if self.joined && self.report_at <= now.local {
+                    self.report_at = now.local + REPORT;
+                    let report = self.report(hot, now);
+                    if let Some(session) = &mut self.session {
+                        session.report(now.local, report, false);
+                    }
+                }
+                if let Some(session) = &mut self.session {
+                    session.handle_timeout(now.local);
+                }
+            }
+            self.drain(now, hot, world);
+        }
+        if self.listen_at.is_some_and(|at| at <= now.local) {
+            self.listen(now, hot, world);
+            self.drain(now, hot, world);
+        }
+        self.misbehave(now, hot, world);
+        self.drain(now, hot, world);
+        self.driver.flush(now.instant);
+        while let Some(event) = self.driver.poll_event() {
+            self.handle_event(now, hot, world, event);
+            self.driver.flush(now.instant);
+        }
+        let session = self.session.as_ref().and_then(Child::poll_timeout).map(|(at, _)| at);
+        let quic = self.driver.poll_timeout().map(|at| now.local_at(at));
+        let mischief = self.mischief.as_ref().and_then(Mischief::poll_timeout);
+        [session, quic, self.redial_at, self.listen_at, mischief].into_iter().flatten().min()
+    }
+
+    /// A packet came after one that has not, or one that had been missing came.
+    pub fn handle_unordered(&mut self, now: Now, hot: &mut Hot, world: &mut World, before: Before) {
+        let Some(session) = &mut self.session else { return };
+        let Some(ear) = hot.ears.get_mut(before.ear) else { return };
+        let track = world.tracks[ear.track].info.id;
+        let repaired = session.counters().repaired;
+        session.handle_run(track, before.next, std::mem::take(&mut ear.untold));
+        session.handle_accepted(now.local, track, before.index, Via::Live);
+        world.tally(hot.cohort).repaired += session.counters().repaired - repaired;
+    }
+
+    /// What is before `until` should have come by now.
+    pub fn handle_overdue(&mut self, now: Now, hot: &mut Hot, world: &World, at: usize, until: u64, late: bool) {
+        let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
+        let Some(ear) = hot.ears.get_mut(at) else { return };
+        let track = world.tracks[ear.track].info.id;
+        if until > ear.overdue {
+            ear.overdue = until;
+            session.handle_run(track, ear.next(), std::mem::take(&mut ear.untold));
+            session.handle_head(now.local, track, until);
+        }
+        if late {
+            session.handle_late(now.local);
+        }
+    }
+
+    /// A track is over, or may be listened to.
+    pub fn look_again(&mut self, now: Now) {
+        self.listen_at = Some(now.local);
+    }
+
+    /// Lets the session go without a word and dials again after a moment, or at once.
+    pub fn forget(&mut self, now: Now, hot: &mut Hot, world: &mut World) {
+        self.end(now, world, "dropped by the profile");
+        self.leave(hot);
+        self.redial_at = Some(now.local);
+        self.attempts = 0;
+    }
+
+    pub fn goodbye(&mut self, now: Now) {
+        if let (Some(session), Some(link)) = (&mut self.session, self.link) {
+            session.goodbye("node.stopping", "this speaker is stopping");
+            while let Some(departure) = session.poll_departure() {
+                self.driver.send(now.instant, link, departure);
+            }
+            self.driver.close(now.instant, link, "node.stopping", "this speaker is stopping");
+        }
+        (self.session, self.redial_at, self.joined) = (None, None, false);
+        self.driver.flush(now.instant);
+    }
+
+    /// Tells the session of packets that came in order since it was last told.
+    fn catch_up(&mut self, hot: &mut Hot, world: &World) {
+        let Some(session) = &mut self.session else { return };
+        for ear in hot.ears.iter_mut().filter(|ear| ear.untold > 0 && ear.asked) {
+            session.handle_run(world.tracks[ear.track].info.id, ear.next(), std::mem::take(&mut ear.untold));
+        }
+        let nacks = session.counters().nacks;
+        world.add_nacks(hot.cohort, nacks.saturating_sub(self.nacks));
+        self.nacks = nacks;
+    }
+
+    fn handle_event(&mut self, now: Now, hot: &mut Hot, world: &mut World, event: quic::Event) {
+        match event {
+            quic::Event::Up { link, .. } if self.link == Some(link) => {
+                self.session = Some(Child::new(now.local, child::Options::default(), self.me.clone()));
+                self.nacks = 0;
+                self.leave(hot);
+                self.drain(now, hot, world);
+            }
+            quic::Event::Down { link, reason } if self.link == Some(link) => {
+                self.end(now, world, short(&reason));
+                self.leave(hot);
+            }
+            quic::Event::Arrival { link, arrival } if self.link == Some(link) => {
+                let Some(session) = &mut self.session else { return };
+                if let Err(violation) = session.handle_arrival(now.local, arrival) {
+                    self.driver.close(now.instant, link, violation.code, &violation.text);
+                    self.end(now, world, violation.code);
+                    self.leave(hot);
+                    return;
+                }
+                self.drain(now, hot, world);
+            }
+            quic::Event::Down { reason, .. } if self.kind() == Some(Kind::Hydra) => {
+                world.cut(Kind::Hydra, short(&reason));
+            }
+            // Of links that are forgotten.
+            _ => {}
+        }
+    }
+
+    fn drain(&mut self, now: Now, hot: &mut Hot, world: &mut World) {
+        while let Some(event) = self.session.as_mut().and_then(Child::poll_event) {
+            match event {
+                Event::Welcomed { grants, .. } => grants.iter().for_each(|grant| {
+                    world.orders.read_pushed(grant);
+                }),
+                Event::Log { track, ssrc, secret, .. } => world.orders.log(track, ssrc, &secret),
+                Event::Order(signed) => {
+                    if let Some(heard) = world.orders.read_pushed(&signed) {
+                        self.handle_order(now, world, &heard.order);
+                    }
+                }
+                Event::OrdersDone => self.handle_joined(now, hot, world),
+                Event::Key { track, secret } => {
+                    world.key(track, &secret);
+                    if !self.keys.contains(&track) {
+                        self.keys.push(track);
+                    }
+                    self.listen_at = Some(now.local);
+                }
+                Event::Listening { track, next } => {
+                    if let Some(ear) = hot.ears.iter_mut().find(|ear| world.tracks[ear.track].info.id == track) {
+                        ear.begin(next);
+                    }
+                }
+                Event::Unavailable { track, .. } => {
+                    if let Some(ear) = hot.ears.iter_mut().find(|ear| world.tracks[ear.track].info.id == track) {
+                        ear.asked = false;
+                    }
+                    self.listen_at = Some(now.local + ASK_AGAIN);
+                }
+                Event::Packet { track, index, bytes, via } => self.handle_packet(now, hot, world, track, index, &bytes, via),
+                Event::Exchange(exchange, _) => self.handle_exchange(exchange),
+                Event::Silent => {
+                    self.hang_up(now, hot, world, "session.silent");
+                    return;
+                }
+                Event::Goodbye { code, .. } => {
+                    self.hang_up(now, hot, world, &code);
+                    return;
+                }
+                Event::LogEnded { .. } | Event::Missing { .. } | Event::Gap { .. } | Event::Fetched { .. } => {}
+            }
+        }
+        let Some(link) = self.link else { return };
+        while let Some(departure) = self.session.as_mut().and_then(Child::poll_departure) {
+            self.driver.send(now.instant, link, departure);
+        }
+    }
+
+    fn handle_joined(&mut self, now: Now, hot: &mut Hot, world: &mut World) {
+        if self.joined {
+            return;
+        }
+        self.joined = true;
+        self.attempts = 0;
+        if !self.welcomed {
+            self.welcomed = true;
+            world.report.welcomed.add(now.local - self.began.unwrap_or(now.local));
+        }
+        let report = self.report(hot, now);
+        if let Some(session) = &mut self.session {
+            session.report(now.local, report, true);
+        }
+        self.report_at = now.local + REPORT;
+        self.listen_at = Some(now.local);
+    }
+
+    /// Packets of logs, and those of a track from before this speaker listened to it.
+    #[allow(clippy::too_many_arguments, reason = "an event's fields, and what they are handled with")]
+    fn handle_packet(
+        &mut self,
+        now: Now,
+        hot: &mut Hot,
+        world: &mut World,
+        track: Uuid,
+        index: u64,
+        bytes: &[u8],
+        via: Via,
+    ) {
+        let held = if let Some(at) = hot.ears.iter().position(|ear| world.tracks[ear.track].info.id == track) {
+            world.take(hot, at, index, bytes).is_some()
+        } else if let Some(heard) = world.orders.read_packet(track, index, bytes) {
+            if let Body::Tick(tick) = &heard.order.body
+                && let Some(session) = &mut self.session
+            {
+                session.handle_head(now.local, tick.log, tick.head);
+            }
+            self.handle_order(now, world, &heard.order);
+            true
+        } else {
+            false
+        };
+        let Some(session) = &mut self.session else { return };
+        match held {
+            true => session.handle_accepted(now.local, track, index, via),
+            false => session.handle_rejected(now.local, track, index),
+        }
+    }
+
+    fn handle_order(&mut self, now: Now, world: &mut World, order: &loa::broadcast::Order) {
+        if !order.areas.iter().any(|area| area.contains(&self.area)) {
+            return;
+        }
+        match &order.body {
+            Body::Broadcast(broadcast) => {
+                for track in world.broadcast(order, broadcast) {
+                    if !self.wanted.contains(&track) {
+                        self.wanted.push(track);
+                    }
+                }
+                self.listen_at = Some(now.local);
+            }
+            Body::Cancel(cancel) => {
+                world.cancel(cancel.broadcast, cancel.at);
+                self.listen_at = Some(now.local);
+            }
+            _ => {}
+        }
+        if let Some(hush) = crate::tracks::measured(order)
+            && !self.heard.contains(&order.id)
+        {
+            self.heard.push(order.id);
+            let arrival = clock::wall().0 - order.issued.0;
+            let mut obeyed = arrival;
+            if let Body::Broadcast(broadcast) = &order.body {
+                let begins = broadcast.begins().0 - self.error(now);
+                obeyed = obeyed.max(begins - order.issued.0);
+                self.first = Some((order.id, begins));
+            }
+            world.heard(order.id, hush, arrival, obeyed);
+        }
+    }
+
+    /// How far this speaker's clock, as its parent has taught it, is ahead of the machine's, µs.
+    fn error(&self, now: Now) -> i64 {
+        self.clock.map_or(0, |(_, offset)| now.local.0 + offset - clock::wall().0)
+    }
+
+    fn handle_exchange(&mut self, exchange: Exchange) {
+        let way = (exchange.received - exchange.sent) - (exchange.parent_sent - exchange.parent_received);
+        let there = exchange.parent_received.0 - exchange.sent.0;
+        let back = exchange.parent_sent.0 - exchange.received.0;
+        if self.clock.is_none_or(|(best, _)| way <= best) {
+            self.clock = Some((way, (there + back) / 2));
+        }
+    }
+
+    /// Listens to what is on or about to be, and no more to what is over: as a node does.
+    fn listen(&mut self, now: Now, hot: &mut Hot, world: &World) {
+        self.listen_at = None;
+        let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
+        let civil = clock::wall();
+        for &at in &self.wanted {
+            let track = &world.tracks[at];
+            let ear = hot.ears.iter().position(|ear| ear.track == at);
+            if civil >= track.over {
+                if let Some(ear) = ear.and_then(|ear| hot.ears.get_mut(ear)).filter(|ear| !ear.closed) {
+                    (ear.closed, ear.asked) = (true, false);
+                    session.unlisten(now.local, track.info.id);
+                }
+                continue;
+            }
+            let starts = track.info.anchor - LEAD;
+            if civil < starts {
+                let at = now.local + (starts - civil);
+                self.listen_at = Some(self.listen_at.map_or(at, |known| known.min(at)));
+                continue;
+            }
+            if !self.keys.contains(&track.info.id) {
+                continue;
+            }
+            let packet = track.info.packet_micros().max(1);
+            let from = (civil - (track.info.anchor + track.delay)).max(0) / packet;
+            let ear = match ear {
+                Some(ear) => ear,
+                None => {
+                    hot.ears.push(world.ear(at, from.unsigned_abs()));
+                    hot.ears.len() - 1
+                }
+            };
+            let ear = &mut hot.ears[ear];
+            if ear.asked {
+                continue;
+            }
+            ear.asked = true;
+            session.listen(
+                now.local,
+                Wish {
+                    track: track.info.id,
+                    ssrc: track.info.ssrc,
+                    // The worker says what has come and what is overdue.
+                    duration: 0,
+                    from: from.unsigned_abs(),
+                    useful: (track.delay - packet - USEFUL_MARGIN).max(packet / 2),
+                    packets: track.info.packets,
+                },
+            );
+        }
+    }
+
+    fn hang_up(&mut self, now: Now, hot: &mut Hot, world: &mut World, reason: &str) {
+        if let Some(link) = self.link {
+            self.driver.close(now.instant, link, "session.over", reason);
+        }
+        self.end(now, world, reason);
+        self.leave(hot);
+    }
+
+    /// The session is over: dials again, as late as a node would.
+    fn end(&mut self, now: Now, world: &mut World, reason: &str) {
+        match self.kind() {
+            Some(kind) => world.cut(kind, reason),
+            None => *world.report.ended.entry(reason.to_owned()).or_default() += 1,
+        }
+        (self.session, self.link, self.joined) = (None, None, false);
+        let base = (DIAL_FIRST << self.attempts.min(DIAL_DOUBLINGS)).min(DIAL_LONGEST);
+        self.attempts += 1;
+        self.redial_at = Some(now.local + base / 2 + world.jitter(base));
+    }
+
+    /// Listens to nothing any more, since no session is there to listen with.
+    fn leave(&mut self, hot: &mut Hot) {
+        for ear in &mut hot.ears {
+            (ear.asked, ear.begun) = (false, false);
+        }
+    }
+
+    /// What it says of itself in its beats: what a real one says, made up where it has no device.
+    fn report(&self, hot: &Hot, now: Now) -> proto::Report {
+        let received = hot.ears.iter().map(|ear| ear.tally(u64::MAX >> 1).1).sum();
+        let sounding = hot.ears.iter().any(|ear| ear.heard && !ear.closed);
+        let id = |uuid: Uuid| bytes::Bytes::copy_from_slice(uuid.as_bytes());
+        proto::Report {
+            node: id(self.me.node),
+            area: self.area.to_string(),
+            name: format!("speaker {}", self.number),
+            state: if sounding { "sounding" } else { "idle" }.into(),
+            received,
+            first: self.first.map(|(broadcast, _)| id(broadcast)).unwrap_or_default(),
+            first_at: self.first.map_or(0, |(_, at)| at),
+            role: "speaker".into(),
+            at: clock::wall().0 + self.error(now),
+            ..proto::Report::default()
+        }
+    }
+}
+
+/// Of a packet out of order: the ear, its `next` before, the packet's index.
+pub struct Before {
+    pub ear: usize,
+    pub next: u64,
+    pub index: u64,
+}
+
+/// Many addresses on this machine, since a parent bounds handshakes by address, and ports are 28,000 on each; where
+/// the parent is elsewhere, whatever address leads there.
+fn source(parent: IpAddr, number: u32) -> SocketAddr {
+    match parent {
+        IpAddr::V4(four) if four.is_loopback() => {
+            let [third, fourth] = [1 + number % 4, 1 + number / 4 % 250].map(|part| part as u8);
+            ([127, 0, third, fourth], 0).into()
+        }
+        IpAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        IpAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+/// The code of a reason, or what it begins with: a count by whole texts would have one for each speaker.
+fn short(reason: &str) -> &str {
+    let end = reason.find([':', ';', '(']).unwrap_or(reason.len()).min(60);
+    reason.get(..end).unwrap_or(reason)
+}
+
+/// As a node waits before it dials again.
+const DIAL_FIRST: i64 = 200 * MILLISECOND;
+const DIAL_DOUBLINGS: u32 = 5;
+const DIAL_LONGEST: i64 = 5 * SECOND;
+/// As a node: before the first packet is due; when a parent lacks a track; what a device's planner needs.
+const LEAD: i64 = 2 * SECOND;
+const ASK_AGAIN: i64 = 100 * MILLISECOND;
+const USEFUL_MARGIN: i64 = 120 * MILLISECOND;
+/// What it says of itself is made anew so often; beats in between repeat it.
+const REPORT: i64 = 10 * SECOND;

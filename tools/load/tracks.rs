@@ -1,0 +1,233 @@
+//! Tracks and logs as a whole worker knows them: what its speakers share because it is the same bytes for each.
+use loa::broadcast::{Authorities, Body, Kind, Order};
+use loa::io::clock;
+use loa::key::PublicKey;
+use loa::proto;
+use loa::time::Civil;
+use loa::track::{Cipher, Info, MAX_PACKET, Reader, Secret};
+use prost::Message;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use uuid::Uuid;
+
+/// A track of sound. A speaker that does not unprotect by itself compares what it gets with what was verified.
+pub struct Track {
+    pub info: Info,
+    pub broadcast: Uuid,
+    /// Of the broadcast, µs.
+    pub delay: i64,
+    pub emergency: bool,
+    /// Not listened to from here on.
+    pub over: Civil,
+    cancelled: bool,
+    /// µs Unix UTC at which its origin is to send packet 0.
+    base: i64,
+    reader: Option<Reader>,
+    recent: Recent<()>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The same bytes as a packet that was checked.
+    Compared,
+    /// Tag and seal hold.
+    Checked,
+    Forged,
+    /// The key has not come.
+    Unknown,
+}
+
+impl Track {
+    pub fn new(info: Info, order: &Order, broadcast: &loa::broadcast::Broadcast) -> Self {
+        // A stored packet can be sent when its time begins; a live one exists when its time ends.
+        let base = info.instant(if broadcast.stored { 0 } else { 1 }).0;
+        Self {
+            broadcast: order.id,
+            delay: broadcast.delay,
+            emergency: broadcast.priority == loa::broadcast::Priority::Emergency,
+            over: broadcast.until + broadcast.delay,
+            cancelled: false,
+            base,
+            reader: None,
+            recent: Recent::new(),
+            info,
+        }
+    }
+
+    /// When a newer revision lets it end, unless it is cancelled.
+    pub fn revise(&mut self, until: Civil, packets: Option<u64>) {
+        self.info.packets = packets.or(self.info.packets);
+        if !self.cancelled {
+            self.over = until;
+        }
+    }
+
+    pub fn cancel(&mut self, at: Civil) {
+        self.cancelled = true;
+        self.over = self.over.min(at);
+    }
+
+    pub fn key(&mut self, secret: &Secret) {
+        if self.reader.is_none() {
+            self.reader = Reader::new(&self.info, secret);
+        }
+    }
+
+    /// µs Unix UTC at which the origin is to send a packet.
+    pub fn due(&self, index: u64) -> i64 {
+        // 48 kHz: 125/6 µs a sample.
+        self.base + (index.min(1 << 40) as i64) * i64::from(self.info.duration) * 125 / 6
+    }
+
+    /// The first index due at or after an instant; never beyond the track's end.
+    pub fn index_from(&self, at: i64) -> u64 {
+        let duration = i64::from(self.info.duration) * 125;
+        let index = ((at - self.base).max(0) as u64 * 6).div_ceil(duration.max(1) as u64);
+        index.min(self.info.packets.unwrap_or(u64::MAX))
+    }
+
+    /// Whether these bytes are packet `index`. `itself`: by unprotecting and checking the seal whatever is known.
+    pub fn verify(&mut self, index: u64, bytes: &[u8], itself: bool) -> Verdict {
+        if !itself && self.recent.get(index, bytes).is_some() {
+            return Verdict::Compared;
+        }
+        let Some(reader) = &self.reader else { return Verdict::Unknown };
+        match reader.read(index, bytes) {
+            Ok(_) => {
+                self.recent.put(index, bytes, ());
+                Verdict::Checked
+            }
+            Err(_) => Verdict::Forged,
+        }
+    }
+}
+
+/// The newest verified packets, by index.
+struct Recent<T> {
+    places: Vec<Option<Known<T>>>,
+}
+
+struct Known<T> {
+    index: u64,
+    length: usize,
+    bytes: [u8; MAX_PACKET],
+    read: T,
+}
+
+impl<T> Recent<T> {
+    fn new() -> Self {
+        Self { places: Vec::new() }
+    }
+
+    /// What was read from exactly these bytes.
+    fn get(&self, index: u64, bytes: &[u8]) -> Option<&T> {
+        let known = self.places.get(index as usize % RECENT)?.as_ref()?;
+        (known.index == index && known.bytes.get(..known.length) == Some(bytes)).then_some(&known.read)
+    }
+
+    fn put(&mut self, index: u64, bytes: &[u8], read: T) {
+        if bytes.len() > MAX_PACKET {
+            return;
+        }
+        if self.places.is_empty() {
+            self.places.resize_with(RECENT, || None);
+        }
+        let mut known = Known { index, length: bytes.len(), bytes: [0; MAX_PACKET], read };
+        known.bytes[..bytes.len()].copy_from_slice(bytes);
+        self.places[index as usize % RECENT] = Some(known);
+    }
+}
+
+/// What came with an order, once per worker.
+pub struct Heard {
+    pub order: Order,
+}
+
+/// All that the worker's speakers have heard of orders.
+pub struct Orders {
+    authorities: Authorities,
+    logs: BTreeMap<Uuid, Log>,
+    /// By the bytes of the order.
+    pushed: BTreeMap<Vec<u8>, Rc<Heard>>,
+    /// Orders that no authority stands for, whoever brought them.
+    pub refused: u64,
+}
+
+struct Log {
+    cipher: Cipher,
+    recent: Recent<Rc<Heard>>,
+}
+
+impl Orders {
+    pub fn new(root: PublicKey) -> Self {
+        Self {
+            authorities: Authorities::new(vec![root]),
+            logs: BTreeMap::new(),
+            pushed: BTreeMap::new(),
+            refused: 0,
+        }
+    }
+
+    pub fn log(&mut self, track: Uuid, ssrc: u32, secret: &Secret) {
+        if self.logs.len() >= LOGS {
+            self.logs.pop_first();
+        }
+        self.logs.entry(track).or_insert_with(|| Log { cipher: Cipher::new(secret, ssrc), recent: Recent::new() });
+    }
+
+    /// An order that came as packet of a log. `None` if it is none, or nobody may give it.
+    pub fn read_packet(&mut self, log: Uuid, index: u64, bytes: &[u8]) -> Option<Rc<Heard>> {
+        let known = self.logs.get(&log)?;
+        if let Some(heard) = known.recent.get(index, bytes) {
+            return Some(heard.clone());
+        }
+        let payload = known.cipher.unprotect(index, bytes).ok()?;
+        let heard = self.vouch(&proto::Signed::decode(payload).ok()?)?;
+        self.logs.get_mut(&log)?.recent.put(index, bytes, heard.clone());
+        Some(heard)
+    }
+
+    /// An order that came on the control stream.
+    pub fn read_pushed(&mut self, signed: &proto::Signed) -> Option<Rc<Heard>> {
+        if let Some(heard) = self.pushed.get(&signed.payload[..]) {
+            return Some(heard.clone());
+        }
+        let heard = self.vouch(signed)?;
+        if self.pushed.len() >= PUSHED {
+            self.pushed.clear();
+        }
+        self.pushed.insert(signed.payload.to_vec(), heard.clone());
+        Some(heard)
+    }
+
+    fn vouch(&mut self, signed: &proto::Signed) -> Option<Rc<Heard>> {
+        match self.authorities.check(signed, Some(clock::wall())) {
+            Ok(vouched) => {
+                if matches!(vouched.kind(), Kind::Grant | Kind::Revoke) {
+                    self.authorities.admit(&vouched, signed);
+                }
+                Some(Rc::new(Heard { order: vouched.into_order() }))
+            }
+            Err(_) => {
+                self.refused += 1;
+                None
+            }
+        }
+    }
+}
+
+/// Whether an order is one whose spread is measured: an emergency or a hush that silences.
+pub fn measured(order: &Order) -> Option<bool> {
+    match &order.body {
+        Body::Broadcast(broadcast) if broadcast.priority == loa::broadcast::Priority::Emergency => Some(false),
+        Body::Hush(hush) if hush.until > order.issued => Some(true),
+        _ => None,
+    }
+}
+
+/// Packets remembered for comparison: eight seconds at 240 ms, so that repairs find theirs.
+const RECENT: usize = 32;
+/// As many as a session carries.
+const LOGS: usize = 64;
+/// Orders in force at once: those of a large tree.
+const PUSHED: usize = 4_096;
