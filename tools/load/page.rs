@@ -12,7 +12,7 @@ pub fn page(outcome: &Outcome) -> String {
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>Loa under load: {title}</title>\
          <style>{STYLE}{LAYOUT}</style></head><body><main>\n"
     );
-    let _ = write!(html, "<header><p class=\"over\">Loa under load</p><h1>{title}</h1>{}</header>\n", asked(outcome));
+    let _ = writeln!(html, "<header><p class=\"over\">Loa under load</p><h1>{title}</h1>{}</header>", asked(outcome));
     html += &verdict(outcome);
     html += "<section><h2>Figures</h2><div class=\"tables\">";
     html += &table(&figures(outcome));

@@ -275,6 +275,9 @@ fn time_step(most: f64) -> f64 {
 
 /// With thin spaces between thousands, and no more digits than it has meaning.
 pub fn number(value: f64) -> String {
+    if !value.is_finite() || value.abs() >= NEVER {
+        return "never".into();
+    }
     let digits = match value.abs() {
         size if size >= 100.0 || size == value.abs().round() => 0,
         size if size >= 10.0 => 1,
@@ -320,6 +323,8 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     thin
 }
 
+/// What took longer than anybody waited.
+const NEVER: f64 = 1e15;
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 86.0;

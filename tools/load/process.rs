@@ -38,13 +38,7 @@ pub fn raise_files() -> u64 {
     limit.rlim_cur
 }
 
-/// Keeps the calling thread, and threads it makes from now on, on these cores; does nothing if none is named.
-pub fn pin(cores: &[usize]) -> Result<()> {
-    check_cores(cores)?;
-    pin_here(cores).map_err(|error| Failure::usage(format!("the cores {cores:?} are not to be had: {error}")))
-}
-
-/// Whether the machine has them.
+/// Whether the machine has these cores.
 pub fn check_cores(cores: &[usize]) -> Result<()> {
     let there = std::thread::available_parallelism().map_or(1, usize::from);
     match cores.iter().find(|core| **core >= there) {

@@ -27,8 +27,6 @@ pub struct Profile {
     pub run: Run,
     /// For `kind = "storm"` alone, and required there.
     pub storm: Option<Storm>,
-    /// For `kind = "emergency"` alone, and required there.
-    pub emergency: Option<Emergency>,
     /// For `kind = "growth"` alone, and required there.
     pub growth: Option<Growth>,
     /// What must hold; whatever is left out is only shown.
@@ -129,7 +127,7 @@ pub struct Sound {
     /// Playout delay of the broadcasts; from 2000 on, packets may leave several at once.
     #[serde(default = "delay")]
     pub delay_ms: i64,
-    /// Broadcasts at once, each to areas of its own with its own listeners.
+    /// Broadcasts at once, each to areas of its own with its own listeners; more than one needs relays.
     #[serde(default = "tracks")]
     pub tracks: u64,
     /// Aired instead of generated speech-like sound; must last the run.
@@ -140,12 +138,13 @@ pub struct Sound {
 #[serde(deny_unknown_fields)]
 pub struct Run {
     pub kind: Kind,
-    /// How long everything is measured once all have joined; of growth, each step.
+    /// How long everything is measured once all have joined; of a storm, from the last newcomer on; of growth, each
+    /// step. An emergency ends with its hush.
     pub seconds: f64,
     /// Between the last join and the first measurement.
     #[serde(default = "settle")]
     pub settle_seconds: f64,
-    /// For all to join; what has not by then counts as not joined.
+    /// For all to join and hear sound; of growth, each step's.
     #[serde(default = "patience")]
     pub join_seconds: f64,
 }
@@ -157,7 +156,7 @@ pub enum Kind {
     Hold,
     /// Some stream; many more connect at once.
     Storm,
-    /// An emergency cuts in and is hushed.
+    /// An emergency cuts in, and is hushed once everybody sounds it.
     Emergency,
     /// Step by step more listeners, and more tracks.
     Growth,
@@ -168,17 +167,6 @@ pub enum Kind {
 pub struct Storm {
     /// Sessions that begin at one instant, beside those of `[speakers]`, whatever `connect_per_second` says.
     pub newcomers: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Emergency {
-    /// Emergencies, each hushed.
-    #[serde(default = "rounds")]
-    pub rounds: u32,
-    /// From the acceptance of each to its hush.
-    #[serde(default = "speech")]
-    pub seconds: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -322,14 +310,6 @@ fn settle() -> f64 {
 
 fn patience() -> f64 {
     300.0
-}
-
-fn rounds() -> u32 {
-    3
-}
-
-fn speech() -> f64 {
-    10.0
 }
 
 fn per_track() -> u64 {

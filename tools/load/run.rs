@@ -19,20 +19,18 @@ pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
     let mut progress = Progress::new(profile.most_speakers());
     progress.say("starting the tree");
     let tree = Tree::start(profile, loa, out)?;
-    let seconds = sound_seconds(profile);
-    progress.say(&format!("{} nodes; encoding {:.0} s of sound", tree.readings().len(), seconds));
-    let media = tree.upload(seconds)?;
-    let emergency = match &profile.emergency {
-        // Its length decides nothing: each is hushed.
-        Some(emergency) => Some(tree.upload(emergency.seconds + 30.0)?),
-        None => None,
-    };
+    progress.say(&format!("{} nodes are ready", tree.readings().len()));
     let options = options(profile, &tree)?;
-    let mut target = Target { tree, media, emergency };
+    let mut target = Target { tree, media: None, emergency: None, tracks: profile.sound.tracks };
     let outcome = scenario::run(&options, &mut target, &mut progress);
     progress.end();
     if process::interrupted() {
         return Err(Failure::run("interrupted: nothing was judged"));
+    }
+    // What was dropped and refused, and why, beside the logs.
+    for (name, text) in target.tree.metrics() {
+        let file = out.join("logs").join(format!("{name}.metrics"));
+        std::fs::write(&file, text).map_err(|error| Failure::run(format!("{}: {error}", file.display())))?;
     }
     // A node that died is the reason for whatever else went wrong.
     target.tree.check()?;
@@ -56,16 +54,21 @@ pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
 /// The tree as a scenario asks for it.
 struct Target {
     tree: Tree,
-    media: Media,
+    /// Made when it is first aired, and anew if something longer is asked for.
+    media: Option<Media>,
     emergency: Option<Media>,
+    tracks: u64,
 }
 
 impl scenario::Tree for Target {
     fn air(&mut self, area: &str, seconds: f64) -> io::Result<Uuid> {
-        if seconds > self.media.seconds {
-            self.media = self.tree.upload(seconds).map_err(io::Error::other)?;
-        }
-        self.tree.air(&self.media, &self.areas(area)).map(|aired| aired.id).map_err(io::Error::other)
+        let media = match self.media.take().filter(|media| media.seconds >= seconds) {
+            Some(media) => media,
+            None => self.tree.upload(seconds).map_err(io::Error::other)?,
+        };
+        let aired = self.air_all(area, &media).map_err(io::Error::other);
+        self.media = Some(media);
+        aired
     }
 
     fn cancel(&mut self, broadcast: Uuid) -> io::Result<()> {
@@ -73,8 +76,15 @@ impl scenario::Tree for Target {
     }
 
     fn emergency(&mut self, area: &str) -> io::Result<Uuid> {
-        let media = self.emergency.as_ref().unwrap_or(&self.media);
-        self.tree.emergency(media, &self.areas(area)).map(|aired| aired.id).map_err(io::Error::other)
+        let areas = self.areas(area);
+        let media = match self.emergency.take() {
+            Some(media) => media,
+            // Its length decides nothing: it is hushed.
+            None => self.tree.upload(EMERGENCY).map_err(io::Error::other)?,
+        };
+        let aired = self.tree.emergency(&media, &areas).map(|aired| aired.id).map_err(io::Error::other);
+        self.emergency = Some(media);
+        aired
     }
 
     fn hush(&mut self, area: &str) -> io::Result<()> {
@@ -95,6 +105,19 @@ impl scenario::Tree for Target {
 }
 
 impl Target {
+    /// To everybody: all tracks, each to its own areas below each parent; the last one's id.
+    fn air_all(&self, area: &str, media: &Media) -> Result<Uuid> {
+        if area != EVERYBODY || self.tracks == 1 {
+            return self.tree.air(media, &self.areas(area)).map(|aired| aired.id);
+        }
+        let mut last = Uuid::nil();
+        for track in 0..self.tracks {
+            let areas: Vec<_> = self.tree.parents().iter().map(|parent| Tree::speaker_area(parent, track)).collect();
+            last = self.tree.air(media, &areas)?.id;
+        }
+        Ok(last)
+    }
+
     /// Of a tree that ran already, everybody stands in several areas.
     fn areas(&self, area: &str) -> Vec<String> {
         match area == EVERYBODY {
@@ -159,12 +182,6 @@ fn options(profile: &Profile, tree: &Tree) -> Result<Options> {
     })
 }
 
-/// As long as a broadcast may have to last, so that one is enough.
-fn sound_seconds(profile: &Profile) -> f64 {
-    let run = &profile.run;
-    run.join_seconds + run.settle_seconds + run.seconds + SPARE
-}
-
 /// As the origin packs it (DESIGN §3).
 fn packet_ms(profile: &Profile) -> u64 {
     match profile.sound.bitrate {
@@ -177,5 +194,5 @@ fn packet_ms(profile: &Profile) -> u64 {
 
 /// The area of all trees that this tool starts.
 const EVERYBODY: &str = "vn";
-/// Seconds: what a scenario waits for at its ends.
-const SPARE: f64 = 60.0;
+/// Seconds.
+const EMERGENCY: f64 = 120.0;

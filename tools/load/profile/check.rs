@@ -31,6 +31,11 @@ impl Profile {
                     "tracks",
                     &format!("an order names at most {MOST_AREAS} areas: fewer relays, or one track"),
                 ),
+                Some(tree) if self.sound.tracks > 1 && tree.relays == 0 => wrong(
+                    "sound",
+                    "tracks",
+                    "an origin alone refuses areas of which it knows nobody: set relays in [tree], or use growth",
+                ),
                 Some(_) => None,
             };
         };
@@ -47,15 +52,10 @@ impl Profile {
     }
 
     fn kinds(&self) -> Mistake {
-        let sections = [
-            ("storm", self.storm.is_some()),
-            ("emergency", self.emergency.is_some()),
-            ("growth", self.growth.is_some()),
-        ];
+        let sections = [("storm", self.storm.is_some()), ("growth", self.growth.is_some())];
         let wanted = match self.run.kind {
-            Kind::Hold => "",
+            Kind::Hold | Kind::Emergency => "",
             Kind::Storm => "storm",
-            Kind::Emergency => "emergency",
             Kind::Growth => "growth",
         };
         for (section, there) in sections {
@@ -118,14 +118,6 @@ impl Profile {
     fn sections(&self) -> Mistake {
         if self.storm.as_ref().is_some_and(|storm| storm.newcomers == 0) {
             return wrong("storm", "newcomers", "must be at least 1");
-        }
-        if let Some(emergency) = &self.emergency {
-            if !(1..=100).contains(&emergency.rounds) {
-                return wrong("emergency", "rounds", "must be 1 to 100");
-            }
-            if !(2.0..=600.0).contains(&emergency.seconds) {
-                return wrong("emergency", "seconds", "must be 2 to 600");
-            }
         }
         if let Some(growth) = &self.growth {
             let rising = |steps: &[u64]| steps.first() != Some(&0) && steps.is_sorted_by(|a, b| a < b);
