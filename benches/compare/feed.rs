@@ -43,14 +43,14 @@ impl Feed {
         (feed, began)
     }
 
-    /// Sixteen-bit samples at 48 kHz, mono.
+    /// Sixteen-bit samples at 48 kHz, the same in both channels.
     pub fn samples(mut out: impl Write + Send + 'static) -> Self {
         let sound = sound(50);
-        let bytes: Vec<u8> = sound.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let bytes: Vec<u8> = sound.iter().flat_map(|sample| [*sample; 2]).flat_map(i16::to_le_bytes).collect();
         let piece = Duration::from_millis(20);
         let mut number = 0;
         Self::paced(clock(), piece, move || {
-            let piece = bytes.chunks(1_920).nth(number % 50).unwrap_or_default();
+            let piece = bytes.chunks(3_840).nth(number % 50).unwrap_or_default();
             number += 1;
             out.write_all(piece).is_ok()
         })

@@ -15,7 +15,7 @@ pub fn start(place: &Place, packet: Duration) -> Result<Running, String> {
     // 5,000 addresses are 80 KB; Linux takes 128 KiB an argument.
     let clients = format!("clients={}", addresses.join(","));
     let mut command = Command::new("gst-launch-1.0");
-    command.args(["-q", "fdsrc", "fd=0", "!", "oggdemux", "!", "opusparse", "!"]);
+    command.args(["-q", "fdsrc", "fd=0", "!", "oggdemux", "!"]);
     command.args(["rtpopuspay", "timestamp-offset=0", "!", "multiudpsink", "sync=false", "async=false"]);
     command.args(["buffer-size=8388608", &clients]);
     let mut server = Server::start(command, &place.file("gstreamer.log"))?;

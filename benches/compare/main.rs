@@ -46,6 +46,7 @@ pub struct Row {
     /// Loa's row that its cost is shown beside.
     pub beside: &'static str,
     start: fn(&Place, &Row) -> Result<Running, String>,
+    pub rounds: usize,
     pub windows: Vec<Window>,
     pub delays: Delays,
     pub failure: Option<String>,
@@ -70,8 +71,9 @@ pub struct Window {
     pub cpu: f64,
     pub bytes: f64,
     pub listeners: usize,
-    /// Part of the sound that was due.
-    pub received: f64,
+    /// Listener-seconds of sound that came, and that should have.
+    pub heard: f64,
+    pub due: f64,
 }
 
 struct Plan {
@@ -123,6 +125,7 @@ fn rows(many: usize, few: usize) -> Vec<Row> {
         listeners,
         beside,
         start,
+        rounds: 0,
         windows: Vec::new(),
         delays: Delays::default(),
         failure: None,
@@ -155,6 +158,7 @@ fn measure(row: &mut Row, plan: &Plan) -> Result<(), String> {
     }
     thread::sleep(plan.warm_up);
     running.heard.take();
+    row.rounds += 1;
     for _ in 0..plan.windows {
         let (began, before) = (Instant::now(), running.server.cpu()?);
         thread::sleep(plan.window);
@@ -168,7 +172,8 @@ fn measure(row: &mut Row, plan: &Plan) -> Result<(), String> {
             cpu: cpu.as_secs_f64() * 1e6 / heard,
             bytes: tally.bytes as f64 / heard,
             listeners: tally.listeners,
-            received: heard / (time.as_secs_f64() * row.listeners as f64),
+            heard,
+            due: time.as_secs_f64() * row.listeners as f64,
         });
         row.delays.merge(&tally.delays);
     }

@@ -17,7 +17,8 @@ pub fn start(place: &Place) -> Result<Running, String> {
     let port = free_port()?;
     let address = format!("127.0.0.1:{port}");
     let mut command = Command::new(built.join("moq-relay"));
-    command.args(["--listen", &address, "--tls-generate", "localhost", "--auth-public", "**"]);
+    command.args(["--listen", &address, "--listen-tls-generate", "localhost", "--auth-public", "**"]);
+    command.args(["--runtime-workers", "1", "--runtime-pin=false"]);
     command.env("MOQ_LOG_LEVEL", "warn");
     let mut server = Server::start(command, &place.file("moq-relay.log"))?;
     // QUIC shows no open port from outside: the subscribers dial until it answers.

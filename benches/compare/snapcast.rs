@@ -1,7 +1,7 @@
 //! snapserver with raw clients that say hello and read.
 //!
 //! Its best settings: chunks of 60 ms instead of 20, Opus at 24 kb/s and the least complexity, since it must
-//! encode itself; its listeners ask for no time, which real ones do every second.
+//! encode itself (it takes stereo alone); its listeners ask for no time, which real ones do every second.
 use super::crowd::{Crowd, Format, stream};
 use super::feed::Feed;
 use super::icecast::free_port;
@@ -19,7 +19,7 @@ pub fn start(place: &Place) -> Result<Running, String> {
     let configuration = format!(
         "[server]\ndatadir = {folder}\n[http]\nenabled = false\nport = {web}\n[tcp]\nenabled = false\nport = {control}\n\
          [stream]\nbind_to_address = 127.0.0.1\nport = {port}\nchunk_ms = 60\n\
-         source = pipe://{pipe}?name=speech&sampleformat=48000:16:1&codec=opus:BITRATE:24000,COMPLEXITY:0\n",
+         source = pipe://{pipe}?name=speech&sampleformat=48000:16:2&codec=opus:BITRATE:24000,COMPLEXITY:1\n",
         folder = place.folder.display(),
         pipe = pipe.display()
     );
