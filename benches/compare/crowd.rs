@@ -1,13 +1,14 @@
 //! Listeners with a socket each, all read by one thread on core 1, none decoding.
 use super::heard::{Heard, Tally, clock};
 use super::machine::pin;
+use super::process::PATIENCE;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub struct Crowd {
     pub heard: Arc<Heard>,
@@ -17,8 +18,16 @@ pub struct Crowd {
 
 pub enum Listener {
     /// Datagrams of so many bytes each (0: of any length), or several glued together by the kernel.
-    Datagrams { socket: UdpSocket, length: usize, stamp: Stamp },
-    Stream { socket: TcpStream, rest: Vec<u8>, format: Format },
+    Datagrams {
+        socket: UdpSocket,
+        length: usize,
+        stamp: Stamp,
+    },
+    Stream {
+        socket: TcpStream,
+        rest: Vec<u8>,
+        format: Format,
+    },
 }
 
 /// Where in a datagram the time of its first sample stands.
@@ -77,6 +86,17 @@ pub fn sockets(count: usize, glue: bool) -> Result<(Vec<UdpSocket>, Vec<SocketAd
     };
     let opened: io::Result<Vec<_>> = (0..count).map(|_| open()).collect();
     opened.map(|pairs| pairs.into_iter().unzip()).map_err(|error| format!("a listener's socket: {error}"))
+}
+
+/// Servers keep few connections waiting (Icecast five), and the kernel would try again a second later.
+pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect_timeout(&address, RETRY) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && Instant::now() < deadline => {}
+            done => return done,
+        }
+    }
 }
 
 /// A stream that has been asked for, for the crowd.
@@ -248,5 +268,7 @@ const UDP: u64 = 28;
 /// Bytes of the headers of IPv4 and TCP with its timestamps, and how much a segment behind them carries.
 const TCP: u64 = 52;
 const SEGMENT: usize = 1_448;
+/// How long a connection is waited for before it's tried anew.
+const RETRY: Duration = Duration::from_millis(20);
 /// Snapcast's message type for sound.
 const WIRE_CHUNK: u16 = 2;

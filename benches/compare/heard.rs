@@ -64,11 +64,13 @@ impl Delays {
     pub fn within(&self, part: f64) -> Option<u64> {
         let wanted = (self.0.iter().sum::<u64>() as f64 * part).ceil() as u64;
         let mut seen = 0;
-        self.0.iter().position(|count| {
-            seen += count;
-            seen > 0 && seen >= wanted
-        })
-        .map(|at| at as u64)
+        self.0
+            .iter()
+            .position(|count| {
+                seen += count;
+                seen > 0 && seen >= wanted
+            })
+            .map(|at| at as u64)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Its best settings: no directory, no access log (as good as none: to /dev/null), no burst on connect, so that
 //! listeners stand at the live edge from the start; its sending needs no other. Pages of 60 ms are three
 //! packets of 20 ms, those of 1 s fifty, which is what opusenc and ffmpeg write by default.
-use super::crowd::{Crowd, Format, stream};
+use super::crowd::{Crowd, Format, connect, stream};
 use super::feed::Feed;
 use super::process::Server;
 use super::{Place, Running};
@@ -36,7 +36,7 @@ pub fn start(place: &Place, page: Duration) -> Result<Running, String> {
     // Listeners of a stream whose headers have not come yet are turned away.
     std::thread::sleep(page * 3);
     let listen = || {
-        let mut socket = TcpStream::connect(address)?;
+        let mut socket = connect(address)?;
         socket.write_all(GET.as_bytes())?;
         stream(socket, Format::Ogg { began, page })
     };

@@ -98,7 +98,10 @@ fn main() -> ExitCode {
     let many = number("LOA_BENCH_LISTENERS").unwrap_or(many);
     let few = number("LOA_BENCH_FEW").unwrap_or(few);
     let files = raise_files();
-    assert!(many + 256 <= files, "{many} listeners need as many open files, and this process may have {files}: ulimit -n");
+    assert!(
+        many + 256 <= files,
+        "{many} listeners need as many open files, and this process may have {files}: ulimit -n"
+    );
     pin(1);
     let mut rows = rows(many, few);
     if let Ok(only) = std::env::var("LOA_COMPARE_ONLY") {

@@ -17,7 +17,17 @@ pub fn start(place: &Place) -> Result<Running, String> {
     let port = free_port()?;
     let address = format!("127.0.0.1:{port}");
     let mut command = Command::new(built.join("moq-relay"));
-    command.args(["--listen", &address, "--listen-tls-generate", "localhost", "--auth-public", "**"]);
+    command.args(["--listen", &address, "--auth-public", "**"]);
+    // Workers make no certificates themselves.
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|error| error.to_string())?;
+    for (option, name, text) in [
+        ("--listen-tls-cert", "moq.crt", made.cert.pem()),
+        ("--listen-tls-key", "moq.key", made.signing_key.serialize_pem()),
+    ] {
+        let file = place.file(name);
+        std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        command.arg(option).arg(file);
+    }
     command.args(["--runtime-workers", "1", "--runtime-pin=false"]);
     command.env("MOQ_LOG_LEVEL", "warn");
     let mut server = Server::start(command, &place.file("moq-relay.log"))?;

@@ -2,7 +2,7 @@
 //!
 //! Its best settings: chunks of 60 ms instead of 20, Opus at 24 kb/s and the least complexity, since it must
 //! encode itself (it takes stereo alone); its listeners ask for no time, which real ones do every second.
-use super::crowd::{Crowd, Format, stream};
+use super::crowd::{Crowd, Format, connect, stream};
 use super::feed::Feed;
 use super::icecast::free_port;
 use super::process::Server;
@@ -33,7 +33,7 @@ pub fn start(place: &Place) -> Result<Running, String> {
     let out = server.until("pipe", || OpenOptions::new().write(true).open(&pipe).ok())?;
     let feed = Feed::samples(out);
     let listen = |number| {
-        let mut socket = TcpStream::connect(address)?;
+        let mut socket = connect(address)?;
         socket.write_all(&hello(number))?;
         stream(socket, Format::Snapcast)
     };
