@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 pub fn print(rows: &[Row]) {
     println!();
+    println!("µs of the server's CPU and bytes on the wire per listener-second; delays of sound in ms");
     println!(
-        "{:<12} {:<21} {:>9} {:>13} {:>8} {:>9} {:>10}   beside",
-        "side", "what", "listeners", "delay p50/p99", "bytes/s", "CPU µs", "× Loa's"
+        "{:<12} {:<21} {:>9} {:>13} {:>8} {:>9} {:>10}   beside Loa's",
+        "side", "what", "listeners", "delay p50/p99", "bytes", "CPU µs", "× Loa's"
     );
-    println!("{:<12} {:<21} {:>9} {:>13} {:>8} {:>9}", "", "", "", "ms", "a listener", "a listener-second");
     for row in rows {
         let Some(cpu) = row.median(|window| window.cpu) else {
             println!("{:<12} {:<21} not measured: {}", row.side, row.what, row.failure.as_deref().unwrap_or("not run"));
@@ -51,6 +51,10 @@ pub fn judge(rows: &[Row], short: bool) -> ExitCode {
     println!();
     let mut code = 0;
     for (loa, icecast, bound) in [(LOA, ICECAST, BOUND), (LOA_TOGETHER, ICECAST_DEFAULT, BOUND_TOGETHER)] {
+        if find(rows, "Icecast 2.4", icecast).is_none() {
+            // Not asked for.
+            continue;
+        }
         let cpu = |side, what| find(rows, side, what).and_then(|row| row.median(|window| window.cpu));
         let claim = format!("Loa, {loa} ÷ Icecast, {icecast}");
         let (Some(ours), Some(theirs)) = (cpu("Loa", loa), cpu("Icecast 2.4", icecast)) else {
