@@ -173,6 +173,8 @@ impl Shard {
                     self.setup.driver.close(now.instant, link, &code, &text);
                 }
                 Output::Air { track, packet } => self.fanout.air(now.instant, track, packet.index, packet.bytes),
+                // The fan-out sends every packet by itself.
+                Output::Flush { .. } => {}
                 Output::Listen { link, track } => {
                     if let Some(address) = self.setup.driver.media_address(link) {
                         self.fanout.listen(now.instant, link, track, address);

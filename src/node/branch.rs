@@ -78,6 +78,10 @@ pub enum Output {
         track: Uuid,
         packet: Packet,
     },
+    /// What is held of a bunch waits no longer for its last packet.
+    Flush {
+        track: Uuid,
+    },
     Listen {
         link: Link,
         track: Uuid,
@@ -150,6 +154,10 @@ pub enum Command {
         track: Uuid,
         first: u64,
         count: u64,
+    },
+    /// No more packets come of the bunch that is under way: the track has ended.
+    Flush {
+        track: Uuid,
     },
     /// `[0, until)` of a stored track can be fetched now.
     Stored {
@@ -382,12 +390,21 @@ impl Branch {
             Command::Missing { track, first, count } => {
                 let Some(carried) = self.tracks.get(&track) else { return };
                 let log = carried.carry.log;
+                if carried.carry.together > 1 {
+                    // The others of its bunch would be asked for by everybody below.
+                    self.outputs.push_back(Output::Flush { track });
+                }
                 for link in self.links() {
                     let Some(child) = self.children.get_mut(&link) else { continue };
                     if log || child.listens.contains(&track) {
                         child.session.missing(track, first, count);
                         self.settle(now, link);
                     }
+                }
+            }
+            Command::Flush { track } => {
+                if self.tracks.get(&track).is_some_and(|carried| carried.carry.together > 1) {
+                    self.outputs.push_back(Output::Flush { track });
                 }
             }
             Command::Stored { track, until } => {

@@ -40,6 +40,7 @@ impl Child {
                 let track = wire::read_id(&listening.track, "Listening.track")?;
                 let next = wire::read_index(listening.next, "Listening.next")?;
                 if let Some(seeker) = self.seeker(track) {
+                    seeker.bunch(listening.together);
                     seeker.anchor(next);
                 }
                 self.event(Event::Listening { track, next });
