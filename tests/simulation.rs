@@ -418,6 +418,41 @@ fn speakers_of_a_parent_that_spares_its_beats_stay_in_step() {
 }
 
 #[test]
+fn packets_that_leave_together_reach_speakers_on_time_and_only_lost_ones_are_asked_for() {
+    let seed = seeds()[0];
+    let _seed = Seed(seed);
+    let mut tree = Tree::new(seed);
+    let (clean, last) = (Conditions::clean(25_000, 10_000), Conditions::clean(50_000, 20_000));
+    let hop = Hop { up: last.clone(), down: Conditions { loss: 0.1, ..last.clone() } };
+    tree.err_by(100.0).origin("origin", "vn").relay("north", "vn/01", "origin", Hop::both(clean));
+    for name in ["a", "b"] {
+        tree.speaker(name, "vn/01/00001", "north", hop.clone());
+    }
+    tree.speaker("clean", "vn/01/00001", "north", Hop::both(last));
+    let mut world = World::new(tree);
+    world.run_for(5 * SECOND);
+    let length = 480 * SECOND;
+    let bulletin = Bulletin { live: true, delay: Some(2 * SECOND), ..Bulletin::new("vn", length) };
+    let aired = world.air("origin", &bulletin).expect("on the air");
+    world.run_until(aired.sounds - EPOCH + length + SECOND);
+    let timeline = Timeline { track: aired.track, zero: (aired.sounds - EPOCH) as f64, tolerance: 15_000.0 };
+    let mut account = Account::default();
+    for name in ["a", "b", "clean"] {
+        check::once_and_in_order(world.heard(name), aired.track).expect(name);
+        account = account.plus(Account::of(world.heard(name), timeline, 0, aired.samples));
+    }
+    assert!(account.share_on_time() >= 0.9999, "{account:?}");
+    let lost: u64 = ["a", "b"].map(|name| world.path(name).expect("a path").1.lost).iter().sum();
+    let nacked: u64 = world.branch_counters("north").iter().map(|branch| branch.nacked).sum();
+    println!("{lost} packets of all kinds lost, {nacked} indices asked for, {account:?}");
+    assert!(nacked <= lost, "{nacked} indices asked for, though only {lost} packets were lost");
+    let repaired = world.counters("clean").expect("runs").repaired;
+    assert!(repaired <= 10, "{repaired} packets came only when asked for, where none was lost");
+    let above: u64 = world.branch_counters("origin").iter().map(|branch| branch.nacked).sum();
+    assert_eq!((above, overrun(&world, &["origin", "north", "a", "b", "clean"])), (0, Vec::new()));
+}
+
+#[test]
 fn a_tree_five_levels_deep_is_in_step_at_its_leaves() {
     for seed in seeds() {
         let _seed = Seed(seed);

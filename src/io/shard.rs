@@ -182,6 +182,8 @@ impl Shard {
                     self.setup.driver.close(now.instant, link, &code, &text);
                 }
                 Output::Air { track, packet } => self.fanout.air(now.instant, track, packet.index, packet.bytes),
+                // The fan-out sends every packet by itself.
+                Output::Flush { .. } => {}
                 Output::Listen { link, track } => {
                     let address = match link {
                         GROUP => self.setup.group,

@@ -95,6 +95,10 @@ pub enum Output {
         track: Uuid,
         packet: Packet,
     },
+    /// What is held of a bunch waits no longer for its last packet.
+    Flush {
+        track: Uuid,
+    },
     Listen {
         link: Link,
         track: Uuid,
@@ -167,6 +171,10 @@ pub enum Command {
         track: Uuid,
         first: u64,
         count: u64,
+    },
+    /// No more packets come of the bunch that is under way: the track has ended.
+    Flush {
+        track: Uuid,
     },
     /// `[0, until)` of a stored track can be fetched now.
     Stored {
@@ -444,7 +452,17 @@ impl Branch {
             }
             Command::Missing { track, first, count } => {
                 let Some(carried) = self.tracks.get(&track) else { return };
-                self.give_missing(now, carried.carry.log, track, first, count);
+                let (log, together) = (carried.carry.log, carried.carry.together);
+                if together > 1 {
+                    // The others of its bunch would be asked for by everybody below.
+                    self.outputs.push_back(Output::Flush { track });
+                }
+                self.give_missing(now, log, track, first, count);
+            }
+            Command::Flush { track } => {
+                if self.tracks.get(&track).is_some_and(|carried| carried.carry.together > 1) {
+                    self.outputs.push_back(Output::Flush { track });
+                }
             }
             Command::Stored { track, until } => {
                 let Some(carried) = self.tracks.get_mut(&track) else { return };

@@ -7,7 +7,10 @@
 //!     │ ·    ·   ·          ·   ·  ·
 //!     └─·──·────·──·─·──·──────·────·──     ← due: the lower envelope of the newest 64
 //! ```
+//!
+//! Packets that leave together come when the last of them would: they are learnt, and due, as that one.
 use crate::time::{Local, MILLISECOND};
+use crate::track::last_of_bunch;
 use std::collections::VecDeque;
 
 /// The arrivals of one track over one link.
@@ -15,9 +18,11 @@ use std::collections::VecDeque;
 pub struct Arrivals {
     /// µs per packet; 0: nothing is ever due.
     duration: i64,
+    /// So many packets leave in one send.
+    together: u32,
     /// Arrivals are kept relative to this index, so that no product overflows.
     base: u64,
-    /// arrival − (index − base) × duration, oldest first.
+    /// arrival − (last of the bunch − base) × duration, oldest first.
     window: VecDeque<i64>,
     envelope: i64,
     margin: i64,
@@ -25,7 +30,21 @@ pub struct Arrivals {
 
 impl Arrivals {
     pub fn new(duration: i64) -> Self {
-        Self { duration, base: 0, window: VecDeque::new(), envelope: 0, margin: MARGIN_LEAST }
+        Self { duration, together: 1, base: 0, window: VecDeque::new(), envelope: 0, margin: MARGIN_LEAST }
+    }
+
+    /// How many packets leave in one send, as the parent says.
+    pub fn bunch(&mut self, together: u32) {
+        // Of a later release's parent, or a liar's: no more than leaves the due times of use.
+        let together = together.clamp(1, TOGETHER);
+        if together != self.together {
+            self.together = together;
+            self.forget();
+        }
+    }
+
+    pub fn together(&self) -> u32 {
+        self.together
     }
 
     /// A packet came of itself, not because it was asked for.
@@ -39,7 +58,7 @@ impl Arrivals {
         if self.window.len() == WINDOW {
             self.window.pop_front();
         }
-        self.window.push_back(at.0.saturating_sub(self.span(index)));
+        self.window.push_back(at.0.saturating_sub(self.span(self.last(index))));
         let mut sorted: Vec<i64> = self.window.iter().copied().collect();
         sorted.sort_unstable();
         self.envelope = sorted[0];
@@ -57,12 +76,21 @@ impl Arrivals {
 
     /// When the packet comes, if the link is at its best. `None` while nothing was learnt.
     pub fn due(&self, index: u64) -> Option<Local> {
+        (!self.window.is_empty()).then(|| Local(self.envelope.saturating_add(self.span(self.last(index)))))
+    }
+
+    /// When the packet would come if it waited for no other: its sound follows this by a fixed time.
+    pub fn alone(&self, index: u64) -> Option<Local> {
         (!self.window.is_empty()).then(|| Local(self.envelope.saturating_add(self.span(index))))
     }
 
     /// When the packet is missing, if it has not come by then.
     pub fn missing_at(&self, index: u64) -> Option<Local> {
         self.due(index).map(|due| due + self.margin)
+    }
+
+    fn last(&self, index: u64) -> u64 {
+        last_of_bunch(index, self.together)
     }
 
     fn span(&self, index: u64) -> i64 {
@@ -73,6 +101,8 @@ impl Arrivals {
 
 /// Arrivals remembered: 15 s at 240 ms, in which an oscillator 100 ppm off drifts by 1.5 ms.
 const WINDOW: usize = 64;
+/// Packets in a send that are believed: four times what this release sends.
+const TOGETHER: u32 = 16;
 /// Below this a busy host would be taken for a lossy link.
 const MARGIN_LEAST: i64 = 15 * MILLISECOND;
 /// Beyond this, asking too early costs less than asking too late.
@@ -109,6 +139,32 @@ mod tests {
     #[test]
     fn rare_stragglers_do_not_widen_the_margin() {
         assert_eq!(learnt(|index| if index % 50 == 0 { 400 * MILLISECOND } else { 0 }).margin, MARGIN_LEAST);
+    }
+
+    #[test]
+    fn packets_that_leave_together_are_due_with_the_last_of_them() {
+        let mut arrivals = Arrivals::new(DURATION);
+        arrivals.bunch(4);
+        for index in 1_000..1_100 {
+            arrivals.learn(index, Local(5_000_000 + last_of_bunch(index, 4) as i64 * DURATION));
+        }
+        for index in 1_100..1_104 {
+            assert_eq!(arrivals.due(index), Some(Local(5_000_000 + 1_103 * DURATION)));
+            assert_eq!(arrivals.missing_at(index), Some(Local(5_000_000 + 1_103 * DURATION + MARGIN_LEAST)));
+            assert_eq!(arrivals.alone(index), Some(Local(5_000_000 + index as i64 * DURATION)));
+        }
+    }
+
+    #[test]
+    fn a_parent_that_boasts_of_its_bunches_is_not_believed() {
+        let mut arrivals = learnt(|_| 0);
+        arrivals.bunch(0);
+        assert!(arrivals.due(1_100).is_some());
+        arrivals.bunch(u32::MAX);
+        assert_eq!(arrivals.due(1_100), None);
+        arrivals.learn(1_100, Local(0));
+        assert_eq!(arrivals.due(1_103), Some(Local(0)));
+        assert_eq!(arrivals.due(1_104), Some(Local(16 * DURATION)));
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn departures(parent: &mut Parent) -> Vec<Departure> {
 fn listening() -> Parent {
     let mut parent = parent();
     parent.handle_arrival(Local(0), None, hello()).unwrap();
-    parent.listening(Local(0), TRACK, 0, 3_750, Vec::new());
+    parent.listening(Local(0), TRACK, 0, 3_750, 1, Vec::new());
     events(&mut parent);
     departures(&mut parent);
     parent
@@ -207,7 +207,7 @@ fn leaving_and_coming_back_fills_no_budget() {
         let now = Local(turn * MILLISECOND);
         parent.unlistened(now, TRACK);
         assert_eq!(answered(&mut parent, now), 0, "nothing is repaired for who does not listen");
-        parent.listening(now, TRACK, 4, 3_750, backlog(0));
+        parent.listening(now, TRACK, 4, 3_750, 1, backlog(0));
         assert_eq!(departures(&mut parent).len(), 1, "Listening and nothing in bulk");
         assert_eq!(answered(&mut parent, now), 0);
     }
@@ -215,7 +215,7 @@ fn leaving_and_coming_back_fills_no_budget() {
     parent.unlistened(Local(SECOND), TRACK);
     parent.handle_arrival(later, None, beat(1)).unwrap();
     departures(&mut parent);
-    parent.listening(later, TRACK, 4, 3_750, backlog(0));
+    parent.listening(later, TRACK, 4, 3_750, 1, backlog(0));
     assert_eq!(departures(&mut parent).len(), 7, "Listening, a stream and its four packets");
 }
 
@@ -317,7 +317,7 @@ fn a_backlog_and_a_fetch_arrive_whole_with_a_new_stream_at_each_gap() {
     let (mut above, mut below) = (listening(), child());
     below.handle_arrival(Local(0), welcome()).unwrap();
     below.listen(Local(0), wish());
-    above.listening(Local(0), TRACK, 9, 3_750, packets(0..3).chain(packets(5..9)).collect());
+    above.listening(Local(0), TRACK, 9, 3_750, 1, packets(0..3).chain(packets(5..9)).collect());
     above.bulk(TRACK, &packets(20..22).collect::<Vec<_>>(), false);
     above.bulk(TRACK, &packets(22..24).chain(packets(30..31)).collect::<Vec<_>>(), true);
     above.bulk(TRACK, &[], true);
@@ -390,11 +390,9 @@ fn arrivals() -> impl Strategy<Value = Arrival> {
         (ranges, any::<u32>()).prop_map(|(ranges, round)| {
             Arrival::Datagram(wire::datagram(Body::Nack(proto::Nack { track: wire::id(TRACK), ranges, round })))
         }),
-        any::<u64>().prop_map(|next| to_child(to_child::Body::Listening(proto::Listening {
-            track: wire::id(TRACK),
-            next,
-            together: 0
-        }))),
+        (any::<u64>(), any::<u32>()).prop_map(|(next, together)| to_child(to_child::Body::Listening(
+            proto::Listening { track: wire::id(TRACK), next, together }
+        ))),
         (any::<u64>(), any::<bool>()).prop_map(|(next, ended)| {
             let secret = Some(Secret { key: [1; 16], salt: [2; 12] }.to_proto());
             to_child(to_child::Body::Log(proto::Log { track: wire::id(Uuid::nil()), ssrc: SSRC, secret, next, ended }))

@@ -4,17 +4,16 @@ use super::parent::{self, Parent};
 use super::{Arrival, Departure, Line, Told};
 use crate::proto;
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
-use crate::track::Packet;
+use crate::track::{Packet, last_of_bunch};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 const TRACK: Uuid = Uuid::from_u128(7);
 const SSRC: u32 = 0x10a0_0001;
 const DURATION: i64 = 240 * MILLISECOND;
+/// Unless a test says otherwise.
 const DELAY: i64 = SECOND;
 const ONE_WAY: i64 = 50 * MILLISECOND;
-/// What `DELAY` leaves for repair, less what the node keeps for the way through it.
-const USEFUL: i64 = DELAY - DURATION - 120 * MILLISECOND;
 /// A packet is in time if it comes so long before its playout.
 const DECODE: i64 = 20 * MILLISECOND;
 const RATE: u32 = (PACKET as i64 * SECOND / DURATION) as u32;
@@ -125,6 +124,10 @@ struct World {
     swallow: Option<u64>,
     /// With each packet comes a forged one of an index to come, and one of an index that was.
     forge: bool,
+    delay: i64,
+    /// Packets that leave together, and those that wait for the others.
+    together: u32,
+    held: Vec<u64>,
     repair_bytes: u64,
     exchanges: Vec<super::Exchange>,
     silent: u32,
@@ -149,6 +152,9 @@ impl World {
             arrived: BTreeMap::new(),
             swallow: None,
             forge: false,
+            delay: DELAY,
+            together: 1,
+            held: Vec::new(),
             repair_bytes: 0,
             exchanges: Vec::new(),
             silent: 0,
@@ -180,7 +186,12 @@ impl World {
                     }
                 }
                 if self.listening && !self.lacks.contains_key(&index) {
-                    self.send(true, false, Arrival::Media(packet(index).bytes));
+                    self.held.push(index);
+                }
+                if index == last_of_bunch(index, self.together) || self.sent == self.packets {
+                    for index in std::mem::take(&mut self.held) {
+                        self.send(true, false, Arrival::Media(packet(index).bytes));
+                    }
                 }
             }
             let late: Vec<u64> = self.lacks.iter().filter(|(_, at)| **at <= next).map(|(index, _)| *index).collect();
@@ -224,7 +235,7 @@ impl World {
                         ssrc: SSRC,
                         duration: DURATION,
                         from: 0,
-                        useful: USEFUL,
+                        useful: self.delay - DURATION - 120 * MILLISECOND,
                         packets: Some(self.packets),
                     };
                     self.child.listen(self.now, wish);
@@ -254,7 +265,7 @@ impl World {
                 parent::Event::Listen { track, from } => {
                     self.listening = true;
                     let backlog = (from..self.sent).map(packet).collect();
-                    self.parent.listening(self.now, track, self.sent, RATE, backlog);
+                    self.parent.listening(self.now, track, self.sent, RATE, self.together, backlog);
                 }
                 parent::Event::Nack { track, index } => {
                     let held = index < self.sent && !self.lacks.contains_key(&index);
@@ -289,7 +300,7 @@ impl World {
 
     fn late(&self) -> u64 {
         let in_time = |index: &u64| {
-            let playout = sent_at(*index) - DURATION + DELAY;
+            let playout = sent_at(*index) - DURATION + self.delay;
             self.arrived.get(index).is_some_and(|at| *at <= playout - DECODE)
         };
         (0..self.packets).filter(|index| !in_time(index)).count() as u64
@@ -299,7 +310,10 @@ impl World {
 const PACKETS: u64 = 20_000;
 
 fn run(loss: Loss, seed: u64) -> World {
-    let mut world = World::new(PACKETS, loss, seed);
+    run_world(World::new(PACKETS, loss, seed), seed)
+}
+
+fn run_world(mut world: World, seed: u64) -> World {
     world.run();
     let repair = world.repair_bytes as f64 / (PACKETS * PACKET as u64) as f64;
     let burst = 4.0 * SECOND as f64 / (PACKETS as i64 * DURATION) as f64;
@@ -340,6 +354,25 @@ fn without_loss_nothing_is_asked_for_and_every_exchange_counts() {
         assert_eq!(exchange.parent_uncertainty, 9);
     }
     assert_eq!(world.child.round_trip(), Some(2 * ONE_WAY));
+}
+
+#[test]
+fn packets_that_leave_together_come_in_time_and_are_not_asked_for_before_they_can_be_there() {
+    let bunched = |packets, loss, seed| World { together: 4, delay: 2 * SECOND, ..World::new(packets, loss, seed) };
+    let jitter = Loss { jitter: 50_000.0, ..CLEAN };
+    for loss in [CLEAN, jitter] {
+        let world = run_world(bunched(PACKETS, loss, 3), 3);
+        let nacks = world.child.counters().nacks;
+        // Nothing tells the first bunches how late the later ones may be.
+        assert!(nacks <= if loss.jitter > 0.0 { 20 } else { 0 }, "{nacks} requests without loss");
+        assert_eq!(world.late(), 0);
+    }
+    for seed in [20_261_122, 1, 2] {
+        let world = run_world(bunched(PACKETS, LAST_HOP, seed), seed);
+        assert!(world.late() * 10_000 <= PACKETS, "seed {seed}: {} of {PACKETS} late", world.late());
+        let (bunches, alone) = (world.child.counters().nacks, run(LAST_HOP, seed).child.counters().nacks);
+        assert!(bunches <= alone, "seed {seed}: {bunches} requests in bunches, {alone} packet by packet");
+    }
 }
 
 #[test]

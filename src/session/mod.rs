@@ -81,12 +81,17 @@
 //! - **Gaps in bulk.** Within a stream indices rise by one. A sender that lacks one ends the stream
 //!   and begins another; a transfer without packets is one stream of `Bulk` alone. A child reads 8
 //!   streams at once, reads over 56 more, and hangs up beyond.
+//! - **Together.** `Listening.together` over 1: the parent holds packets whose index divided by it is the
+//!   same, and sends them at once when the last of them is there, or as soon as it knows that one is
+//!   missing or none follows. What comes of a bunch that has left, repairs above all, is not held. Such
+//!   packets are due with the last of their bunch, and worth asking for as long as if they were alone.
+//!   At most 4 today; a child believes up to 16. Logs and emergencies go one by one.
 //! - **What is missing.** An index below one that came (10 ms allowed for reordering), or one whose
 //!   due time has passed. Due: the lower envelope of (arrival − index × duration) over the last 64
 //!   packets that came of themselves; a margin of 15–150 ms, by their jitter. A log has no due times:
 //!   its ticks name its head.
 //! - **Nack.** Ranges of one track, each datagram twice, 20 ms apart and with the same `round`; rounds
-//!   rise by one per request of the track. A round lasts a round trip and 25 ms, at least 60 ms; as the
+//!   rise by one per request of the track. A round lasts a round trip and 25 ms, at least 60 ms, twice that for packets that leave together; as the
 //!   deadline nears, half of the time left, and none begins less than a round trip before it. An order
 //!   has no deadline: rounds grow to 2 s and end after 60.
 //! - **Answer.** A parent ignores a round it has seen of an index, or an older one. It sends the packet

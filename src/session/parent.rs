@@ -271,13 +271,14 @@ impl Parent {
         self.control(to_child::Body::Key(proto::Key { track: wire::id(track), secret: Some(secret.to_proto()) }));
     }
 
-    /// The answer to Listen. `rate`: media bytes per second, for the repair budget. `backlog`: packets
+    /// The answer to Listen. `rate`: media bytes per second, for the repair budget. `together`: packets that
+    /// leave in one send. `backlog`: packets
     /// before `next` that the child can still use, sent as one bulk stream (gaps begin a new one; of
     /// more than [`BACKLOG_RUNS`] runs the newest go).
-    pub fn listening(&mut self, now: Local, track: Uuid, next: u64, rate: u32, backlog: Vec<Packet>) {
+    pub fn listening(&mut self, now: Local, track: Uuid, next: u64, rate: u32, together: u32, backlog: Vec<Packet>) {
         let again = self.rations.iter().any(|ration| ration.track == track);
         self.budget(now, track, rate);
-        self.control(to_child::Body::Listening(proto::Listening { track: wire::id(track), next, together: 1 }));
+        self.control(to_child::Body::Listening(proto::Listening { track: wire::id(track), next, together }));
         let runs: Vec<&[Packet]> = backlog.chunk_by(|one, other| one.index + 1 == other.index).collect();
         for run in &runs[runs.len().saturating_sub(BACKLOG_RUNS)..] {
             // Whoever comes for the first time gets all of it; again, what its budget holds.

@@ -11,7 +11,7 @@ use super::held::Held;
 use super::wire;
 use crate::proto;
 use crate::time::{Local, MILLISECOND, SECOND};
-use crate::track::{LAST_INDEX, extend};
+use crate::track::{LAST_INDEX, extend, last_of_bunch};
 use std::collections::BTreeMap;
 
 /// Finds what one track lacks. Only verified packets move it: a forged one changes nothing.
@@ -33,6 +33,7 @@ pub struct Seeker {
 
 #[derive(Clone, Copy, Debug)]
 struct Gap {
+    /// When it would have come by itself, not waiting for others of its bunch.
     due: Local,
     ask_at: Local,
     first_asked: Option<Local>,
@@ -72,6 +73,11 @@ impl Seeker {
             self.newest = self.newest.max(next);
             self.skip_held();
         }
+    }
+
+    /// So many packets leave the parent in one send.
+    pub fn bunch(&mut self, together: u32) {
+        self.arrivals.bunch(together);
     }
 
     pub fn is_anchored(&self) -> bool {
@@ -127,11 +133,11 @@ impl Seeker {
     /// but that one sending may be lost too, so they are asked for again before it is too late.
     pub fn handle_missing(&mut self, now: Local, first: u64, count: u64, round_trip: i64) {
         let last = first.saturating_add(count.saturating_sub(1));
-        let useful = self.wish.useful;
+        let (useful, bunched) = (self.wish.useful, self.arrivals.together() > 1);
         for gap in self.gaps.range_mut(first..=last).map(|(_, gap)| gap) {
             if !gap.lacking || gap.ask_at <= now {
                 gap.lacking = true;
-                gap.ask_at = gap.next_ask(now, useful, round_trip);
+                gap.ask_at = gap.next_ask(now, useful, round_trip, bunched);
             }
         }
         let Some(next) = self.next else { return };
@@ -140,7 +146,7 @@ impl Seeker {
                 self.open(now, index, now);
                 if let Some(gap) = self.gaps.get_mut(&index) {
                     gap.lacking = true;
-                    gap.ask_at = gap.next_ask(now, useful, round_trip);
+                    gap.ask_at = gap.next_ask(now, useful, round_trip, bunched);
                 }
             }
         }
@@ -167,7 +173,7 @@ impl Seeker {
         if !self.gaps.values().any(|gap| gap.ask_at <= now) {
             return None;
         }
-        let useful = self.wish.useful;
+        let (useful, bunched) = (self.wish.useful, self.arrivals.together() > 1);
         let (mut asked, mut found) = (Vec::new(), Vec::new());
         for (&index, gap) in &mut self.gaps {
             if gap.ask_at > now + TOGETHER || gap.until(useful) <= now || gap.rounds >= MAX_ROUNDS {
@@ -185,7 +191,7 @@ impl Seeker {
                 found.push(index);
             }
             gap.rounds += 1;
-            gap.ask_at = gap.next_ask(now, useful, round_trip);
+            gap.ask_at = gap.next_ask(now, useful, round_trip, bunched);
             asked.push(index);
         }
         if asked.is_empty() {
@@ -207,7 +213,8 @@ impl Seeker {
     /// When to ask whether the parent is still there: the next packet is far beyond its due time.
     /// `earliest`: when that may be asked at all.
     pub fn ping_at(&self, earliest: Local) -> Option<Local> {
-        let expected = self.newest + 1;
+        // What is lost of a bunch that came says nothing of the parent.
+        let expected = last_of_bunch(self.newest, self.arrivals.together()) + 1;
         if self.wish.packets.is_some_and(|packets| expected >= packets) {
             return None;
         }
@@ -247,14 +254,17 @@ impl Seeker {
         self.abandoned += first - next;
         for missing in first..index {
             if !self.held.contains(missing) {
-                self.open(now, missing, now + REORDER);
+                // Others of its bunch may overtake it by as much as the path jitters.
+                let together = self.arrivals.together() > 1;
+                let due = self.arrivals.missing_at(missing).filter(|_| together);
+                self.open(now, missing, due.unwrap_or(now).max(now + REORDER));
             }
         }
         self.next = Some(index);
     }
 
     fn open(&mut self, now: Local, index: u64, ask_at: Local) {
-        let due = self.arrivals.due(index).unwrap_or(now);
+        let due = self.arrivals.alone(index).unwrap_or(now);
         if self.gaps.contains_key(&index) {
             return;
         }
@@ -294,7 +304,7 @@ impl Gap {
     }
 
     /// When to ask next, having asked now.
-    fn next_ask(&self, now: Local, useful: i64, round_trip: i64) -> Local {
+    fn next_ask(&self, now: Local, useful: i64, round_trip: i64, bunched: bool) -> Local {
         let until = self.until(useful);
         let left = until - round_trip - now;
         if left < COPY_AFTER {
@@ -303,7 +313,10 @@ impl Gap {
         let wait = if self.lacking {
             (left / 2).clamp(ROUND_LEAST, LACKING_MOST)
         } else {
-            let round = round_trip.saturating_add(ROUND_MARGIN).clamp(ROUND_LEAST, ROUND_MOST);
+            // A bunch is lost at once, and rounds of answers into the burst that took it would spend the
+            // whole budget before its end.
+            let round = round_trip.saturating_add(ROUND_MARGIN).saturating_mul(1 + i64::from(bunched));
+            let round = round.clamp(ROUND_LEAST, ROUND_MOST);
             let doublings = self.rounds.saturating_sub(QUICK_ROUNDS).min(6);
             // The end in sight, waiting for an answer is no use any more: what matters is that one
             // request falls outside a burst of loss.

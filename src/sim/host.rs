@@ -1,6 +1,7 @@
 //! One simulated machine: a node's trunk and branches, its disk and its sound card, on one oscillator.
 //! It does what `io` does between the parts of a node and leaves the network to the world.
 
+use super::bunch::Bunch;
 use super::device::{Device, Faults, Heard};
 use super::store::Store;
 use super::tree::Member;
@@ -43,6 +44,8 @@ pub(super) struct Process {
     trunk: Trunk,
     branches: Vec<Branch>,
     listeners: Vec<BTreeMap<Uuid, BTreeSet<Link>>>,
+    /// Tracks whose packets leave together.
+    bunches: Vec<BTreeMap<Uuid, Bunch>>,
     device: Option<Device>,
     log: Uuid,
     /// True time of the wake-up that is under way.
@@ -113,6 +116,7 @@ impl Host {
                 .map(|_| Branch::new(local, branch::Options { beats: self.member.beats, ..Default::default() }))
                 .collect(),
             listeners: vec![BTreeMap::new(); self.member.branches],
+            bunches: (0..self.member.branches).map(|_| BTreeMap::new()).collect(),
             device: sounds.then(|| Device::new(now, self.member.device_ppm)),
             log: track,
             wake: None,
@@ -206,6 +210,11 @@ impl Process {
                     self.drain_trunk(round);
                 }
                 Input::Branch(index, input) => {
+                    if let branch::Input::Command(branch::Command::Carry(carry)) = &input
+                        && carry.together > 1
+                    {
+                        self.bunches[index].entry(carry.track).or_insert_with(|| Bunch::new(carry.together));
+                    }
                     self.branches[index].handle_input(round.local, input);
                     self.drain_branch(index, round);
                 }
@@ -277,8 +286,15 @@ impl Process {
                         round.tracks.vouch(&packet.bytes);
                     }
                     round.witness.foreign += u64::from(!round.tracks.is_genuine(&packet.bytes));
-                    let links = self.listeners[index].get(&track).into_iter().flatten().copied().collect();
-                    round.effects.push(Effect::Air { links, packet });
+                    let leaving = match self.bunches[index].get_mut(&track) {
+                        Some(bunch) => bunch.handle(packet),
+                        None => vec![packet],
+                    };
+                    self.air(index, track, leaving, round);
+                }
+                branch::Output::Flush { track } => {
+                    let leaving = self.bunches[index].get_mut(&track).map(Bunch::flush).unwrap_or_default();
+                    self.air(index, track, leaving, round);
                 }
                 branch::Output::Listen { link, track } => {
                     self.listeners[index].entry(track).or_default().insert(link);
@@ -288,7 +304,10 @@ impl Process {
                         links.remove(&link);
                     }
                 }
-                branch::Output::Dropped { track } => drop(self.listeners[index].remove(&track)),
+                branch::Output::Dropped { track } => {
+                    self.bunches[index].remove(&track);
+                    self.listeners[index].remove(&track);
+                }
                 branch::Output::Notice(notice) => {
                     round.work.push_back(Input::Trunk(trunk::Input::Notice { branch: index, notice }));
                 }
@@ -296,6 +315,13 @@ impl Process {
                     round.effects.push(Effect::Job { owner: Owner::Branch(index), job, work })
                 }
             }
+        }
+    }
+
+    fn air(&self, index: usize, track: Uuid, leaving: Vec<Packet>, round: &mut Round<'_>) {
+        for packet in leaving {
+            let links = self.listeners[index].get(&track).into_iter().flatten().copied().collect();
+            round.effects.push(Effect::Air { links, packet });
         }
     }
 

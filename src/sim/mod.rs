@@ -15,6 +15,7 @@
 //!   network: one Direction each way per path
 //! ```
 
+mod bunch;
 pub mod check;
 mod device;
 mod host;

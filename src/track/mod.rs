@@ -132,6 +132,7 @@
 //! index can have. A relay makes all these checks before it forwards, stores or repairs; a
 //! speaker, before a packet sounds. Nothing a packet says changes any state before.
 
+mod bunch;
 mod cipher;
 mod info;
 mod packet;
@@ -139,6 +140,7 @@ mod ring;
 mod seal;
 mod writer;
 
+pub use bunch::{MOST_TOGETHER, last_of_bunch, together};
 pub use cipher::{Cipher, Reject, Secret};
 pub use info::{Info, Invalid};
 pub use packet::{Header, LAST_INDEX, MAX_PACKET, Packet, extend, is_rtp};

@@ -166,7 +166,7 @@ pub fn parent_session(bytes: &[u8]) {
                 }
                 parent::Event::Listen { track, from } => {
                     let backlog = [0, 1, 3].map(|after| media(from.saturating_add(after).min(track::LAST_INDEX)));
-                    parent.listening(now, track, from, 3_000, backlog.to_vec());
+                    parent.listening(now, track, from, 3_000, 1, backlog.to_vec());
                 }
                 parent::Event::Fetch { track, from, until } => {
                     let packets: Vec<_> = (from..until).take(8).map(media).collect();

@@ -135,11 +135,8 @@ impl Crowd {
         let free: Vec<u32> = self.workers.iter().map(|worker| worker.count - worker.asked).collect();
         let shares = deal(count, &free);
         for (worker, share) in self.workers.iter_mut().zip(shares).filter(|(_, share)| *share > 0) {
-            let per_second = if per_second.is_finite() {
-                per_second * f64::from(share) / f64::from(count.max(1))
-            } else {
-                AT_ONCE
-            };
+            let per_second =
+                if per_second.is_finite() { per_second * f64::from(share) / f64::from(count.max(1)) } else { AT_ONCE };
             worker.asked += share;
             worker.write(&Command::Join { count: share, per_second, cohort })?;
         }

@@ -109,8 +109,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::Stalled, Self::Deaf, Self::Nacks, Self::Lies, Self::Wanders, Self::Hydra];
+    pub const ALL: [Self; 6] = [Self::Stalled, Self::Deaf, Self::Nacks, Self::Lies, Self::Wanders, Self::Hydra];
 
     pub fn as_str(self) -> &'static str {
         match self {

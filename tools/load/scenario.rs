@@ -86,10 +86,16 @@ pub struct Options {
 pub enum Scenario {
     Hold,
     /// So many (of `Options::speakers`) stream before the rest dials at once.
-    Storm { steady: u32 },
+    Storm {
+        steady: u32,
+    },
     Emergency,
     /// Listeners of one track at each step; then tracks, each with `each` listeners and a place of its own.
-    Growth { listeners: Vec<u32>, tracks: Vec<u32>, each: u32 },
+    Growth {
+        listeners: Vec<u32>,
+        tracks: Vec<u32>,
+        each: u32,
+    },
 }
 
 impl Default for Options {

@@ -97,7 +97,7 @@ impl Branch {
         let next = carried.next();
         let reach = (carry.delay / carry.duration.max(1)).unsigned_abs() + 2;
         let backlog: Vec<Packet> = carried.ring.from(from.max(next.saturating_sub(reach))).collect();
-        child.session.listening(now, track, next, carry.rate, backlog);
+        child.session.listening(now, track, next, carry.rate, carry.together, backlog);
         if new {
             child.listens.reserve_exact(1);
             child.listens.push(track);

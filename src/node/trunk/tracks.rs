@@ -6,7 +6,7 @@ use crate::node::branch::Carry;
 use crate::proto::{self, record};
 use crate::session::child::Via;
 use crate::time::{Local, MILLISECOND, SECOND};
-use crate::track::{Info, Reader, Ring, Secret};
+use crate::track::{Info, Reader, Ring, Secret, together};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -175,7 +175,7 @@ impl Trunk {
             duration: track.info.packet_micros(),
             delay: track.delay,
             rate: rate(&track.info),
-            together: 1,
+            together: if track.emergency { 1 } else { together(track.delay, track.info.packet_micros()) },
             next: 0,
             stored: if track.stored { track.have.until } else { 0 },
         };
@@ -257,7 +257,7 @@ impl Trunk {
             return Ok(());
         }
         key.seen.insert(packet.clone());
-        self.tell_branches(Command::Packet { track: id, packet, again: false });
+        self.hand_down(id, packet);
         if let Some(player) = &mut self.player {
             player.handle_sound(now, id, Arc::new(sound));
         }
@@ -391,7 +391,16 @@ impl Trunk {
         {
             player.handle_sound(now, id, Arc::new(sound));
         }
+        self.hand_down(id, packet);
+    }
+
+    /// A verified packet to all who listen; with the last one there is nothing left to wait for.
+    fn hand_down(&mut self, id: Uuid, packet: Packet) {
+        let next = packet.index + 1;
         self.tell_branches(Command::Packet { track: id, packet, again: false });
+        if self.tracks.get(&id).is_some_and(|track| track.info.packets == Some(next)) {
+            self.tell_branches(Command::Flush { track: id });
+        }
     }
 
     /// When the next fetch is to begin.

@@ -140,6 +140,7 @@ impl Trunk {
     /// A newer revision of the same track: most often a live one whose last packet is now known.
     pub(super) fn revise_track(&mut self, now: Local, id: Uuid, info: Info, delay: i64) {
         let Some(track) = self.tracks.get_mut(&id) else { return };
+        let ended = track.info.packets != info.packets;
         track.info = info;
         track.delay = delay;
         if track.listening
@@ -147,6 +148,9 @@ impl Trunk {
         {
             let wish = wish(track, civil);
             self.parents.listen(now, wish);
+        }
+        if ended {
+            self.tell_branches(Command::Flush { track: id });
         }
     }
 

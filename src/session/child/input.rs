@@ -41,6 +41,7 @@ impl Child {
                 let next = wire::read_index(listening.next, "Listening.next")?;
                 self.hears.together(listening.together);
                 if let Some(seeker) = self.seeker(track) {
+                    seeker.bunch(listening.together);
                     seeker.anchor(next);
                 }
                 self.event(Event::Listening { track, next });
