@@ -493,3 +493,39 @@ fn no_link_gets_anothers_media_nor_its_name_by_writing_its_address_on_packets() 
         |event: &Event| matches!(event, Event::Arrival { link, arrival: Arrival::Media(_) } if *link == above);
     assert!(parent.events.iter().any(of_the_victim), "media from there is still the victim's");
 }
+
+#[test]
+fn an_address_that_was_anothers_becomes_a_links_own_once_proven_and_stays_so() {
+    let (mut parent, mut child, above, below, mut translator) = translated();
+    let (old, new) = (translator.outside[0].local_addr().unwrap(), translator.outside[1].local_addr().unwrap());
+    translator.current = 1;
+    child.send(below, Departure::Control(Bytes::from_static(b"from elsewhere")));
+    run(&mut parent, &mut child, "move", |parent, _| {
+        translator.turn();
+        parent.driver.media_address(above) == Some(new)
+    });
+    // The translator gives the first one's old place to another child.
+    let (mut second, first_inside) = (End::child(1), translator.child);
+    translator.current = 0;
+    translator.back = vec![true, false];
+    translator.child = None;
+    second.dial(translator.inside.local_addr().unwrap());
+    parent.events.clear();
+    run(&mut parent, &mut second, "the second's handshake", |parent, second| {
+        translator.turn();
+        parent.up().is_some() && second.up().is_some()
+    });
+    let other = parent.up().unwrap();
+    assert_eq!(parent.driver.by_address.get(&old), Some(&other));
+    assert_eq!(parent.driver.by_address.get(&new), Some(&above));
+    // The end of the first, wherever it has been, takes nothing from the second.
+    parent.driver.close(Instant::now(), above, "node.stopping", "enough");
+    translator.child = first_inside;
+    translator.back = vec![false, true];
+    run(&mut parent, &mut child, "the end of the first", |parent, _| {
+        translator.turn();
+        parent.down().is_some()
+    });
+    assert_eq!(parent.driver.by_address.get(&old), Some(&other));
+    assert_eq!(parent.driver.by_address.get(&new), None);
+}
