@@ -325,7 +325,8 @@ impl Worker {
                     touched = true;
                     continue;
                 }
-                let until = track.index_from(wall - ear.usual - OVERDUE);
+                // Beyond some packets the track has stopped rather than that they are lost: as nodes judge.
+                let until = track.index_from(wall - ear.usual - OVERDUE).min(ear.next() + AHEAD);
                 if ear.next() < until || until > ear.overdue && !ear.is_whole(until) {
                     let late = ear.next() < track.index_from(wall - ear.usual - LATE);
                     speaker.handle_overdue(now, hot, &self.world, number, until, late);
@@ -384,6 +385,8 @@ const TURNS: usize = 1_024;
 const SWEEP: i64 = 100 * MILLISECOND;
 /// Beyond the usual delay, at which a packet is asked for; nodes learn 15 to 150 ms.
 const OVERDUE: i64 = 100 * MILLISECOND;
+/// Packets in a row that are asked for by their due time.
+const AHEAD: u64 = 6;
 /// Beyond the usual delay, at which a child asks whether its parent is there.
 const LATE: i64 = 200 * MILLISECOND;
 /// Numbers of those whom an order has not reached: enough to look for the cause.
