@@ -181,7 +181,18 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         })
         .await?;
         let id = track.id;
-        let air = trunk::Air { title, areas, priority, at, delay, track, secret, live: false, resume: form.resume };
+        let air = trunk::Air {
+            title,
+            areas,
+            priority,
+            at,
+            delay,
+            track,
+            secret,
+            others: Vec::new(),
+            live: false,
+            resume: form.resume,
+        };
         match request(&api, Request::Air(Box::new(air))).await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 Ok(forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone))

@@ -5,6 +5,7 @@ use super::{Conditions, Random};
 use crate::broadcast::{self, Area, Body, Grant, Kind, Order, Placement, Priority};
 use crate::key::{PublicKey, SigningKey};
 use crate::node::Role;
+use crate::node::trunk::Wished;
 use crate::proto;
 use crate::time::SECOND;
 use uuid::Uuid;
@@ -47,6 +48,7 @@ pub(super) struct Member {
     pub authority: Option<[u8; 32]>,
     pub journal: Vec<proto::Record>,
     pub branches: usize,
+    pub rendition: Wished,
     pub oscillator: super::Oscillator,
     pub device_ppm: f64,
     /// Whether it runs when the world begins.
@@ -95,6 +97,14 @@ impl Tree {
     }
 
     /// The newest node runs so many branches.
+    /// Of the one added last: which rendition it wishes for.
+    pub fn wishing(&mut self, rendition: Wished) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            member.rendition = rendition;
+        }
+        self
+    }
+
     pub fn branches(&mut self, count: usize) -> &mut Self {
         if let Some(member) = self.members.last_mut() {
             member.branches = count;
@@ -134,6 +144,7 @@ impl Tree {
             authority,
             journal,
             branches: usize::from(role == Role::Relay),
+            rendition: Wished::default(),
             oscillator,
             device_ppm,
             awake: true,

@@ -33,8 +33,12 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
     let node = NewNode { role, area: area.parse().unwrap(), name: name.to_owned(), authority: authority.clone() };
     root.provision(&data, &node).unwrap();
     let mut config = config(&data);
-    config.parent =
-        parent.map(|parent| Parent { addresses: vec![parent.handle().listening()[0].to_string()], shards: 1 });
+    config.parent = parent.map(|parent| Parent {
+        addresses: vec![parent.handle().listening()[0].to_string()],
+        shards: 1,
+        bitrate: None,
+        data_mib_per_day: None,
+    });
     config.children = speaker.is_none().then(|| Children { listen: ([127, 0, 0, 1], 0).into(), shards: 1 });
     config.sources = authority.map(Sources::new);
     config.playout = speaker.map(|rate_error_ppm| Playout {
@@ -131,6 +135,7 @@ fn a_bulletin_sounds_whole_and_in_step_at_two_speakers_behind_a_relay() {
             delay: None,
             track: info.clone(),
             secret,
+            others: Vec::new(),
             live: false,
             resume: false,
         };
@@ -212,6 +217,7 @@ fn a_speaker_shows_the_level_that_leaves_it_and_says_when_a_broadcast_is_silent(
             delay: None,
             track: info,
             secret,
+            others: Vec::new(),
             live: false,
             resume: false,
         };
