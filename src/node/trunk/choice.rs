@@ -168,7 +168,7 @@ mod tests {
 
     const LIST: [u32; 3] = [24_000, 32_000, 16_000];
 
-    /// A link that loses so many of a thousand packets, 25 in a second... for `seconds`.
+    /// A link and how it is judged.
     struct Link {
         choosing: Choosing,
         now: Local,
