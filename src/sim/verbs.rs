@@ -246,8 +246,7 @@ impl World {
         &self.hosts[self.host(node)].witness.events
     }
 
-    /// `None` while it does not run.
-    /// What a node says of itself.
+    /// What a node says of itself; `None` while it does not run.
     pub fn report(&mut self, node: &str) -> Option<proto::Report> {
         match self.request(node, Request::Nodes)? {
             Reply::Nodes(reports) => reports.into_iter().next(),
@@ -255,6 +254,7 @@ impl World {
         }
     }
 
+    /// `None` while it does not run.
     pub fn counters(&self, node: &str) -> Option<trunk::Counters> {
         self.hosts[self.host(node)].process.as_ref().map(|process| process.counters())
     }
