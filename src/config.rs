@@ -44,6 +44,12 @@ pub struct Parent {
     /// Whether to take sound by the parent's multicast group, where it has one.
     #[serde(default = "yes")]
     pub multicast: bool,
+    /// Of several renditions, the highest that is taken, b/s; `None`: the first that a source lists.
+    #[serde(default)]
+    pub bitrate: Option<u32>,
+    /// MiB of sound in a day; as it runs out, lower renditions are taken.
+    #[serde(default)]
+    pub data_mib_per_day: Option<u64>,
 }
 
 /// Who may dial in.
@@ -253,6 +259,12 @@ fn check_parent(parent: &Parent, page: &Page<'_>) -> Result<(), Error> {
     if !(1..=MOST_SHARDS).contains(&parent.shards) {
         return Err(page.wrong("parent", "shards", &format!("must be 1 to {MOST_SHARDS}, as the parent has")));
     }
+    if parent.bitrate.is_some_and(|bitrate| !BITRATES.contains(&bitrate)) {
+        return Err(page.wrong("parent", "bitrate", "is in bits per second, 6000 to 64000"));
+    }
+    if parent.data_mib_per_day.is_some_and(|data| !(1..=MOST_DATA).contains(&data)) {
+        return Err(page.wrong("parent", "data_mib_per_day", &format!("must be 1 to {MOST_DATA} MiB, or left out")));
+    }
     for address in &parent.addresses {
         let port = address.rsplit_once(':').and_then(|(host, port)| {
             let bare = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
@@ -423,6 +435,8 @@ const MOST_SHARDS: u16 = 256;
 /// Opus, mono speech.
 const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=64_000;
 const BITRATE: u32 = 24_000;
+/// MiB in a day: a TiB, more than any link of a speaker carries.
+const MOST_DATA: u64 = 1 << 20;
 /// As `audio::Options` takes.
 const MOST_RENDITIONS: usize = 4;
 /// A child keeps two sessions (DESIGN §4); spares beyond four were never wanted.

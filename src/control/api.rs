@@ -170,18 +170,23 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
 
         let title = title.unwrap_or_else(|| shorten(&media.name));
         let (library, store) = (api.library.clone(), api.handle.store());
-        let (track, secret) = blocking(move || {
-            let made = packets::make(&library.frames(&media)?, priority, delay, now)?;
-            for part in made.packets.chunks(KEPT_AT_ONCE) {
-                store
-                    .keep(made.info.id, part)
-                    .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
+        let mut tracks = blocking(move || {
+            let all = packets::make_all(&library.renditions(&media)?, priority, delay, now)?;
+            for made in &all {
+                for part in made.packets.chunks(KEPT_AT_ONCE) {
+                    store
+                        .keep(made.info.id, part)
+                        .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
+                }
             }
-            Ok((made.info, made.secret))
+            Ok(all.into_iter().map(|made| (made.info, made.secret)).collect::<Vec<_>>())
         })
         .await?;
-        let id = track.id;
-        let air = trunk::Air { title, areas, priority, at, delay, track, secret, live: false, resume: form.resume };
+        let ids: Vec<_> = tracks.iter().map(|(info, _)| info.id).collect();
+        let others = tracks.split_off(1.min(tracks.len()));
+        let (track, secret) = tracks.pop().ok_or_else(|| Failure::new("media.packets", [&"no rendition is kept"]))?;
+        let air =
+            trunk::Air { title, areas, priority, at, delay, track, secret, others, live: false, resume: form.resume };
         match request(&api, Request::Air(Box::new(air))).await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 Ok(forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone))
@@ -190,7 +195,9 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
                 // Nobody will ever play it.
                 let store = api.handle.store();
                 let _ = blocking(move || {
-                    store.forget(id).map_err(|error| Failure::from_room("store.failed", error.to_string()))
+                    ids.into_iter()
+                        .try_for_each(|id| store.forget(id))
+                        .map_err(|error| Failure::from_room("store.failed", error.to_string()))
                 })
                 .await;
                 Err(unexpected(other))

@@ -233,6 +233,9 @@ pub struct Node {
     pub peak_dbfs: Option<f64>,
     #[serde(default)]
     pub rms_dbfs: Option<f64>,
+    /// b/s of the rendition that sounds there.
+    #[serde(default)]
+    pub bitrate: Option<u32>,
     /// Codes of what is wrong with its sound now, such as `sound.silent`.
     #[serde(default)]
     pub trouble: Vec<String>,
@@ -268,6 +271,7 @@ impl Node {
             ended: id(&report.ended),
             peak_dbfs: report.peak.map(|level| f64::from(level) / 100.0),
             rms_dbfs: report.rms.map(|level| f64::from(level) / 100.0),
+            bitrate: Some(report.bitrate).filter(|bitrate| *bitrate > 0),
             trouble: report.trouble.split_whitespace().map(str::to_owned).collect(),
             at: shown(report.at),
             at_us: time(report.at),

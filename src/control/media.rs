@@ -178,9 +178,18 @@ impl Library {
         Ok(all)
     }
 
-    /// The rendition of `media` that is aired.
+    /// Every rendition of `media`, in the order in which they are aired.
+    pub fn renditions(&self, media: &Media) -> Result<Vec<Frames>, Failure> {
+        (0..media.bitrates.len().max(1)).map(|number| self.rendition(media, number)).collect()
+    }
+
+    #[cfg(test)]
     pub fn frames(&self, media: &Media) -> Result<Frames, Failure> {
-        let file = self.folder.join(&media.id).join(FRAMES);
+        self.rendition(media, 0)
+    }
+
+    fn rendition(&self, media: &Media, number: usize) -> Result<Frames, Failure> {
+        let file = self.folder.join(&media.id).join(frames_name(&media.bitrates, number));
         let bytes = fs::read(&file).map_err(|error| unkept(&file, &error))?;
         Frames::from_bytes(&bytes).map_err(|error| {
             Failure::from_room(
@@ -344,6 +353,8 @@ pub mod tests {
         let media = upload(&library, "a.wav", &wav(0.5)).unwrap();
         assert_eq!((media.bitrate, media.bitrates.as_slice()), (24_000, &[24_000, 16_000, 48_000][..]));
         let aired = library.frames(&media).unwrap();
+        let all = library.renditions(&media).unwrap();
+        assert_eq!(all.iter().map(|frames| frames.bitrate).collect::<Vec<_>>(), [24_000, 16_000, 48_000]);
         assert_eq!(aired.bitrate, 24_000);
         for (name, size) in [("frames", 60), ("frames-16000", 40), ("frames-48000", 120)] {
             let file = library.folder.join(&media.id).join(name);

@@ -252,6 +252,18 @@ impl Fanout {
         self.pump(now);
     }
 
+    /// Sends what waits for the rest of its bunch: the rest is known not to come.
+    pub fn flush(&mut self, now: Instant, track: Uuid) {
+        let Some(&slot) = self.slots.get(&track) else { return };
+        let Some(track) = self.tracks.get_mut(slot).and_then(Option::as_mut) else { return };
+        if let Some(deadline) = track.forming.deadline() {
+            self.deadlines.remove(&(deadline, slot));
+        }
+        let held = track.forming.take();
+        self.enqueue(now, slot, held);
+        self.pump(now);
+    }
+
     /// Goes on with what is due; after the socket took packets again, too.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.blocked = false;

@@ -146,6 +146,10 @@ impl Node {
             },
             seed: random(),
             tick: TICK,
+            rendition: config.parent.as_ref().map_or_else(Default::default, |parent| trunk::Wished {
+                bitrate: parent.bitrate,
+                data: parent.data_mib_per_day.map(|mebibytes| mebibytes << 20),
+            }),
         };
         let (events, _) = broadcast::channel(EVENTS);
         let state = Arc::new(Mutex::new(trunk_loop::State::default()));

@@ -182,8 +182,7 @@ impl Shard {
                     self.setup.driver.close(now.instant, link, &code, &text);
                 }
                 Output::Air { track, packet } => self.fanout.air(now.instant, track, packet.index, packet.bytes),
-                // The fan-out sends every packet by itself.
-                Output::Flush { .. } => {}
+                Output::Flush { track } => self.fanout.flush(now.instant, track),
                 Output::Listen { link, track } => {
                     let address = match link {
                         GROUP => self.setup.group,

@@ -1,16 +1,19 @@
 //! The trunk: broadcasts, tracks, tuner, clock, playout, parent sessions.
 mod below;
+mod choice;
 #[cfg(test)]
 mod hostile;
 mod logs;
 mod orders;
 mod parents;
+mod renditions;
 mod requests;
 mod time;
 mod tracks;
 mod tune;
 mod types;
 
+pub use choice::Wished;
 pub use types::*;
 
 use super::branch::{Command, Notice};
@@ -22,6 +25,7 @@ use crate::proto;
 use crate::time::{Civil, Local};
 use crate::track::{Packet, Reject, Secret};
 use below::Below;
+use choice::Choosing;
 use logs::{Ids, LogTrack};
 use parents::Parents;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -44,6 +48,9 @@ pub struct Trunk {
     line: Option<playout::Phase>,
     player: Option<Player>,
     parents: Parents,
+    choosing: Choosing,
+    /// Bytes of sound that came, headers included.
+    sound_bytes: u64,
     logs: BTreeMap<Uuid, LogTrack>,
     tracks: BTreeMap<Uuid, Track>,
     /// Tracks that this process made, and how many packets of each are stored (0: live).
@@ -118,6 +125,8 @@ impl Trunk {
             line: None,
             player: options.playout.map(Player::new),
             parents: Parents::new(now, options.parents),
+            choosing: Choosing::new(now, options.rendition),
+            sound_bytes: 0,
             logs: BTreeMap::new(),
             tracks: BTreeMap::new(),
             own_tracks: BTreeMap::new(),

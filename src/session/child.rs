@@ -151,6 +151,9 @@ pub enum Reason {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     pub nacks: u64,
+    /// Packets that came of themselves, and those that had to be asked for.
+    pub came: u64,
+    pub missed: u64,
     /// Packets accepted that had been asked for.
     pub repaired: u64,
     /// Not asked for any more: too late.
@@ -324,6 +327,7 @@ impl Child {
             self.counters.repaired += 1;
         } else if live {
             self.came = self.came.saturating_add(1);
+            self.counters.came += 1;
         }
     }
 
@@ -447,6 +451,7 @@ impl Child {
                 let track = self.tracks[at].wish.track;
                 for range in ask.found {
                     self.lost = self.lost.saturating_add(range.count as u32);
+                    self.counters.missed += range.count;
                     self.event(Event::Gap { track, first: range.first, count: range.count });
                 }
                 self.counters.nacks += 1;

@@ -109,6 +109,7 @@ impl Host {
             log,
             seed: random.bytes(),
             tick: TICK,
+            rendition: self.member.rendition,
         };
         self.process = Some(Process {
             trunk: Trunk::new(local, options),

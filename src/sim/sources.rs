@@ -12,6 +12,8 @@ use uuid::Uuid;
 #[derive(Debug, Default)]
 pub struct Tracks {
     made: BTreeMap<Uuid, Made>,
+    /// Further renditions of a track, by its id.
+    others: BTreeMap<Uuid, Vec<Uuid>>,
     genuine: BTreeSet<u64>,
 }
 
@@ -73,6 +75,11 @@ impl Tracks {
         Ok((info, secret, made))
     }
 
+    /// `other` is the same sound as `track`.
+    pub(super) fn join(&mut self, track: Uuid, other: Uuid) {
+        self.others.entry(track).or_default().push(other);
+    }
+
     pub fn info(&self, track: Uuid) -> Option<&Info> {
         self.made.get(&track).map(|made| &made.info)
     }
@@ -90,7 +97,9 @@ impl Tracks {
     /// Whether this is what the track's maker recorded under that index.
     pub fn recorded(&self, track: Uuid, sound: &Sound) -> bool {
         let mark = mark(&sound.records);
-        self.made.get(&track).and_then(|made| made.records.get(sound.index as usize)).is_some_and(|made| *made == mark)
+        let others = self.others.get(&track).into_iter().flatten();
+        let mut made = std::iter::once(&track).chain(others).filter_map(|id| self.made.get(id));
+        made.any(|made| made.records.get(sound.index as usize) == Some(&mark))
     }
 
     /// An origin sent these bytes itself.

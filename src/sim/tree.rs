@@ -4,6 +4,7 @@ use super::world::EPOCH;
 use super::{Conditions, Random};
 use crate::broadcast::{self, Area, Body, Grant, Kind, Order, Placement, Priority};
 use crate::key::{PublicKey, SigningKey};
+use crate::node::trunk::Wished;
 use crate::node::{Role, branch};
 use crate::proto;
 use crate::time::SECOND;
@@ -49,6 +50,7 @@ pub(super) struct Member {
     pub branches: usize,
     /// Beats a second that each branch lets its children send.
     pub beats: u32,
+    pub rendition: Wished,
     pub oscillator: super::Oscillator,
     pub device_ppm: f64,
     /// Whether it runs when the world begins.
@@ -97,6 +99,14 @@ impl Tree {
     }
 
     /// The newest node runs so many branches.
+    /// Of the one added last: which rendition it wishes for.
+    pub fn wishing(&mut self, rendition: Wished) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            member.rendition = rendition;
+        }
+        self
+    }
+
     pub fn branches(&mut self, count: usize) -> &mut Self {
         if let Some(member) = self.members.last_mut() {
             member.branches = count;
@@ -145,6 +155,7 @@ impl Tree {
             journal,
             branches: usize::from(role == Role::Relay),
             beats: branch::Options::default().beats,
+            rendition: Wished::default(),
             oscillator,
             device_ppm,
             awake: true,

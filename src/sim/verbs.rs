@@ -29,6 +29,8 @@ pub struct Bulletin {
     /// Samples per packet, and b/s.
     pub duration: u32,
     pub bitrate: u32,
+    /// Further renditions, b/s.
+    pub others: Vec<u32>,
     /// Each packet comes into being when its sound has been spoken.
     pub live: bool,
     pub resume: bool,
@@ -45,6 +47,7 @@ impl Bulletin {
             length,
             duration: 11_520,
             bitrate: 24_000,
+            others: Vec::new(),
             live: false,
             resume: false,
         }
@@ -88,6 +91,19 @@ impl World {
             self.hosts[host].store.keep(info.id, made);
         }
         let track = info.id;
+        let mut others = Vec::new();
+        for &bitrate in &bulletin.others {
+            let (info, secret, made) = self
+                .tracks
+                .make(&mut self.random, civil, packets, bulletin.duration, bitrate, bulletin.live)
+                .map_err(|error| error.to_string())?;
+            if !bulletin.live {
+                self.hosts[host].store.keep(info.id, made);
+            }
+            self.tracks.join(track, info.id);
+            others.push((info, secret));
+        }
+        let all: Vec<Uuid> = std::iter::once(track).chain(others.iter().map(|(info, _)| info.id)).collect();
         let request = Request::Air(Box::new(Air {
             title: format!("bulletin {}", self.requests),
             areas: bulletin.areas.clone(),
@@ -96,6 +112,7 @@ impl World {
             delay: bulletin.delay,
             track: info,
             secret,
+            others,
             live: bulletin.live,
             resume: bulletin.resume,
         }));
@@ -104,7 +121,9 @@ impl World {
                 if bulletin.live {
                     let incarnation = self.hosts[host].incarnation;
                     let first = anchor - EPOCH + packet;
-                    self.schedule(first, Happening::Made { host, incarnation, broadcast, track, index: 0 });
+                    for track in all {
+                        self.schedule(first, Happening::Made { host, incarnation, broadcast, track, index: 0 });
+                    }
                 }
                 let samples = packets * u64::from(bulletin.duration);
                 Ok(Aired { broadcast, track, samples, accepted, from, until, sounds })
@@ -225,6 +244,14 @@ impl World {
 
     pub fn events(&self, node: &str) -> &[(i64, Event)] {
         &self.hosts[self.host(node)].witness.events
+    }
+
+    /// What a node says of itself; `None` while it does not run.
+    pub fn report(&mut self, node: &str) -> Option<proto::Report> {
+        match self.request(node, Request::Nodes)? {
+            Reply::Nodes(reports) => reports.into_iter().next(),
+            _ => None,
+        }
     }
 
     /// `None` while it does not run.

@@ -252,6 +252,7 @@ impl Sockets {
             delay: bulletin.delay,
             track: info,
             secret,
+            others: Vec::new(),
             live: false,
             resume: bulletin.resume,
         };

@@ -60,6 +60,7 @@ impl Relay {
             log: trunk::Log { track: Uuid::from_u128(20), ssrc: 20, secret: log_secret() },
             seed: [7; 32],
             tick: 10 * SECOND,
+            rendition: Default::default(),
         };
         let mut relay = Self {
             now,

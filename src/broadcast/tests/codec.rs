@@ -1,6 +1,7 @@
 use crate::broadcast::fixtures::*;
 use crate::broadcast::*;
 use crate::time::{Civil, SECOND};
+use crate::track;
 use proptest::prelude::*;
 
 fn order(body: Body) -> Order {
@@ -152,4 +153,17 @@ proptest! {
             prop_assert_eq!(Order::decode(&order.encode()), Ok(order));
         }
     }
+}
+
+#[test]
+fn four_renditions_four_areas_and_the_longest_title_fit_a_packet_of_a_log() {
+    let mut body = bulletin(Priority::Emergency, 0, 10);
+    body.title = "t".repeat(200);
+    let stored = |_| track::Info { packets: Some(30_000), ..rendition(body.from) };
+    body.renditions = (0..4).map(stored).collect();
+    body.tone = Some(Tone { at: body.from - SECOND, which: 1, duration: SECOND });
+    let areas = ["vn/01/00004", "vn/01/00005", "vn/02/00017", "vn/79/26734"];
+    let signed = Signer::new(1).sign(&areas, Body::Broadcast(body));
+    let length = prost::Message::encoded_len(&signed);
+    assert!(length <= 1_100, "{length} bytes");
 }

@@ -80,6 +80,7 @@ impl Pacing {
             delay: wish.delay,
             track: self.track.info.clone(),
             secret: self.track.secret.clone(),
+            others: Vec::new(),
             live: true,
             resume: false,
         };

@@ -171,3 +171,16 @@ fn a_large_audience_gets_its_bunches_paced_and_one_that_leaves_meanwhile_tears_n
         assert!(heard == [0, 1] || (heard.is_empty() && [3, 298].contains(&at)), "listener {at}: {heard:?}");
     }
 }
+
+#[test]
+fn what_waits_for_a_packet_that_will_not_come_leaves_when_that_is_known() {
+    let now = Instant::now();
+    let sockets = listeners(2);
+    let mut fanout = bunching(now, &sockets, 4);
+    (0..2).for_each(|index| fanout.air(now, TRACK, index, packet(index)));
+    fanout.flush(now, TRACK);
+    assert_eq!(heard(&sockets[0]), [0, 1]);
+    fanout.air(now, TRACK, 3, packet(3));
+    assert_eq!(heard(&sockets[0]), [3]);
+    assert_eq!(fanout.poll_timeout(), None);
+}

@@ -37,6 +37,8 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
         addresses: vec![parent.handle().listening()[0].to_string()],
         shards: 1,
         multicast: true,
+        bitrate: None,
+        data_mib_per_day: None,
     });
     config.children = speaker.is_none().then(|| Children {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -139,6 +141,7 @@ fn a_bulletin_sounds_whole_and_in_step_at_two_speakers_behind_a_relay() {
             delay: None,
             track: info.clone(),
             secret,
+            others: Vec::new(),
             live: false,
             resume: false,
         };
@@ -220,6 +223,7 @@ fn a_speaker_shows_the_level_that_leaves_it_and_says_when_a_broadcast_is_silent(
             delay: None,
             track: info,
             secret,
+            others: Vec::new(),
             live: false,
             resume: false,
         };

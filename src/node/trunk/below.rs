@@ -232,6 +232,7 @@ impl Trunk {
             uncertainty: counters.uncertainty,
             peak: counters.level.map(|level| hundredths(level.peak)),
             rms: counters.level.map(|level| hundredths(level.rms)),
+            bitrate: self.bitrate_of(sounding),
             trouble: self.below.troubles.iter().copied().collect::<Vec<_>>().join(" "),
         }
     }
@@ -251,6 +252,7 @@ impl Trunk {
     /// Once a second: the own report for the next beat, and what has changed below.
     pub(super) fn report(&mut self, now: Local) {
         self.below.due = now + REPORT;
+        self.judge_links(now);
         let own = self.own_report(now);
         if let Some(status) = self.player.as_ref().map(|player| player.status(now)) {
             self.counters.offset = status.offset;

@@ -58,6 +58,7 @@ fn relay() -> Trunk {
             log: Log { track: id(2), ssrc: 9, secret: secret() },
             seed: [5; 32],
             tick: 10 * SECOND,
+            rendition: Default::default(),
         },
     );
     let place = |node, name: &str| {

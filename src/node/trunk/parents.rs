@@ -55,6 +55,8 @@ impl Parents {
             let now = joined.child.counters();
             sum.nacks += now.nacks;
             sum.repaired += now.repaired;
+            sum.came += now.came;
+            sum.missed += now.missed;
             sum.abandoned += now.abandoned;
             sum.unknown_ssrc += now.unknown_ssrc;
             sum.malformed += now.malformed;
@@ -63,6 +65,12 @@ impl Parents {
             sum.dropped += now.dropped;
         }
         sum
+    }
+
+    /// Packets that came of themselves, and those that were lost at first.
+    pub fn losses(&self) -> (u64, u64) {
+        let counters = self.counters();
+        (counters.came, counters.missed)
     }
 
     /// Adds what sessions have counted to what the trunk has.

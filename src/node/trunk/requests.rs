@@ -4,6 +4,7 @@ use super::{Air, From, Listed, Pending, Reply, Request, Trunk, What};
 use crate::broadcast::{Area, Body, Broadcast, Cancel, Hush, Kind, Priority, State, Tone};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
+use crate::track::{Info, Secret};
 use prost::Message;
 use uuid::Uuid;
 
@@ -70,6 +71,9 @@ impl Trunk {
             (None, Some(at)) => (at - delay).max(civil + LEAD),
             (None, None) => civil + LEAD,
         };
+        let alike = |(info, secret): (Info, Secret)| (Info { anchor: track.anchor, ..info }, secret);
+        let tracks: Vec<(Info, Secret)> =
+            std::iter::once((track.clone(), air.secret)).chain(air.others.into_iter().map(alike)).collect();
         let sounds = tone.map_or(track.anchor + delay, |tone| tone.at);
         let length = packets.map_or(LIVE_LONGEST, |packets| packets as i64 * track.packet_micros());
         let from = tone.map_or(track.anchor, |tone| tone.at.min(track.anchor));
@@ -79,7 +83,7 @@ impl Trunk {
             from,
             until,
             delay,
-            renditions: vec![track.clone()],
+            renditions: tracks.iter().map(|(info, _)| info.clone()).collect(),
             tone,
             title: air.title,
             revision: 0,
@@ -93,14 +97,17 @@ impl Trunk {
         };
         check_length(&signed)?;
         let checked = self.authorities.check(&signed, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
-        let track_id = track.id;
-        self.own_tracks.insert(track_id, packets.unwrap_or(0));
-        self.hold_early(track_id, air.secret.clone());
+        let mut records = Vec::new();
         // Beside the order, so that a restart can go on with what is stored; and of what is live knows that
         // it was made here and nobody can go on with it.
-        let secret = (!air.live).then(|| air.secret.to_proto());
-        let key = proto::StoredKey { track: track_id.as_bytes().to_vec().into(), secret };
-        self.journal(now, vec![proto::Record { body: Some(record::Body::Key(key)) }], Pending::Record);
+        for (info, secret) in tracks {
+            self.own_tracks.insert(info.id, packets.unwrap_or(0));
+            let stored = (!air.live).then(|| secret.to_proto());
+            self.hold_early(info.id, secret);
+            let key = proto::StoredKey { track: info.id.as_bytes().to_vec().into(), secret: stored };
+            records.push(proto::Record { body: Some(record::Body::Key(key)) });
+        }
+        self.journal(now, records, Pending::Record);
         let anchor = track.anchor;
         let reply = Reply::Aired { broadcast: checked.id, accepted: order.issued, from, until, sounds, anchor, delay };
         self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))) });

@@ -15,6 +15,9 @@ use uuid::Uuid;
 pub(super) struct Track {
     pub info: Info,
     pub broadcast: Uuid,
+    /// The first of the broadcast's renditions, on whose timeline all of them sound, and whether it is this one.
+    pub sounds_as: Uuid,
+    pub first: bool,
     pub areas: Vec<Area>,
     pub emergency: bool,
     /// µs.
@@ -27,6 +30,8 @@ pub(super) struct Track {
     pub have: Have,
     /// Listening at the parent, from which packet on.
     pub listening: bool,
+    /// A packet has come since.
+    pub flowing: bool,
     /// This node airs it from its store.
     pub source: Option<Source>,
     pub fetch: Option<Fetch>,
@@ -89,6 +94,16 @@ impl Track {
         self.info.packets.is_some_and(|packets| self.have.until >= packets)
     }
 
+    pub fn flows(&self) -> bool {
+        self.flowing || self.made_here || self.complete()
+    }
+
+    /// From `from` on, the first packet that has not come live.
+    pub fn first_unseen(&self, from: u64) -> u64 {
+        let seen = |index| self.key.as_ref().is_some_and(|key| key.seen.get(index).is_some());
+        (from..from.saturating_add(SEEN as u64)).find(|index| !seen(*index)).unwrap_or(from)
+    }
+
     pub fn listened_to(&self) -> bool {
         self.listeners.iter().any(|listeners| *listeners > 0)
     }
@@ -98,17 +113,31 @@ impl Trunk {
     /// A broadcast is new or its renditions were replaced.
     pub(super) fn start_tracks(&mut self, now: Local, id: Uuid, restored: bool) {
         let Some(entry) = self.book.get(id) else { return };
+        let renditions = entry.broadcast.renditions.clone();
+        let stays = |track: &Track| renditions.iter().any(|info| info.id == track.info.id);
+        let gone = |track: &Track| track.broadcast == id && !stays(track);
+        let gone: Vec<Uuid> = self.tracks.iter().filter(|(_, track)| gone(track)).map(|(id, _)| *id).collect();
+        for gone in gone {
+            self.end_track(now, gone);
+        }
+        let Some(first) = renditions.first().map(|info| info.id) else { return };
+        for info in renditions {
+            self.start_track(now, id, info, first, restored);
+        }
+    }
+
+    fn start_track(&mut self, now: Local, id: Uuid, info: Info, sounds_as: Uuid, restored: bool) {
+        let Some(entry) = self.book.get(id) else { return };
         let broadcast = &entry.broadcast;
-        // One rendition for all (issue 3 chooses among several).
-        let Some(info) = broadcast.renditions.first().cloned() else { return };
         if self.tracks.get(&info.id).is_some_and(|track| track.broadcast == id && track.info.ssrc == info.ssrc) {
             let delay = broadcast.delay;
             return self.revise_track(now, info.id, info, delay);
         }
         let made = self.own_tracks.remove(&info.id);
-        let old: Vec<Uuid> = self.tracks.iter().filter(|(_, track)| track.broadcast == id).map(|(id, _)| *id).collect();
         let track = Track {
             broadcast: id,
+            sounds_as,
+            first: info.id == sounds_as,
             areas: entry.areas.clone(),
             emergency: broadcast.priority == Priority::Emergency,
             delay: broadcast.delay,
@@ -116,6 +145,7 @@ impl Trunk {
             key: None,
             have: Have { until: made.unwrap_or(0), ..Have::default() },
             listening: false,
+            flowing: false,
             source: None,
             fetch: None,
             to_keep: Vec::new(),
@@ -126,9 +156,6 @@ impl Trunk {
         let track_id = track.info.id;
         if self.tracks.contains_key(&track_id) {
             return;
-        }
-        for gone in old {
-            self.end_track(now, gone);
         }
         if self.tracks.len() >= TRACKS {
             self.dropped("tracks");
@@ -170,7 +197,7 @@ impl Trunk {
             ssrc: track.info.ssrc,
             secret: secret.clone(),
             log: false,
-            emergency: track.emergency,
+            emergency: track.emergency && track.first,
             areas: track.areas.clone(),
             duration: track.info.packet_micros(),
             delay: track.delay,
@@ -239,6 +266,7 @@ impl Trunk {
         }
         let sound = key.reader.read(packet.index, &packet.bytes)?;
         self.counters.received += 1;
+        self.sound_bytes += (packet.bytes.len() + BELOW) as u64;
         self.time.handle_seal(sound.time);
         if let (Via::Live, Some(civil)) = (via, self.time.civil(now)) {
             self.counters.delivery = civil - sound.time;
@@ -257,10 +285,12 @@ impl Trunk {
             return Ok(());
         }
         key.seen.insert(packet.clone());
+        let sounds_as = track.sounds_as;
         self.hand_down(id, packet);
         if let Some(player) = &mut self.player {
-            player.handle_sound(now, id, Arc::new(sound));
+            player.handle_sound(now, sounds_as, Arc::new(sound));
         }
+        self.handle_flow(now, id);
         Ok(())
     }
 
@@ -384,12 +414,16 @@ impl Trunk {
 
     /// A packet that stands in this node's own store, or was made here: out to all who listen.
     fn air(&mut self, now: Local, id: Uuid, packet: Packet) {
-        if let Some(player) = &mut self.player
+        if self.player.is_some()
             && let Some(track) = self.tracks.get(&id)
+            && self.sounded(track.broadcast) == Some(id)
             && let Some(key) = &track.key
             && let Ok(sound) = key.reader.read(packet.index, &packet.bytes)
         {
-            player.handle_sound(now, id, Arc::new(sound));
+            let sounds_as = track.sounds_as;
+            if let Some(player) = &mut self.player {
+                player.handle_sound(now, sounds_as, Arc::new(sound));
+            }
         }
         self.hand_down(id, packet);
     }
@@ -444,6 +478,8 @@ fn rate(info: &Info) -> u32 {
     info.bitrate / 8 + overhead
 }
 
+/// Bytes of IPv4 and UDP under each packet.
+const BELOW: usize = 28;
 /// Tracks at once: as many programmes as a province knows of for the coming day.
 const TRACKS: usize = 512;
 /// Secrets that wait for their order.
@@ -485,6 +521,7 @@ mod tests {
             log: Log { track: Uuid::from_u128(2), ssrc: 9, secret },
             seed: [5; 32],
             tick: 10 * SECOND,
+            rendition: Default::default(),
         };
         let mut trunk = Trunk::new(Local(0), options);
         for number in 1..40 {
@@ -509,6 +546,8 @@ mod tests {
         let ready = VecDeque::from([Packet { index: 0, bytes: Bytes::new() }]);
         let track = Track {
             broadcast: Uuid::from_u128(4),
+            sounds_as: info.id,
+            first: true,
             areas: Vec::new(),
             emergency: false,
             delay: SECOND,
@@ -516,6 +555,7 @@ mod tests {
             key: None,
             have: Have { until: 1, ..Have::default() },
             listening: false,
+            flowing: false,
             source: Some(Source { next: 0, read: 1, reading: false, ready }),
             fetch: None,
             to_keep: Vec::new(),

@@ -115,25 +115,15 @@ impl Trunk {
         next
     }
 
-    /// Whether this node or one below it will sound the track.
-    fn wanted(&self, id: Uuid) -> bool {
-        let Some(track) = self.tracks.get(&id) else { return false };
-        let chosen =
-            self.player.is_some() && self.tuned.is_some_and(|choice| choice.broadcast == Some(track.broadcast));
-        let soon =
-            self.player.is_some() && self.book.get(track.broadcast).is_some_and(|entry| entry.state == State::Known);
-        let below = track.listened_to() || self.below.direct_in(&track.areas);
-        track.emergency || chosen || soon || below
-    }
-
     fn start_listening(&mut self, now: Local, civil: Civil, id: Uuid) {
         let Some(track) = self.tracks.get_mut(&id) else { return };
         if track.listening {
             return;
         }
-        track.listening = true;
+        (track.listening, track.flowing) = (true, false);
         track.fetch = None;
         let wish = wish(track, civil);
+        let wish = Wish { from: self.first_missing(id, wish.from), ..wish };
         self.parents.listen(now, wish);
     }
 
@@ -164,8 +154,14 @@ impl Trunk {
     /// Fetches a stored track at an instant that the node's id spreads over the time there is.
     fn plan_fetch(&mut self, now: Local, civil: Civil, id: Uuid) {
         let node = self.options.node.as_u128();
+        // Those below may ask for any of the renditions.
+        let relays = self.options.branches > 0;
+        let sounded = self.tracks.get(&id).and_then(|track| self.sounded(track.broadcast));
         let Some(track) = self.tracks.get_mut(&id) else { return };
         if !track.stored || track.fetch.is_some() {
+            return;
+        }
+        if !relays && sounded != Some(id) {
             return;
         }
         // Half of the time left, so that the slow rate has the other half.
@@ -177,7 +173,7 @@ impl Trunk {
     /// Says anew what this node wants, to a parent that has just welcomed it.
     pub(super) fn listen_again(&mut self, now: Local) {
         for track in self.tracks.values_mut() {
-            track.listening = false;
+            (track.listening, track.flowing) = (false, false);
             if let Some(fetch) = &mut track.fetch
                 && fetch.asked
             {

@@ -30,6 +30,8 @@ pub struct Options {
     pub seed: [u8; 32],
     /// µs between ticks.
     pub tick: i64,
+    /// Of several renditions of what sounds here.
+    pub rendition: super::Wished,
 }
 
 #[derive(Clone, Debug)]
@@ -179,6 +181,8 @@ pub struct Air {
     /// `anchor` is set by the trunk; `packets` must be known (live: `None`, then `live` is true).
     pub track: Info,
     pub secret: Secret,
+    /// More renditions of the same sound, cut alike.
+    pub others: Vec<(Info, Secret)>,
     pub live: bool,
     pub resume: bool,
 }

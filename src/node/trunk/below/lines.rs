@@ -21,6 +21,7 @@ pub(super) struct Line {
     uncertainty: u32,
     peak: Option<i16>,
     rms: Option<i16>,
+    bitrate: u32,
 }
 
 /// What people look at: it goes up before counters do.
@@ -75,6 +76,7 @@ impl Line {
             uncertainty: report.uncertainty.min(u64::from(u32::MAX)) as u32,
             peak: report.peak.map(level),
             rms: report.rms.map(level),
+            bitrate: report.bitrate,
         })
     }
 
@@ -110,6 +112,7 @@ impl Line {
             peak: self.peak.map(i32::from),
             rms: self.rms.map(i32::from),
             trouble: trouble.to_string(),
+            bitrate: self.bitrate,
         }
     }
 }
