@@ -310,8 +310,8 @@ pub fn is_source_specific(address: SocketAddr) -> bool {
     let range = match address.ip() {
         // 232.0.0.0/24 is reserved (RFC 4607 §1).
         IpAddr::V4(four) => four.octets()[0] == 232 && four.octets()[1..3] != [0, 0],
-        // Unicast-prefix-based with a prefix of no length (RFC 3306 §6): ff3x::/32, any scope.
-        IpAddr::V6(six) => six.segments()[0] & 0xfff0 == 0xff30 && six.segments()[1] == 0,
+        // Unicast-prefix-based with a prefix of no length (RFC 3306 §6, RFC 4607 §1): ff3x::/96, any scope.
+        IpAddr::V6(six) => six.segments()[0] & 0xfff0 == 0xff30 && six.segments()[1..6] == [0; 5],
     };
     range && address.port() != 0
 }

@@ -410,10 +410,13 @@ fn rationed(limit: u32, seed: u64) -> [Vec<f64>; 2] {
 #[test]
 fn speakers_of_a_parent_that_spares_its_beats_stay_in_step() {
     let _seed = Seed(seeds()[0]);
-    for (limit, children) in [(0, "up to 800"), (10, "5,000"), (1, "50,000")] {
+    // Fewer exchanges know the clock less well behind 50 ms of jitter: for the first minutes above all.
+    for (limit, children, most) in
+        [(0, "up to 800", [5_000.0, 1_000.0]), (10, "5,000", [10_000.0, 2_000.0]), (1, "50,000", [20_000.0, 10_000.0])]
+    {
         let [early, late] = rationed(limit, seeds()[0]).map(|spreads| check::percentile(&spreads, 0.99));
         println!("{children} children: p99 of the spread {early:.0} µs in the first three minutes, then {late:.0} µs");
-        assert!(early <= 5_000.0 && late <= 5_000.0, "{children} children: p99 {early:.0} µs, then {late:.0} µs");
+        assert!(early <= most[0] && late <= most[1], "{children} children: p99 {early:.0} µs, then {late:.0} µs");
     }
 }
 
