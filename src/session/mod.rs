@@ -129,7 +129,7 @@
 //!   Health, at most 64 a frame and 1,024 a second. A report with a text of over 256 bytes, an id that is not
 //!   of 16 bytes, or of a node that is not below the child is ignored; counts and times beyond reason are cut to it.
 //!   `bitrate` names the rendition that sounds: renditions share indices, so a child changes at any packet, by
-//!   Listen to the one and Unlisten of the other.
+//!   Listen to the one and Unlisten of the other. Of an emergency all get the first.
 //! - **Every.** A parent with many children asks in each echo for `every` µs between beats at least, 10 s at
 //!   most; both sides count missed beats by it. A child that is asked for so much sends the first four of
 //!   the join as ever, then one each quarter of it; it repeats a beat after an eighth, pings at most once in
