@@ -29,6 +29,9 @@
 //! | link | ordered messages, bulk streams and unreliable packets between two nodes |
 //! | session | the protocol that a child and a parent speak over a link |
 //! | trunk, branch | a node's one half that owns tracks and rules; its n halves that own child sessions |
+//! | rendition | a broadcast's sound at one bitrate, a track of its own; all share indices, so a child may change |
+//! | together | packets of a track that leave in one send, where its delay can spare the wait |
+//! | group | the multicast address by which a parent sends sound once for a LAN |
 //! | tuner | picks, among the broadcasts now valid for an area, the one that sounds |
 //! | playout | decides when a packet becomes sound |
 //!

@@ -2,11 +2,29 @@
 //!
 //! ```text
 //!   node   assembles everything and hands out a Handle
-//!     ├─ trunk ── quic ── socket        one thread: parents, queues from everybody
-//!     ├─ shard ── quic, fanout ── socket   one thread per UDP port: children
-//!     ├─ jobs ── store                  one thread: the disk
-//!     └─ sound                          one thread: the device
+//!     ├─ trunk ── quic, group ── socket            one thread: parents, a LAN's group, queues from everybody
+//!     ├─ shard ── quic, fanout, group ── socket    one thread per UDP port: children
+//!     ├─ jobs ── store                             one thread: the disk
+//!     └─ sound                                     one thread: the device
+//!   decoder                                        a process per file, for `control`
 //!   queue, wake   how they speak;  clock, identity, tls, resolve, metrics   what they need
+//! ```
+//!
+//! A shard's two ways out of one socket, and what each is made of:
+//!
+//! ```text
+//!   Air { track, packet } ─▶ fanout: sound and orders, a send per listener
+//!                              track     its lanes: those alike in what they can be sent, and who joins or leaves
+//!                              forming   packets that leave together wait for the last of their bunch
+//!                              lane      prebuilt headers ─▶ sendmmsg, UDP_SEGMENT; what the kernel refuses
+//!                              pace      how many sends a turn may make, all tracks together
+//!                              group     one more listener: the LAN's multicast group
+//!   Send { link, … } ──────▶ quic: control, bulk, datagrams, repair
+//!                              shaking, handshakes   strangers: who waits, who proves its address, a slice a turn
+//!                              crypto    TLS for the handshake, then keys as bytes
+//!                              life      a connection from its first event to the last
+//!                              link      queues in front of it;  ledger   what all of them hold
+//!                              window    how much may be under way;  transport   QUIC's own settings
 //! ```
 
 pub mod clock;

@@ -14,7 +14,14 @@
 //!                 │ Command                ▲ Notice
 //!                 ▼                        │
 //!               branch 0 … n-1: sessions, rings, repair ────▶ Air { track, packet } ▶ address vectors
+//!                                               Listen, Unlisten { link, track } ▶ who stands in them
 //! ```
+//!
+//! A branch has tens of thousands of children, so what concerns many of them is done in slices (`work`),
+//! their beats together are bounded (`beats`), and so is what one of them may take (`guard`). The parent's
+//! multicast group is one more listener, [`GROUP`], in the place of those who hear it. The trunk keeps a
+//! line of every node below (`below`) and chooses the rendition that this node sounds (`choice`); children
+//! choose theirs.
 
 pub mod branch;
 mod places;

@@ -41,6 +41,24 @@
 //!  10 ac 02                field 2, 300
 //! ```
 //!
+//! And what newer parents add, which an older child skips. `Listening {track = 16 × 0x07, next = 300,
+//! together = 4}` as a frame of the control stream, then the ends of a `Welcome` and of an `Echo`:
+//!
+//! ```text
+//!  19                      25 bytes follow
+//!  2a 17                   ToChild.listening, 23 bytes
+//!  0a 10 07 07 … 07        track
+//!  10 ac 02                next: 300
+//!  18 04                   together: indices 300–303 leave as one, since 300 / 4 = 303 / 4
+//!
+//!  3a 09                   Welcome.group, 9 bytes
+//!  0a 04 e8 07 04 3c       address: 232.7.4.60
+//!  10 ae 3a                port: 7470
+//!
+//!  40 d0 a5 4c             Echo.every: 1,250,000 µs, as one of 5,000 children is asked
+//! ```
+//! Once the group brings it sound, the child says `Hearing {group: true}`: the frame 04 42 02 08 01.
+//!
 //! ## Flow
 //!
 //! ```text
@@ -48,21 +66,22 @@
 //!    │ control  Hello {version, node, placement, grants} ──────────────▶ │ within 5 s of the handshake
 //!    │ datagram Beat {sent} × 16, 20 ms apart ─────────────────────────▶ │
 //!    │ ◀──────────────── datagram Echo {origin, received, sent} × 16     │ may overtake Welcome
-//!    │ ◀──── control  Welcome {version, node, placement, grants, logs}   │ or Goodbye
+//!    │ ◀──── control  Welcome {version, node, placement, …, logs, group} │ or Goodbye
 //!    │ ◀──── control  Push {orders} … Push {orders, last}                │ what is in force
 //!    │ ◀──── control  Key {track, secret} …                              │ of each track for the area
 //!    │ ◀════ media    of every log, from its `next` on                   │ needs no Listen
 //!    │ control  Listen {track, from} ──────────────────────────────────▶ │ or the parent begins
-//!    │ ◀──── control  Listening {track, next} / Unavailable              │ by itself (emergency)
+//!    │ ◀──── control  Listening {track, next, together} / Unavailable    │ by itself (emergency)
 //!    │ ◀──── bulk     Bulk, packets `from` … `next − 1`                  │ those it still has
-//!    │ ◀════ media    packets from `next` on                             │
+//!    │ ◀════ media    packets from `next` on                             │ and to the group, if there is one
+//!    │ control  Hearing {group: true} ─────────────────────────────────▶ │ no more of it by unicast
 //!    │              ✕ packet n lost                                      │
 //!    │ datagram Nack {track, [n], round}, twice ───────────────────────▶ │
 //!    │ ◀════ media    packet n, the same bytes, twice                    │ or datagram Missing
 //!    │ control  Fetch {track, from, until} ────────────────────────────▶ │
 //!    │ ◀──── bulk     Bulk, packets `from` … `until − 1`, FIN            │ or Unavailable
 //!    │ datagram Beat {sent, report, loss} ─────────────────────────────▶ │ 5 a second for 72 s, then ever
-//!    │ ◀──────────────────────────────────────────── datagram Echo       │ fewer, down to 1 in ten seconds
+//!    │ ◀──────────── datagram Echo {origin, received, sent, line, every} │ fewer, down to 1 in ten seconds
 //!    │ control  Health {reports of those below} ───────────────────────▶ │ at most 64 a frame
 //!    │ ◀──── control  Log {…} / Log {track, ended}                       │ logs that come and go
 //!    │ control  Unlisten {track} ──────────────────────────────────────▶ │
@@ -91,9 +110,9 @@
 //!   packets that came of themselves; a margin of 15–150 ms, by their jitter. A log has no due times:
 //!   its ticks name its head.
 //! - **Nack.** Ranges of one track, each datagram twice, 20 ms apart and with the same `round`; rounds
-//!   rise by one per request of the track. A round lasts a round trip and 25 ms, at least 60 ms, twice that for packets that leave together; as the
-//!   deadline nears, half of the time left, and none begins less than a round trip before it. An order
-//!   has no deadline: rounds grow to 2 s and end after 60.
+//!   rise by one per request of the track. A round lasts a round trip and 25 ms, twice that for packets
+//!   that leave together, at least 60 ms; as the deadline nears, half of the time left, and none begins less
+//!   than a round trip before it. An order has no deadline: rounds grow to 2 s and end after 60.
 //! - **Answer.** A parent ignores a round it has seen of an index, or an older one. It sends the packet
 //!   now and 20 ms later, out of a bucket that holds 40 % of the media of 10 s and refills as fast: once
 //!   only below half, not at all when empty. Losses then cost neighbours nothing.
@@ -106,6 +125,11 @@
 //!   due time (at most one a second). Nothing from the parent for three beats' time, a beat's taken as a
 //!   second at least: silent. No beat for as long and half a second: the parent stops media until the next
 //!   (RFC 8083 §4.2); it hangs up after 35 s.
+//! - **Report.** A beat carries the child's own, at join only a changed one; those of nodes below go in
+//!   Health, at most 64 a frame and 1,024 a second. A report with a text of over 256 bytes, an id that is not
+//!   of 16 bytes, or of a node that is not below the child is ignored; counts and times beyond reason are cut to it.
+//!   `bitrate` names the rendition that sounds: renditions share indices, so a child changes at any packet, by
+//!   Listen to the one and Unlisten of the other. Of an emergency all get the first.
 //! - **Every.** A parent with many children asks in each echo for `every` µs between beats at least, 10 s at
 //!   most; both sides count missed beats by it. A child that is asked for so much sends the first four of
 //!   the join as ever, then one each quarter of it; it repeats a beat after an eighth, pings at most once in
@@ -118,10 +142,10 @@
 //!   `together`, the next bunch's): `Hearing {group: false}`, and unicast goes on; likewise at a track's end,
 //!   so that each begins both ways. A child that can't or won't join says nothing and is sent all by unicast.
 //! - **Limits in a second**, to a parent: 200 control messages, 1,000 datagrams, 100 beats, 2,048 reports,
-//!   500 indices asked for and 2,000 asked for again; what is beyond is counted and, unless it is control,
-//!   ignored. Ten times as much ends the session, and so do ten seconds in a row beyond a limit. Listen and
-//!   Fetch: 256 at once, then twenty a second; beyond, Unavailable. What Listen brought in bulk is charged to
-//!   the repair budget if the child leaves and comes back within ten seconds.
+//!   500 indices asked for and 2,000 asked for again, of one Nack the first 512; what is beyond is counted
+//!   and, unless it is control, ignored. Ten times as much ends the session, and so do ten seconds in a row
+//!   beyond a limit. Listen and Fetch: 256 at once, then twenty a second; beyond, Unavailable. What Listen
+//!   brought in bulk is charged to the repair budget if the child leaves and comes back within ten seconds.
 //! - **Sessions.** A node has two with one parent; a third ends the oldest. It joins at most 60 times in two
 //!   minutes.
 //!
@@ -140,6 +164,7 @@
 //! | `session.silent` | no Hello within 5 s, no beat for 35 s |
 //! | `session.replaced` | the node has two newer sessions with this parent |
 //! | `session.often` | over 60 joins in two minutes |
+//! | `link.slow` | does not take what is said to it: 8 MiB of control wait, or all links hold 128 MiB and it the most |
 //! | `branch.full` `node.stopping` | no room; dial again, or another parent |
 //!
 //! A datagram or media packet that can't be read is counted and dropped: anybody can send one.

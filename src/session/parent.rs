@@ -272,9 +272,8 @@ impl Parent {
     }
 
     /// The answer to Listen. `rate`: media bytes per second, for the repair budget. `together`: packets that
-    /// leave in one send. `backlog`: packets
-    /// before `next` that the child can still use, sent as one bulk stream (gaps begin a new one; of
-    /// more than [`BACKLOG_RUNS`] runs the newest go).
+    /// leave in one send. `backlog`: packets before `next` that the child can still use, sent as one bulk
+    /// stream (gaps begin a new one; of more than [`BACKLOG_RUNS`] runs the newest go).
     pub fn listening(&mut self, now: Local, track: Uuid, next: u64, rate: u32, together: u32, backlog: Vec<Packet>) {
         let again = self.rations.iter().any(|ration| ration.track == track);
         self.budget(now, track, rate);
