@@ -65,7 +65,9 @@ struct Joining {
     done: u32,
     per_second: f64,
     cohort: Cohort,
-    since: Local,
+    /// Dials that the rate allows and that were not made, and when that was counted.
+    allowed: f64,
+    counted: Local,
 }
 
 impl Worker {
@@ -125,7 +127,7 @@ impl Worker {
                 self.read(self.poll.ready(at) as usize);
             }
             let now = Now::read();
-            let waiting = self.dial(now);
+            let waiting = self.dial(now, ready >= BUSY);
             let late = self.expire(now);
             if self.sweep_at <= now.local {
                 self.sweep_at = now.local + SWEEP;
@@ -148,7 +150,7 @@ impl Worker {
         let now = Now::read();
         match command {
             Command::Join { count, per_second, cohort } => {
-                self.joins.push_back(Joining { count, done: 0, per_second, cohort, since: now.local });
+                self.joins.push_back(Joining { count, done: 0, per_second, cohort, allowed: 0.0, counted: now.local });
             }
             Command::Hold { epoch, from } => {
                 self.world.report.epoch = epoch;
@@ -194,15 +196,22 @@ impl Worker {
         }
     }
 
-    /// Dials as many as the rate allows. True if more may dial at once.
-    fn dial(&mut self, now: Now) -> bool {
+    /// Dials as many as the rate allows; while `behind` with reading, none: more speakers than this machine can
+    /// play would time out, dial again and so take the time of the others. True if more may dial at once.
+    fn dial(&mut self, now: Now, behind: bool) -> bool {
         let Some(joining) = self.joins.front_mut() else { return false };
-        let seconds = (now.local - joining.since) as f64 / SECOND as f64;
-        let allowed = (seconds * joining.per_second).min(f64::from(joining.count)) as u32;
+        let seconds = (now.local - joining.counted) as f64 / SECOND as f64;
+        joining.counted = now.local;
+        if behind {
+            return false;
+        }
+        let left = joining.count - joining.done;
+        joining.allowed = (joining.allowed + seconds * joining.per_second).min(f64::from(left));
         let cohort = joining.cohort;
-        let part = (allowed - joining.done).min(DIALS);
+        let part = (joining.allowed as u32).min(DIALS);
         joining.done += part;
-        let more = joining.done < allowed;
+        joining.allowed -= f64::from(part);
+        let more = joining.allowed >= 1.0;
         if joining.done == joining.count {
             self.joins.pop_front();
         }
