@@ -103,6 +103,8 @@ pub enum Event {
     Listening {
         track: Uuid,
         next: u64,
+        /// So many packets leave the parent in one send.
+        together: u32,
     },
     Unavailable {
         track: Uuid,

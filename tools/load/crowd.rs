@@ -1,5 +1,6 @@
 //! The coordinator's side of all workers: starts them, tells them what to do, adds up what they tell.
 use crate::plan::{Cohort, Command, Heard, Kind, Plan, Report, Tally};
+use crate::process;
 use crate::quantiles::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Write};
@@ -22,6 +23,8 @@ pub struct Options {
 /// What all workers have told, added up.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
+    /// The most packets of a track that leave in one send.
+    pub together: u32,
     pub dialled: u64,
     pub joined: u64,
     pub streaming: u64,
@@ -89,12 +92,11 @@ impl Crowd {
             let count = share(options.speakers, processes, number + 1) - first;
             let core = options.cores.get(number as usize % options.cores.len().max(1)).copied();
             let plan = Plan { first, count, core, ..options.plan.clone() };
-            let mut process = std::process::Command::new(&program)
-                .arg("worker")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::inherit())
-                .spawn()?;
+            let mut command = std::process::Command::new(&program);
+            command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+            // Pinned by its plan, if at all.
+            process::tame(&mut command, &[]);
+            let mut process = command.spawn()?;
             let input = process.stdin.take();
             if let Some(output) = process.stdout.take() {
                 let sender = sender.clone();
@@ -109,11 +111,6 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Of the workers, for their CPU and memory.
-    pub fn processes(&self) -> Vec<u32> {
-        self.workers.iter().map(|worker| worker.process.id()).collect()
-    }
-
     /// Whether every worker has made its speakers' keys.
     pub fn ready(&self) -> bool {
         self.workers.iter().all(|worker| worker.begun)
@@ -122,10 +119,10 @@ impl Crowd {
     /// CPU since they began and memory now, of all workers.
     pub fn usage(&self) -> crate::outcome::Usage {
         let mut usage = crate::outcome::Usage { processes: self.workers.len() as u64, ..Default::default() };
-        for process in self.processes() {
-            let (cpu_s, rss_kib) = used(process).unwrap_or_default();
-            usage.cpu_s += cpu_s;
-            usage.rss_kib += rss_kib;
+        for worker in &self.workers {
+            let id = worker.process.id();
+            usage.cpu_s += process::cpu_s(id).unwrap_or_default();
+            usage.rss_kib += process::rss_kib(id).unwrap_or_default();
         }
         usage
     }
@@ -254,6 +251,7 @@ impl Crowd {
     fn add_up(&mut self) {
         let told = &mut self.told;
         let lasts = || self.workers.iter().map(|worker| &worker.last);
+        told.together = lasts().map(|last| last.together).max().unwrap_or(1);
         told.dialled = lasts().map(|last| last.dialled).sum();
         told.joined = lasts().map(|last| last.joined).sum();
         told.streaming = lasts().map(|last| last.streaming).sum();
@@ -317,17 +315,6 @@ fn read(number: usize, output: impl BufRead, sender: &Sender<(usize, Result<Repo
         }
     }
     let _ = sender.send((number, Err(format!("worker {number} has ended before its time"))));
-}
-
-/// Seconds of CPU and KiB resident of a process.
-fn used(process: u32) -> Option<(f64, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name stands in brackets and may hold spaces.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
-    let pages = fields.nth(8)?.parse::<u64>().ok()?;
-    // Linux counts in hundredths of a second and, on every machine of ours, in pages of 4 KiB.
-    Some((ticks as f64 / 100.0, pages * 4))
 }
 
 /// Where share `number` of `of` equal ones begins.

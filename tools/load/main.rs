@@ -2,6 +2,7 @@
 mod crowd;
 mod ear;
 mod failure;
+mod found;
 mod hostile;
 mod outcome;
 mod page;
@@ -34,7 +35,7 @@ use std::time::{Duration, Instant};
 /// Loads a tree of Loa with virtual loudspeakers and judges it.
 ///
 /// Ends with 0 if every threshold of the profile held, 3 if one was missed, 2 for a mistake on the command line or in
-/// the profile, 1 if the run came to nothing.
+/// the profile, 1 if the run came to nothing or was interrupted; what was found until then is written all the same.
 #[derive(Debug, Parser)]
 #[command(name = "loa-load", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -81,7 +82,7 @@ enum Command {
         #[arg(long, value_name = "DIR", required_unless_present = "page")]
         svg: Option<PathBuf>,
     },
-    /// Starts a profile's tree, airs its sound, and shows what it uses until Ctrl-C
+    /// Starts a profile's tree, says how a profile attaches to it, airs its sound, and shows what it uses until Ctrl-C
     Tree(RunArgs),
     /// A process full of speakers, for another process of this program
     #[command(hide = true)]
@@ -120,7 +121,11 @@ fn load(args: &RunArgs, json: bool) -> Result<u8> {
         true => println!("{text}"),
         false => println!("{}\nThe page: {}", summary::summary(&outcome), page.display()),
     }
-    Ok(if summary::held(&outcome) { 0 } else { MISSED })
+    match (outcome.interrupted, summary::held(&outcome)) {
+        (true, _) => Err(Failure::run("interrupted: what was found until then is written and is no verdict")),
+        (false, true) => Ok(0),
+        (false, false) => Ok(MISSED),
+    }
 }
 
 fn plot(file: &Path, page: Option<&Path>, svg: Option<&Path>) -> Result<u8> {
@@ -148,12 +153,10 @@ fn tree(args: &RunArgs) -> Result<u8> {
     process::watch_interrupt();
     let mut tree = tree::Tree::start(&profile, &loa(args)?, &out)?;
     let media = tree.upload(profile.run.seconds)?;
-    println!("keys: {:?}; civil time is {} µs ahead of the monotonic clock", tree.identities(), tree.civil_offset()?);
-    for parent in tree.parents() {
-        println!("{} of {} listens at {}, {} shards", parent.name, parent.area, parent.address, parent.shards);
-    }
+    println!("# civil time is {} µs ahead of the monotonic clock", tree.civil_offset()?);
+    print!("{}", tree.attachment().unwrap_or_default());
     let aired = tree.air(&media, tree.everywhere())?;
-    println!("aired {} of {:.0} s", aired.id, media.seconds);
+    println!("# aired {} of {:.0} s", aired.id, media.seconds);
     let mut said = Instant::now();
     while !process::interrupted() {
         tree.check()?;

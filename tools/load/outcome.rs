@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Outcome {
     pub profile: String,
     /// RFC 3339, local time with its zone.
     pub started: String,
     pub command: String,
+    /// Ended before its time: what is here is what was found until then.
+    pub interrupted: bool,
     pub machine: Machine,
     /// What was asked of the tree.
     pub speakers: u64,
@@ -15,6 +18,7 @@ pub struct Outcome {
     pub tracks: u64,
     pub bitrate: u64,
     pub packet_ms: u64,
+    /// Packets that leave in one send, where the playout delay can spare the wait.
     pub together: u64,
     /// How long all of them streamed after the last join.
     pub held_s: f64,
@@ -28,7 +32,10 @@ pub struct Outcome {
     pub emergency: Option<Emergency>,
     pub storm: Option<Storm>,
     /// What the hostile part of the listeners did and what became of them: kind to count.
+    /// Those with `target: ` are what the tree counted meanwhile.
     pub hostile: std::collections::BTreeMap<String, u64>,
+    /// Delivery to all, before some turned hostile.
+    pub without_hostile_ms: Quantiles,
     /// One for each step of a growth profile.
     pub steps: Vec<Step>,
     /// About one a second.
@@ -67,7 +74,8 @@ pub struct Sound {
     /// Came again on request.
     pub repaired: u64,
     pub duplicates: u64,
-    /// From the instant that the packet's place on the track's timeline gives the origin to send it.
+    /// From the instant that the packet's place on the track's timeline gives the origin to send it; of packets that
+    /// leave together, the last one's place.
     pub delivery_ms: Quantiles,
     /// Unprotected and their seals checked: a sample of the listeners.
     pub checked: u64,
@@ -98,11 +106,14 @@ pub struct Usage {
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Emergency {
-    /// From the origin's acceptance.
+    pub rounds: u64,
+    /// Of all rounds together; from the origin's acceptance.
     pub order_ms: Quantiles,
     pub first_sound_ms: Quantiles,
     pub hush_ms: Quantiles,
+    /// Speakers, each counted in every round.
     pub reached: u64,
     pub not_reached: u64,
 }
@@ -126,6 +137,8 @@ pub struct Step {
     pub cpu_percent: f64,
     pub cpu_us_per_listener_second: f64,
     pub rss_kib: u64,
+    /// With all sessions there and no sound yet.
+    pub idle_rss_kib: Option<u64>,
     pub rss_kib_per_listener: f64,
     pub delivery_ms: Quantiles,
     pub lost: u64,

@@ -1,7 +1,8 @@
 //! One HTML page of an outcome: the verdict first, then figures, then plots. It needs nothing but itself.
-use crate::outcome::{Event, Outcome, Quantiles, Sample, Step, Target};
+use crate::found::{Grid, figures, parts, steps, targets};
+use crate::outcome::{Event, Outcome, Quantiles, Sample, Step};
 use crate::plot::{Axis, Chart, Fit, Form, STYLE, Scale, Series, escape, number};
-use crate::summary::{figures, held};
+use crate::summary::held;
 use crate::thresholds::{by_listeners, by_tracks, words};
 use std::fmt::Write;
 
@@ -16,10 +17,10 @@ pub fn page(outcome: &Outcome) -> String {
     html += &verdict(outcome);
     html += "<section><h2>Figures</h2><div class=\"tables\">";
     html += &table(&figures(outcome));
-    html += &storm_and_emergency(outcome);
+    html += &parts(outcome).iter().map(|rows| table(rows)).collect::<String>();
     html += "</div>";
-    html += &targets(&outcome.targets);
-    html += &steps(&outcome.steps);
+    html += &grid(&targets(&outcome.targets));
+    html += &grid(&steps(&outcome.steps));
     html += "</section>\n";
     let charts = charts(outcome);
     if !charts.is_empty() {
@@ -229,6 +230,9 @@ fn verdict(outcome: &Outcome) -> String {
     let all = &outcome.thresholds;
     let missed = all.iter().filter(|threshold| !threshold.held).count();
     let (class, text) = match (all.len(), missed) {
+        _ if outcome.interrupted => {
+            ("none", "Interrupted: this is what was found until then, and no verdict".to_owned())
+        }
         (0, _) => ("none", "Nothing was asked to hold".to_owned()),
         (1, 0) => ("held", "The threshold held".to_owned()),
         (count, 0) => ("held", format!("All {count} thresholds held")),
@@ -259,105 +263,23 @@ fn verdict(outcome: &Outcome) -> String {
     html + "</section>\n"
 }
 
-fn storm_and_emergency(outcome: &Outcome) -> String {
-    let count = |count: u64| number(count as f64);
-    let quantiles = |of: &Quantiles| match of.count {
-        0 => "not measured".to_owned(),
-        _ => format!("p50 {} ms, p99 {} ms, longest {} ms", number(of.p50), number(of.p99), number(of.max)),
-    };
-    let mut html = String::new();
-    if let Some(storm) = &outcome.storm {
-        html += &table(&[
-            ("Storm: sessions at once".into(), count(storm.sessions)),
-            ("Storm: until all stream".into(), format!("{} s", number(storm.all_streaming_s))),
-            ("Storm: time to sound".into(), quantiles(&storm.stream_ms)),
-            ("The others".into(), format!("{}, lost {} packets", count(storm.others), count(storm.others_lost))),
-            ("The others: delivery delay".into(), quantiles(&storm.others_delivery_ms)),
-        ]);
-    }
-    if let Some(emergency) = &outcome.emergency {
-        html += &table(&[
-            ("Emergency: reached".into(), count(emergency.reached)),
-            ("Emergency: not reached".into(), count(emergency.not_reached)),
-            ("Order arrives".into(), quantiles(&emergency.order_ms)),
-            ("First sound".into(), quantiles(&emergency.first_sound_ms)),
-            ("Silence after hush".into(), quantiles(&emergency.hush_ms)),
-        ]);
-    }
-    if !outcome.hostile.is_empty() {
-        let rows: Vec<_> =
-            outcome.hostile.iter().map(|(kind, all)| (format!("Hostile: {kind}"), count(*all))).collect();
-        html += &table(&rows);
-    }
-    html
-}
-
 fn table(rows: &[(String, String)]) -> String {
     let row =
         |(name, value): &(String, String)| format!("<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(value));
     format!("<table>{}</table>", rows.iter().map(row).collect::<String>())
 }
 
-fn targets(targets: &[Target]) -> String {
-    let rows = targets.iter().map(|target| {
-        let mib = |kib: u64| number((kib as f64 / 1_024.0 * 10.0).round() / 10.0);
-        let each = |value: f64| if target.listeners > 0 { number(value) } else { "–".into() };
-        [
-            escape(&target.name),
-            escape(&target.role),
-            number(target.listeners as f64),
-            number(target.cpu_s),
-            each(target.cpu_us_per_listener_second),
-            mib(target.rss_before_kib),
-            mib(target.rss_joined_kib),
-            mib(target.rss_end_kib),
-            each(target.rss_kib_per_listener),
-        ]
-    });
-    let head = [
-        "Node",
-        "",
-        "listeners",
-        "CPU s",
-        "µs per listener s",
-        "MiB before",
-        "MiB joined",
-        "MiB end",
-        "KiB per listener",
-    ];
-    grid(&head, rows.collect(), 2)
-}
-
-fn steps(steps: &[Step]) -> String {
-    let rows = steps.iter().map(|step| {
-        [
-            number(step.listeners as f64),
-            number(step.tracks as f64),
-            number(step.cpu_percent),
-            number(step.cpu_us_per_listener_second),
-            number((step.rss_kib as f64 / 1_024.0).round()),
-            number(step.rss_kib_per_listener),
-            number(step.delivery_ms.p50),
-            number(step.delivery_ms.p99),
-            number(step.lost as f64),
-        ]
-    });
-    let head =
-        ["listeners", "tracks", "CPU %", "µs per listener s", "MiB", "KiB per listener", "p50 ms", "p99 ms", "lost"];
-    grid(&head, rows.collect(), 0)
-}
-
-/// A table of which the columns from `numbers` on stand right.
-fn grid<const N: usize>(head: &[&str; N], rows: Vec<[String; N]>, numbers: usize) -> String {
-    if rows.is_empty() {
+fn grid(grid: &Grid) -> String {
+    if grid.rows.is_empty() {
         return String::new();
     }
-    let class = |at: usize| if at >= numbers { " class=\"n\"" } else { "" };
-    let cells = |tag: &str, cells: &[String; N]| {
-        cells.iter().enumerate().map(|(at, cell)| format!("<{tag}{}>{cell}</{tag}>", class(at))).collect::<String>()
+    let cell = |tag: &str, at: usize, cell: &str| {
+        let class = if at >= grid.numbers { " class=\"n\"" } else { "" };
+        format!("<{tag}{class}>{}</{tag}>", escape(cell))
     };
-    let head = cells("th", &head.map(ToString::to_string));
-    let body: String = rows.iter().map(|row| format!("<tr>{}</tr>", cells("td", row))).collect();
+    let head: String = grid.head.iter().enumerate().map(|(at, name)| cell("th", at, name)).collect();
+    let row = |row: &Vec<String>| row.iter().enumerate().map(|(at, text)| cell("td", at, text)).collect::<String>();
+    let body: String = grid.rows.iter().map(|cells| format!("<tr>{}</tr>", row(cells))).collect();
     format!("<div class=\"scroll\"><table class=\"wide\"><tr>{head}</tr>{body}</table></div>")
 }
 
@@ -382,7 +304,7 @@ fn about(outcome: &Outcome) -> String {
         "<section><h2>How it was measured</h2>\
          <p>Each speaker is a real session with its own socket, key and certificate. Delivery delay runs from the \
          instant at which a packet's place on its track's timeline gives the origin to send it to its arrival at the \
-         speaker. A packet is lost if it never came, by whatever way. CPU is user and system time of the processes \
+         speaker; of packets that leave in one send, from the last one's, since the others wait for it by design. A packet is lost if it never came, by whatever way. CPU is user and system time of the processes \
          under test, the kernel's work for their sends in it.</p>\
          <p>Machine: {} cores, {}, {memory} GiB, Linux {}.</p><pre>{}</pre></section>\n",
         machine.cores,

@@ -132,8 +132,10 @@ pub struct Report {
     pub epoch: u32,
     /// Answers `Release`: the window's counts are final.
     pub released: bool,
-    /// Now: asked to join; welcomed and told all orders in force; hearing a track of sound (a packet within the
-    /// last three packets' time); of the last, by cohort.
+    /// Now: the most packets of a track that leave in one send.
+    pub together: u32,
+    /// Now: asked to join; welcomed and told all orders in force; hearing a track of sound (at most two packets
+    /// lack); of the last, by cohort.
     pub dialled: u64,
     pub joined: u64,
     pub streaming: u64,

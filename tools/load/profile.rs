@@ -27,6 +27,8 @@ pub struct Profile {
     pub run: Run,
     /// For `kind = "storm"` alone, and required there.
     pub storm: Option<Storm>,
+    /// For `kind = "emergency"` alone.
+    pub emergency: Option<Emergency>,
     /// For `kind = "growth"` alone, and required there.
     pub growth: Option<Growth>,
     /// What must hold; whatever is left out is only shown.
@@ -61,17 +63,15 @@ pub struct Tree {
 pub struct Attach {
     /// Where the speakers dial, shared out evenly.
     pub relays: Vec<Relay>,
-    /// `root.key` of the tree: the tool makes an identity for each speaker. Either this or `identities`.
-    pub root_key: Option<PathBuf>,
-    /// A folder with one data folder (`node.key`, `node.crt`, `roots/`, `journal/`) per speaker.
-    pub identities: Option<PathBuf>,
+    /// `root.key` of the tree: the tool makes an identity for each speaker.
+    pub root_key: PathBuf,
     /// The API of the node that speaks, such as "127.0.0.1:8460".
     pub api: SocketAddr,
     /// Its data folder's `api.token`.
     pub token_file: PathBuf,
     /// Its admin listener, for `/metrics`; nothing is read if left out.
     pub admin: Option<SocketAddr>,
-    /// Processes of the tree on this machine whose CPU and memory are measured, the speaking one first.
+    /// Other processes of the tree on this machine whose CPU and memory are measured, such as the origin's.
     #[serde(default)]
     pub processes: Vec<u32>,
 }
@@ -85,6 +85,8 @@ pub struct Relay {
     pub shards: u16,
     /// Where the relay stands; its speakers stand below.
     pub area: String,
+    /// Of the relay, if it runs on this machine: its CPU and memory are measured.
+    pub process: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -171,12 +173,20 @@ pub struct Storm {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Emergency {
+    /// An emergency and its hush, so many times. A hush lasts a minute and silences the next one, so that is waited out.
+    #[serde(default = "rounds")]
+    pub rounds: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Growth {
-    /// Speakers of each step on one track, rising.
-    #[serde(default)]
+    /// Speakers of each step on one track, rising; 100 to 50,000 if left out, none if empty.
+    #[serde(default = "listener_steps")]
     pub listeners: Vec<u64>,
-    /// Tracks of each step, rising, with listeners of their own.
-    #[serde(default)]
+    /// Tracks of each step, rising, with listeners of their own; 1 to 200 if left out, none if empty.
+    #[serde(default = "track_steps")]
     pub tracks: Vec<u64>,
     #[serde(default = "per_track")]
     pub listeners_per_track: u64,
@@ -250,6 +260,10 @@ impl Profile {
         growth.max().unwrap_or_else(|| self.speakers.count.saturating_add(storm))
     }
 
+    pub fn rounds(&self) -> u32 {
+        self.emergency.as_ref().map_or_else(rounds, |emergency| emergency.rounds)
+    }
+
     pub fn most_tracks(&self) -> u64 {
         let growth = self.growth.iter().flat_map(|growth| growth.tracks.iter().copied());
         growth.max().unwrap_or(0).max(self.sound.tracks)
@@ -265,9 +279,7 @@ impl Profile {
         }
         if let Some(attach) = &mut self.attach {
             attach.token_file = folder.join(&attach.token_file);
-            for path in [&mut attach.root_key, &mut attach.identities].into_iter().flatten() {
-                *path = folder.join(&*path);
-            }
+            attach.root_key = folder.join(&attach.root_key);
         }
     }
 }
@@ -310,6 +322,18 @@ fn settle() -> f64 {
 
 fn patience() -> f64 {
     300.0
+}
+
+fn rounds() -> u32 {
+    3
+}
+
+fn listener_steps() -> Vec<u64> {
+    vec![100, 1_000, 5_000, 10_000, 20_000, 30_000, 40_000, 50_000]
+}
+
+fn track_steps() -> Vec<u64> {
+    vec![1, 10, 25, 50, 100, 150, 200]
 }
 
 fn per_track() -> u64 {

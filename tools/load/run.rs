@@ -7,7 +7,8 @@ use crate::profile::{Kind, Profile};
 use crate::progress::Progress;
 use crate::scenario::{self, Options, Scenario, Used};
 use crate::thresholds;
-use crate::tree::{Identities, Media, Tree};
+use crate::tree::{Media, Tree};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use uuid::Uuid;
@@ -24,12 +25,11 @@ pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
     let mut target = Target { tree, media: None, emergency: None, tracks: profile.sound.tracks };
     let outcome = scenario::run(&options, &mut target, &mut progress);
     progress.end();
-    if process::interrupted() {
-        return Err(Failure::run("interrupted: nothing was judged"));
-    }
     // What was dropped and refused, and why, beside the logs.
+    let folder = out.join("logs");
+    std::fs::create_dir_all(&folder).map_err(|error| Failure::run(format!("{}: {error}", folder.display())))?;
     for (name, text) in target.tree.metrics() {
-        let file = out.join("logs").join(format!("{name}.metrics"));
+        let file = folder.join(format!("{name}.metrics"));
         std::fs::write(&file, text).map_err(|error| Failure::run(format!("{}: {error}", file.display())))?;
     }
     // A node that died is the reason for whatever else went wrong.
@@ -37,6 +37,7 @@ pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
     let logs =
         target.tree.logs().map_or_else(String::new, |logs| format!("; the nodes' logs are in {}", logs.display()));
     let mut outcome = outcome.map_err(|error| Failure::run(format!("{error}{logs}")))?;
+    outcome.interrupted = process::interrupted();
     outcome.profile.clone_from(&profile.title);
     outcome.started = started.to_rfc3339_opts(chrono::SecondsFormat::Secs, false);
     outcome.command = std::env::args().collect::<Vec<_>>().join(" ");
@@ -61,7 +62,7 @@ struct Target {
 }
 
 impl scenario::Tree for Target {
-    fn air(&mut self, area: &str, seconds: f64) -> io::Result<Uuid> {
+    fn air(&mut self, area: &str, seconds: f64) -> io::Result<Vec<Uuid>> {
         let media = match self.media.take().filter(|media| media.seconds >= seconds) {
             Some(media) => media,
             None => self.tree.upload(seconds).map_err(io::Error::other)?,
@@ -87,8 +88,18 @@ impl scenario::Tree for Target {
         aired
     }
 
-    fn hush(&mut self, area: &str) -> io::Result<()> {
-        self.tree.hush(&self.areas(area)).map(|_| ()).map_err(io::Error::other)
+    fn hush(&mut self, area: &str) -> io::Result<Uuid> {
+        self.tree.hush(&self.areas(area)).map(|hushed| hushed.order).map_err(io::Error::other)
+    }
+
+    fn cuts(&mut self) -> BTreeMap<String, u64> {
+        let mut cuts = BTreeMap::new();
+        for (_, text) in self.tree.metrics() {
+            for (name, value) in text.lines().filter_map(cut) {
+                *cuts.entry(name).or_default() += value;
+            }
+        }
+        cuts
     }
 
     fn usage(&mut self) -> io::Result<Vec<Used>> {
@@ -105,17 +116,15 @@ impl scenario::Tree for Target {
 }
 
 impl Target {
-    /// To everybody: all tracks, each to its own areas below each parent; the last one's id.
-    fn air_all(&self, area: &str, media: &Media) -> Result<Uuid> {
+    /// To everybody: all tracks, each to its own areas below each parent.
+    fn air_all(&self, area: &str, media: &Media) -> Result<Vec<Uuid>> {
         if area != EVERYBODY || self.tracks == 1 {
-            return self.tree.air(media, &self.areas(area)).map(|aired| aired.id);
+            return self.tree.air(media, &self.areas(area)).map(|aired| vec![aired.id]);
         }
-        let mut last = Uuid::nil();
-        for track in 0..self.tracks {
-            let areas: Vec<_> = self.tree.parents().iter().map(|parent| Tree::speaker_area(parent, track)).collect();
-            last = self.tree.air(media, &areas)?.id;
-        }
-        Ok(last)
+        let areas =
+            |track| self.tree.parents().iter().map(move |parent| Tree::speaker_area(parent, track)).collect::<Vec<_>>();
+        let air = |areas: Vec<String>| self.tree.air(media, &areas).map(|aired| aired.id);
+        (0..self.tracks).map(|track| air(areas(track))).collect()
     }
 
     /// Of a tree that ran already, everybody stands in several areas.
@@ -128,9 +137,6 @@ impl Target {
 }
 
 fn options(profile: &Profile, tree: &Tree) -> Result<Options> {
-    let Identities::Root(root) = tree.identities() else {
-        return Err(Failure::usage("attach.identities is not to be had yet: give root_key"));
-    };
     let speakers = &profile.speakers;
     let short = |count: u64| u32::try_from(count).map_err(|_| Failure::usage("too many speakers"));
     let shorts = |counts: &[u64]| counts.iter().map(|count| short(*count)).collect::<Result<Vec<u32>>>();
@@ -141,7 +147,7 @@ fn options(profile: &Profile, tree: &Tree) -> Result<Options> {
             all += profile.storm.as_ref().map_or(0, |storm| storm.newcomers);
             Scenario::Storm { steady: short(speakers.count)? }
         }
-        Kind::Emergency => Scenario::Emergency,
+        Kind::Emergency => Scenario::Emergency { rounds: profile.rounds() },
         Kind::Growth => {
             all = profile.most_speakers();
             let growth = profile.growth.as_ref().ok_or_else(|| Failure::usage("there is no section [growth]"))?;
@@ -163,11 +169,12 @@ fn options(profile: &Profile, tree: &Tree) -> Result<Options> {
     process::check_cores(&speakers.cores)?;
     Ok(Options {
         kind,
-        root: root.clone(),
+        root: tree.root().to_owned(),
         places: places.collect(),
         speakers: short(all)?,
         connect_rate: speakers.connect_per_second,
         area: EVERYBODY.into(),
+        tracks: short(profile.sound.tracks)?,
         settle_s: profile.run.settle_seconds,
         hold_s: profile.run.seconds,
         patience_s: profile.run.join_seconds,
@@ -182,6 +189,14 @@ fn options(profile: &Profile, tree: &Tree) -> Result<Options> {
     })
 }
 
+/// A line of `/metrics` that counts what a node has cut or dropped: the name with its reason, and how often.
+fn cut(line: &str) -> Option<(String, u64)> {
+    let (name, value) = line.split_once(' ')?;
+    let (metric, reason) = name.strip_suffix("\"}")?.split_once("{reason=\"")?;
+    CUTS.contains(&metric).then_some(())?;
+    Some((format!("{metric}{{{reason}}}"), value.trim().parse().ok()?))
+}
+
 /// As the origin packs it (DESIGN §3).
 fn packet_ms(profile: &Profile) -> u64 {
     match profile.sound.bitrate {
@@ -194,5 +209,21 @@ fn packet_ms(profile: &Profile) -> u64 {
 
 /// The area of all trees that this tool starts.
 const EVERYBODY: &str = "vn";
+/// What tells of children that misbehave.
+const CUTS: [&str; 3] = ["loa_sessions_cut_total", "loa_input_dropped_total", "loa_links_cut_total"];
 /// Seconds.
 const EMERGENCY: f64 = 120.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_cuts_is_read_with_its_reason_and_nothing_else_is() {
+        let line = "loa_sessions_cut_total{reason=\"peer.flood\"} 3";
+        assert_eq!(cut(line), Some(("loa_sessions_cut_total{peer.flood}".into(), 3)));
+        for other in ["# TYPE loa_sessions_cut_total counter", "loa_sessions 4", "loa_x_total{reason=\"a\"} 3", ""] {
+            assert_eq!(cut(other), None, "{other}");
+        }
+    }
+}

@@ -3,28 +3,32 @@
 //! ```text
 //!  hold       join all ▸ wait for sound ▸ measure S seconds
 //!  storm      5,000 stream and are measured ▸ 20,000 more dial at once ▸ until all stream
-//!  emergency  join all through the tiers ▸ emergency at the origin ▸ first sound at each ▸ hush
+//!  emergency  join all through the tiers ▸ emergency at the origin ▸ first sound at each ▸ hush ▸ again
 //!  growth     ever more listeners, then ever more tracks: a short steady window at each step
 //! ```
 mod course;
+mod measure;
 
 use crate::outcome::{Outcome, Sample};
 use crate::plan::{Kind, Place};
 use course::Course;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use uuid::Uuid;
 
 /// What a scenario asks of the tree under test.
 pub trait Tree {
-    /// Airs sound to an area from now on, for at least `seconds`, and says which broadcast it is. Does not wait
-    /// for its end.
-    fn air(&mut self, area: &str, seconds: f64) -> io::Result<Uuid>;
+    /// Airs sound to an area from now on, for at least `seconds`, and says which broadcasts those are: one for each
+    /// track. Does not wait for their end.
+    fn air(&mut self, area: &str, seconds: f64) -> io::Result<Vec<Uuid>>;
     fn cancel(&mut self, broadcast: Uuid) -> io::Result<()>;
     /// An emergency with its tone, at the origin.
     fn emergency(&mut self, area: &str) -> io::Result<Uuid>;
-    /// Silences an area.
-    fn hush(&mut self, area: &str) -> io::Result<()>;
+    /// Silences an area for a minute; the order's id.
+    fn hush(&mut self, area: &str) -> io::Result<Uuid>;
+    /// What the nodes have cut and dropped until now, by metric and reason.
+    fn cuts(&mut self) -> BTreeMap<String, u64>;
     /// What each process has used until now.
     fn usage(&mut self) -> io::Result<Vec<Used>>;
 }
@@ -61,8 +65,10 @@ pub struct Options {
     pub speakers: u32,
     /// Dials in a second, of all workers together.
     pub connect_rate: f64,
-    /// Broadcasts aired at once, to `area` (or, where each place has its own track, to each place's area).
+    /// Where everybody stands.
     pub area: String,
+    /// Aired at once to `area`, each to its own listeners.
+    pub tracks: u32,
     /// Seconds between the last join and the measured window.
     pub settle_s: f64,
     /// Seconds of the measured window.
@@ -89,7 +95,10 @@ pub enum Scenario {
     Storm {
         steady: u32,
     },
-    Emergency,
+    /// And its hush, so many times.
+    Emergency {
+        rounds: u32,
+    },
     /// Listeners of one track at each step; then tracks, each with `each` listeners and a place of its own.
     Growth {
         listeners: Vec<u32>,
@@ -107,6 +116,7 @@ impl Default for Options {
             speakers: 100,
             connect_rate: 500.0,
             area: "vn".into(),
+            tracks: 1,
             settle_s: 5.0,
             hold_s: 20.0,
             patience_s: 120.0,
@@ -125,11 +135,15 @@ impl Default for Options {
 /// Runs it. Fills of the outcome what was measured; who asked, the machine and the thresholds are the caller's.
 pub fn run(options: &Options, tree: &mut dyn Tree, watch: &mut dyn Watch) -> io::Result<Outcome> {
     let mut course = Course::begin(options, tree, watch)?;
-    match &options.kind {
-        Scenario::Hold => course.hold()?,
-        Scenario::Storm { steady } => course.storm(*steady)?,
-        Scenario::Emergency => course.emergency()?,
-        Scenario::Growth { listeners, tracks, each } => course.growth(listeners, tracks, *each)?,
+    let done = match &options.kind {
+        Scenario::Hold => course.hold(),
+        Scenario::Storm { steady } => course.storm(*steady),
+        Scenario::Emergency { rounds } => course.emergency(*rounds),
+        Scenario::Growth { listeners, tracks, each } => course.growth(listeners, tracks, *each),
+    };
+    // Whoever ends a run early wants what was found until then.
+    match done {
+        Err(error) if !course.is_over() => Err(error),
+        _ => course.end(),
     }
-    course.end()
 }

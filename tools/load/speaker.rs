@@ -3,12 +3,17 @@
 //!
 //! What comes as media is read and judged by the worker ([`crate::worker`]) without a look at anything here; this
 //! half is touched by QUIC, timers, orders, and where a packet is missing.
+mod listening;
+
+pub use listening::Before;
+
 use crate::ear::Ear;
 use crate::hostile::Mischief;
 use crate::plan::{Cohort, Kind};
 use crate::sockets;
 use crate::world::World;
-use loa::broadcast::{Area, Body, Placement};
+use listening::ASK_AGAIN;
+use loa::broadcast::{Area, Placement};
 use loa::io::clock::{self, Now};
 use loa::io::identity::{Mint, Root};
 use loa::io::quic::{self, Driver};
@@ -16,7 +21,7 @@ use loa::io::socket::Socket;
 use loa::io::tls;
 use loa::node::Link;
 use loa::proto;
-use loa::session::child::{self, Event, Me, Via, Wish};
+use loa::session::child::{self, Event, Me};
 use loa::session::{Child, Exchange};
 use loa::time::{Local, MILLISECOND, SECOND};
 use std::net::{IpAddr, SocketAddr};
@@ -203,37 +208,6 @@ impl Speaker {
         [session, quic, self.redial_at, self.listen_at, mischief].into_iter().flatten().min()
     }
 
-    /// A packet came after one that has not, or one that had been missing came.
-    pub fn handle_unordered(&mut self, now: Now, hot: &mut Hot, world: &mut World, before: Before) {
-        let Some(session) = &mut self.session else { return };
-        let Some(ear) = hot.ears.get_mut(before.ear) else { return };
-        let track = world.tracks[ear.track].info.id;
-        let repaired = session.counters().repaired;
-        session.handle_run(track, before.next, std::mem::take(&mut ear.untold));
-        session.handle_accepted(now.local, track, before.index, Via::Live);
-        world.tally(hot.cohort).repaired += session.counters().repaired - repaired;
-    }
-
-    /// What is before `until` should have come by now.
-    pub fn handle_overdue(&mut self, now: Now, hot: &mut Hot, world: &World, at: usize, until: u64, late: bool) {
-        let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
-        let Some(ear) = hot.ears.get_mut(at) else { return };
-        let track = world.tracks[ear.track].info.id;
-        if until > ear.overdue {
-            ear.overdue = until;
-            session.handle_run(track, ear.next(), std::mem::take(&mut ear.untold));
-            session.handle_head(now.local, track, until);
-        }
-        if late {
-            session.handle_late(now.local);
-        }
-    }
-
-    /// A track is over, or may be listened to.
-    pub fn look_again(&mut self, now: Now) {
-        self.listen_at = Some(now.local);
-    }
-
     /// Lets the session go without a word and dials again after a moment, or at once.
     pub fn forget(&mut self, now: Now, hot: &mut Hot, world: &mut World) {
         self.end(now, world, "dropped by the profile");
@@ -252,17 +226,6 @@ impl Speaker {
         }
         (self.session, self.redial_at, self.joined) = (None, None, false);
         self.driver.flush(now.instant);
-    }
-
-    /// Tells the session of packets that came in order since it was last told.
-    fn catch_up(&mut self, hot: &mut Hot, world: &World) {
-        let Some(session) = &mut self.session else { return };
-        for ear in hot.ears.iter_mut().filter(|ear| ear.untold > 0 && ear.asked) {
-            session.handle_run(world.tracks[ear.track].info.id, ear.next(), std::mem::take(&mut ear.untold));
-        }
-        let nacks = session.counters().nacks;
-        world.add_nacks(hot.cohort, nacks.saturating_sub(self.nacks));
-        self.nacks = nacks;
     }
 
     fn handle_event(&mut self, now: Now, hot: &mut Hot, world: &mut World, event: quic::Event) {
@@ -315,8 +278,9 @@ impl Speaker {
                     }
                     self.listen_at = Some(now.local);
                 }
-                Event::Listening { track, next } => {
+                Event::Listening { track, next, together } => {
                     if let Some(ear) = hot.ears.iter_mut().find(|ear| world.tracks[ear.track].info.id == track) {
+                        world.tracks[ear.track].bunch(together);
                         ear.begin(next);
                     }
                 }
@@ -370,72 +334,6 @@ impl Speaker {
         self.listen_at = Some(now.local);
     }
 
-    /// Packets of logs, and those of a track from before this speaker listened to it.
-    #[allow(clippy::too_many_arguments, reason = "an event's fields, and what they are handled with")]
-    fn handle_packet(
-        &mut self,
-        now: Now,
-        hot: &mut Hot,
-        world: &mut World,
-        track: Uuid,
-        index: u64,
-        bytes: &[u8],
-        via: Via,
-    ) {
-        let held = if let Some(at) = hot.ears.iter().position(|ear| world.tracks[ear.track].info.id == track) {
-            world.take(hot, at, index, bytes).is_some()
-        } else if let Some(heard) = world.orders.read_packet(track, index, bytes) {
-            if let Body::Tick(tick) = &heard.order.body
-                && let Some(session) = &mut self.session
-            {
-                session.handle_head(now.local, tick.log, tick.head);
-            }
-            self.handle_order(now, world, &heard.order);
-            true
-        } else {
-            false
-        };
-        let Some(session) = &mut self.session else { return };
-        match held {
-            true => session.handle_accepted(now.local, track, index, via),
-            false => session.handle_rejected(now.local, track, index),
-        }
-    }
-
-    fn handle_order(&mut self, now: Now, world: &mut World, order: &loa::broadcast::Order) {
-        if !order.areas.iter().any(|area| area.contains(&self.area)) {
-            return;
-        }
-        match &order.body {
-            Body::Broadcast(broadcast) => {
-                if let Some(track) = world.broadcast(order, broadcast)
-                    && !self.wanted.contains(&track)
-                {
-                    self.wanted.push(track);
-                }
-                self.listen_at = Some(now.local);
-            }
-            Body::Cancel(cancel) => {
-                world.cancel(cancel.broadcast, cancel.at);
-                self.listen_at = Some(now.local);
-            }
-            _ => {}
-        }
-        if let Some(hush) = crate::tracks::measured(order)
-            && !self.heard.contains(&order.id)
-        {
-            self.heard.push(order.id);
-            let arrival = clock::wall().0 - order.issued.0;
-            let mut obeyed = arrival;
-            if let Body::Broadcast(broadcast) = &order.body {
-                let begins = broadcast.begins().0 - self.error(now);
-                obeyed = obeyed.max(begins - order.issued.0);
-                self.first = Some((order.id, begins));
-            }
-            world.heard(order.id, hush, arrival, obeyed);
-        }
-    }
-
     /// How far this speaker's clock, as its parent has taught it, is ahead of the machine's, µs.
     fn error(&self, now: Now) -> i64 {
         self.clock.map_or(0, |(_, offset)| now.local.0 + offset - clock::wall().0)
@@ -447,59 +345,6 @@ impl Speaker {
         let back = exchange.parent_sent.0 - exchange.received.0;
         if self.clock.is_none_or(|(best, _)| way <= best) {
             self.clock = Some((way, (there + back) / 2));
-        }
-    }
-
-    /// Listens to what is on or about to be, and no more to what is over: as a node does.
-    fn listen(&mut self, now: Now, hot: &mut Hot, world: &World) {
-        self.listen_at = None;
-        let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
-        let civil = clock::wall();
-        for &at in &self.wanted {
-            let track = &world.tracks[at];
-            let ear = hot.ears.iter().position(|ear| ear.track == at);
-            if civil >= track.over {
-                if let Some(ear) = ear.and_then(|ear| hot.ears.get_mut(ear)).filter(|ear| !ear.closed) {
-                    (ear.closed, ear.asked) = (true, false);
-                    session.unlisten(now.local, track.info.id);
-                }
-                continue;
-            }
-            let starts = track.info.anchor - LEAD;
-            if civil < starts {
-                let at = now.local + (starts - civil);
-                self.listen_at = Some(self.listen_at.map_or(at, |known| known.min(at)));
-                continue;
-            }
-            if !self.keys.contains(&track.info.id) {
-                continue;
-            }
-            let packet = track.info.packet_micros().max(1);
-            let from = (civil - (track.info.anchor + track.delay)).max(0) / packet;
-            let ear = match ear {
-                Some(ear) => ear,
-                None => {
-                    hot.ears.push(world.ear(at, from.unsigned_abs()));
-                    hot.ears.len() - 1
-                }
-            };
-            let ear = &mut hot.ears[ear];
-            if ear.asked {
-                continue;
-            }
-            ear.asked = true;
-            session.listen(
-                now.local,
-                Wish {
-                    track: track.info.id,
-                    ssrc: track.info.ssrc,
-                    // The worker says what has come and what is overdue.
-                    duration: 0,
-                    from: from.unsigned_abs(),
-                    useful: (track.delay - packet - USEFUL_MARGIN).max(packet / 2),
-                    packets: track.info.packets,
-                },
-            );
         }
     }
 
@@ -523,13 +368,6 @@ impl Speaker {
         self.redial_at = Some(now.local + base / 2 + world.jitter(base));
     }
 
-    /// Listens to nothing any more, since no session is there to listen with.
-    fn leave(&mut self, hot: &mut Hot) {
-        for ear in &mut hot.ears {
-            (ear.asked, ear.begun) = (false, false);
-        }
-    }
-
     /// What it says of itself in its beats: what a real one says, made up where it has no device.
     fn report(&self, hot: &Hot, now: Now) -> proto::Report {
         let received = hot.ears.iter().map(|ear| ear.tally(u64::MAX >> 1).1).sum();
@@ -548,13 +386,6 @@ impl Speaker {
             ..proto::Report::default()
         }
     }
-}
-
-/// Of a packet out of order: the ear, its `next` before, the packet's index.
-pub struct Before {
-    pub ear: usize,
-    pub next: u64,
-    pub index: u64,
 }
 
 /// Many addresses on this machine, since a parent bounds handshakes by address, and ports are 28,000 on each; where
@@ -580,9 +411,5 @@ fn short(reason: &str) -> &str {
 const DIAL_FIRST: i64 = 200 * MILLISECOND;
 const DIAL_DOUBLINGS: u32 = 5;
 const DIAL_LONGEST: i64 = 5 * SECOND;
-/// As a node: before the first packet is due; when a parent lacks a track; what a device's planner needs.
-const LEAD: i64 = 2 * SECOND;
-const ASK_AGAIN: i64 = 100 * MILLISECOND;
-const USEFUL_MARGIN: i64 = 120 * MILLISECOND;
 /// What it says of itself is made anew so often; beats in between repeat it.
 const REPORT: i64 = 10 * SECOND;

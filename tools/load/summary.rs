@@ -1,4 +1,5 @@
 //! The verdict and the figures for a terminal.
+use crate::found::{Grid, figures, parts, steps, targets};
 use crate::outcome::Outcome;
 use crate::plot::number;
 use crate::thresholds::words;
@@ -11,9 +12,11 @@ pub fn held(outcome: &Outcome) -> bool {
 
 pub fn summary(outcome: &Outcome) -> String {
     let mut text = String::new();
-    for (name, value) in figures(outcome) {
+    for (name, value) in figures(outcome).into_iter().chain(parts(outcome).into_iter().flatten()) {
         let _ = writeln!(text, "{name:<38} {value}");
     }
+    write_grid(&mut text, &targets(&outcome.targets));
+    write_grid(&mut text, &steps(&outcome.steps));
     for threshold in &outcome.thresholds {
         let (name, unit, least) = words(&threshold.name);
         let (mark, least) =
@@ -22,6 +25,7 @@ pub fn summary(outcome: &Outcome) -> String {
         let _ = writeln!(text, "{mark} {name:<38} {value} {unit}, {least} {}", number(threshold.bound));
     }
     let verdict = match (outcome.thresholds.is_empty(), held(outcome)) {
+        _ if outcome.interrupted => "interrupted, so nothing is judged",
         (true, _) => "nothing was asked to hold",
         (_, true) => "held",
         (_, false) => "MISSED",
@@ -30,44 +34,51 @@ pub fn summary(outcome: &Outcome) -> String {
     text
 }
 
-/// What was found, as name and value with its unit: the same on the page.
-pub fn figures(outcome: &Outcome) -> Vec<(String, String)> {
-    let count = |count: u64| number(count as f64);
-    let (sound, mut all) = (&outcome.sound, Vec::new());
-    let mut add = |name: &str, value: String| all.push((name.to_owned(), value));
-    let asked = format!("{} of {}", count(outcome.joined), count(outcome.speakers));
-    add("Speakers joined", asked);
-    if outcome.join_ms.count > 0 {
-        let join = &outcome.join_ms;
-        add(
-            "Time to join",
-            format!("p50 {} ms, p99 {} ms, longest {} ms", number(join.p50), number(join.p99), number(join.max)),
-        );
+/// Columns as wide as their widest cell.
+fn write_grid(text: &mut String, grid: &Grid) {
+    if grid.rows.is_empty() {
+        return;
     }
-    if sound.expected > 0 {
-        add("Held for", format!("{} s", number(outcome.held_s)));
-        add("Packets due", count(sound.expected));
-        add("Packets lost", count(sound.lost));
-        add("Packets repaired, come twice", format!("{}, {}", count(sound.repaired), count(sound.duplicates)));
-        let due = &sound.delivery_ms;
-        if due.count > 0 {
-            let (p50, p99, p999) = (number(due.p50), number(due.p99), number(due.p999));
-            add(
-                "Delivery delay",
-                format!("p50 {p50} ms, p99 {p99} ms, p99.9 {p999} ms, longest {} ms", number(due.max)),
-            );
+    let head: Vec<String> = grid.head.iter().map(ToString::to_string).collect();
+    let lines = || std::iter::once(&head).chain(&grid.rows);
+    let wide = |at: usize| lines().filter_map(|line| line.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let wides: Vec<usize> = (0..head.len()).map(wide).collect();
+    for line in lines() {
+        let cells = line.iter().zip(&wides).enumerate().map(|(at, (cell, wide))| match at >= grid.numbers {
+            true => format!("{cell:>wide$}"),
+            false => format!("{cell:<wide$}"),
+        });
+        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Emergency, Quantiles, Step, Storm, Target};
+
+    #[test]
+    fn a_terminal_is_told_all_that_a_run_of_any_kind_finds() {
+        let delay = Quantiles { count: 9, p50: 0.41, p90: 1.0, p99: 2.5, p999: 3.0, max: 12.0 };
+        let outcome = Outcome {
+            targets: vec![Target { name: "origin".into(), listeners: 100, cpu_s: 1.5, ..Default::default() }],
+            steps: vec![Step { listeners: 50_000, tracks: 1, delivery_ms: delay, ..Default::default() }],
+            emergency: Some(Emergency { rounds: 3, hush_ms: delay, ..Default::default() }),
+            storm: Some(Storm { all_streaming_s: f64::MAX, ..Default::default() }),
+            hostile: [("stalled: target".to_owned(), 7)].into(),
+            without_hostile_ms: delay,
+            ..Default::default()
+        };
+        let text = summary(&outcome).replace('\u{202f}', " ");
+        for told in [
+            "Hush: silence                          p50 0.41 ms, p99 2.5 ms, longest 12 ms",
+            "Storm: until all stream                never\n",
+            "Hostile, stalled: target               7",
+            "Delivery to all, none hostile          p50 0.41 ms",
+            "   50 000       1",
+            "origin",
+        ] {
+            assert!(text.contains(told), "{told:?} is not in\n{text}");
         }
-        add("Seals checked, failed", format!("{}, {}", count(sound.checked), count(sound.forged)));
-        let rate = sound.bytes as f64 * 8.0 / outcome.held_s.max(1e-9) / outcome.joined.max(1) as f64 / 1e3;
-        add(
-            "Bytes of sound",
-            format!("{} MiB, {} kb/s per listener", number(sound.bytes as f64 / 1_048_576.0), number(rate)),
-        );
     }
-    let load = &outcome.load;
-    if load.processes > 0 {
-        let (cpu, rss) = (number(load.cpu_s), number((load.rss_kib / 1_024) as f64));
-        add("The tool itself", format!("{} processes, {cpu} s of CPU, {rss} MiB", count(load.processes)));
-    }
-    all
 }

@@ -4,7 +4,7 @@ use loa::io::clock;
 use loa::key::PublicKey;
 use loa::proto;
 use loa::time::Civil;
-use loa::track::{Cipher, Info, MAX_PACKET, Reader, Secret};
+use loa::track::{Cipher, Info, MAX_PACKET, MOST_TOGETHER, Reader, Secret, last_of_bunch};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -21,6 +21,8 @@ pub struct Track {
     cancelled: bool,
     /// µs Unix UTC at which its origin is to send packet 0.
     base: i64,
+    /// So many packets leave in one send, once the last of them is there.
+    together: u32,
     reader: Option<Reader>,
     recent: Recent<()>,
 }
@@ -37,15 +39,17 @@ pub enum Verdict {
 }
 
 impl Track {
-    pub fn new(info: Info, order: &Order, broadcast: &loa::broadcast::Broadcast) -> Self {
-        // A stored packet can be sent when its time begins; a live one exists when its time ends.
-        let base = info.instant(if broadcast.stored { 0 } else { 1 }).0;
+    pub fn new(info: Info, order: Uuid, broadcast: &loa::broadcast::Broadcast) -> Self {
+        // A packet that was made before is sent when its time begins; a live one exists when its time ends. Only of
+        // sound that was made before is it known how many packets there are.
+        let base = info.instant(u64::from(info.packets.is_none())).0;
         Self {
-            broadcast: order.id,
+            broadcast: order,
             delay: broadcast.delay,
             over: broadcast.until + broadcast.delay,
             cancelled: false,
             base,
+            together: 1,
             reader: None,
             recent: Recent::new(),
             info,
@@ -71,8 +75,28 @@ impl Track {
         }
     }
 
-    /// µs Unix UTC at which the origin is to send a packet.
+    /// What the parent says of how many packets leave at once.
+    pub fn bunch(&mut self, together: u32) {
+        self.together = together.clamp(1, MOST_TOGETHER);
+    }
+
+    pub fn together(&self) -> u32 {
+        self.together
+    }
+
+    /// µs: two packets may lack before a listener of the track has ceased to stream.
+    pub fn longest_pause(&self) -> i64 {
+        self.info.packet_micros() * i64::from(2 + self.together)
+    }
+
+    /// µs Unix UTC at which a packet is to leave the origin: the instant of the last that it leaves together with.
     pub fn due(&self, index: u64) -> i64 {
+        let last = last_of_bunch(index, self.together);
+        self.instant(last.min(self.info.packets.map_or(u64::MAX, |packets| packets.saturating_sub(1))))
+    }
+
+    /// µs Unix UTC at which a packet's own time is there.
+    fn instant(&self, index: u64) -> i64 {
         // 48 kHz: 125/6 µs a sample.
         self.base + (index.min(1 << 40) as i64) * i64::from(self.info.duration) * 125 / 6
     }
@@ -81,6 +105,9 @@ impl Track {
     pub fn index_from(&self, at: i64) -> u64 {
         let duration = i64::from(self.info.duration) * 125;
         let index = ((at - self.base).max(0) as u64 * 6).div_ceil(duration.max(1) as u64);
+        // Of its bunch, all are due with the last.
+        let together = u64::from(self.together);
+        let index = index / together * together;
         index.min(self.info.packets.unwrap_or(u64::MAX))
     }
 
@@ -224,3 +251,57 @@ const RECENT: usize = 32;
 const LOGS: usize = 64;
 /// Orders in force at once: those of a large tree.
 const PUSHED: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loa::broadcast::{Broadcast, Priority};
+    use loa::time::SECOND;
+
+    fn track(packets: Option<u64>) -> Track {
+        let info = Info {
+            id: Uuid::from_u128(1),
+            sign: loa::key::SigningKey::from_seed(&[7; 32]).public(),
+            ssrc: 1,
+            duration: 11_520,
+            anchor: Civil(1_000 * SECOND),
+            key_hash: [0; 32],
+            bitrate: 24_000,
+            packets,
+        };
+        let broadcast = Broadcast {
+            priority: Priority::Normal,
+            from: info.anchor,
+            until: info.anchor + 60 * SECOND,
+            delay: 2 * SECOND,
+            renditions: vec![info.clone()],
+            tone: None,
+            title: String::new(),
+            revision: 0,
+            supersedes: None,
+            stored: false,
+            resume: false,
+        };
+        Track::new(info, Uuid::from_u128(2), &broadcast)
+    }
+
+    #[test]
+    fn made_sound_is_due_when_its_time_begins_and_live_sound_when_it_ends() {
+        assert_eq!(track(Some(100)).due(3), 1_000 * SECOND + 720_000);
+        assert_eq!(track(None).due(3), 1_000 * SECOND + 960_000);
+    }
+
+    #[test]
+    fn packets_that_leave_together_are_due_with_their_last_and_counted_as_such() {
+        let mut track = track(Some(10));
+        track.bunch(4);
+        let due: Vec<i64> = (0..10).map(|index| (track.due(index) - 1_000 * SECOND) / 240_000).collect();
+        assert_eq!(due, [3, 3, 3, 3, 7, 7, 7, 7, 9, 9]);
+        for at in 0..3_000 {
+            let at = 1_000 * SECOND + at * 1_000;
+            let first = (0..10).find(|index| track.due(*index) >= at).unwrap_or(10);
+            // Beyond the last packet there is none, whatever its bunch.
+            assert!(track.index_from(at) == first || at > track.due(9), "{at}");
+        }
+    }
+}

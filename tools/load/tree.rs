@@ -24,14 +24,17 @@ pub struct Tree {
     /// From the origin down: children end before their parents.
     members: Vec<Member>,
     parents: Vec<Parent>,
-    identities: Identities,
+    /// `Root::load` takes the file; every speaker is provisioned from it.
+    root: PathBuf,
     /// Where all stand.
     everywhere: Vec<String>,
     api: Api,
     delay_ms: i64,
     file: Option<PathBuf>,
-    /// Processes of a tree that ran already.
-    attached: Vec<u32>,
+    /// Processes of a tree that ran already, and whether speakers dial them.
+    attached: Vec<(u32, bool)>,
+    /// Its `/metrics`, if it is to be read.
+    admin: Option<SocketAddr>,
     folder: PathBuf,
     /// Empty if nothing was started, as `folder` is.
     logs: PathBuf,
@@ -45,15 +48,6 @@ pub struct Parent {
     /// Of its first shard; a speaker takes port + hash(id) mod `shards`.
     pub address: SocketAddr,
     pub shards: u16,
-}
-
-/// Where the speakers' keys come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Identities {
-    /// `Root::load` takes the file; every speaker is provisioned from it.
-    Root(PathBuf),
-    /// One data folder in it for each speaker.
-    Folder(PathBuf),
 }
 
 /// Sound that lies at the origin, ready to be aired any number of times.
@@ -100,12 +94,13 @@ impl Tree {
         let mut tree = Self {
             members: Vec::new(),
             parents: Vec::new(),
-            identities: Identities::Root(root_file),
+            root: root_file,
             everywhere: vec![COUNTRY.into()],
             api: Api::new(([127, 0, 0, 1], 0).into(), String::new())?,
             delay_ms: profile.sound.delay_ms,
             file: profile.sound.file.clone(),
             attached: Vec::new(),
+            admin: None,
             folder,
             logs,
         };
@@ -137,15 +132,12 @@ impl Tree {
 
     fn attach(profile: &Profile, attach: &Attach) -> Result<Self> {
         let token = fs::read_to_string(&attach.token_file).map_err(|error| broken(&attach.token_file, &error))?;
-        let identities = match (&attach.root_key, &attach.identities) {
-            (Some(file), _) => {
-                Root::load(file).map(|_| Identities::Root(file.clone())).map_err(|error| broken(file, &error))
-            }
-            (None, Some(folder)) => Ok(Identities::Folder(folder.clone())),
-            (None, None) => Err(Failure::usage("[attach]: name either root_key or identities")),
-        };
-        if let Some(gone) = attach.processes.iter().find(|process| process::cpu_s(**process).is_none()) {
-            return Err(Failure::usage(format!("attach.processes: there is no process {gone} on this machine")));
+        Root::load(&attach.root_key).map_err(|error| broken(&attach.root_key, &error))?;
+        let others = attach.processes.iter().map(|process| (*process, false));
+        let dialled = attach.relays.iter().filter_map(|relay| Some((relay.process?, true)));
+        let attached: Vec<(u32, bool)> = others.chain(dialled).collect();
+        if let Some((gone, _)) = attached.iter().find(|(process, _)| process::cpu_s(*process).is_none()) {
+            return Err(Failure::usage(format!("[attach]: there is no process {gone} on this machine")));
         }
         let parents = attach.relays.iter().zip(1..).map(|(relay, number)| Parent {
             name: format!("relay-{number}"),
@@ -156,12 +148,13 @@ impl Tree {
         let tree = Self {
             members: Vec::new(),
             parents: parents.collect(),
-            identities: identities?,
+            root: attach.root_key.clone(),
             everywhere: attach.relays.iter().map(|relay| relay.area.clone()).collect(),
             api: Api::new(attach.api, token.trim().to_owned())?,
             delay_ms: profile.sound.delay_ms,
             file: profile.sound.file.clone(),
-            attached: attach.processes.clone(),
+            attached,
+            admin: attach.admin,
             folder: PathBuf::new(),
             logs: PathBuf::new(),
         };
@@ -169,13 +162,26 @@ impl Tree {
         Ok(tree)
     }
 
+    /// What a profile says to attach to this tree, which lasts as long as this program does.
+    pub fn attachment(&self) -> Option<String> {
+        let origin = self.members.first()?;
+        let mut text = format!("[attach]\nroot_key = {:?}\n", self.root) + &origin.attachment()?;
+        for member in self.members.iter().filter(|member| member.dialled) {
+            let parent = self.parents.iter().find(|parent| parent.name == member.name)?;
+            let (address, shards, area) = (parent.address, parent.shards, &parent.area);
+            text += &format!("[[attach.relays]]\naddress = \"{address}\"\nshards = {shards}\narea = \"{area}\"\n");
+            text += &format!("process = {}\n", member.process());
+        }
+        Some(text)
+    }
+
     /// Where speakers dial, to be shared out evenly.
     pub fn parents(&self) -> &[Parent] {
         &self.parents
     }
 
-    pub fn identities(&self) -> &Identities {
-        &self.identities
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The areas that hold everybody.
@@ -259,9 +265,9 @@ impl Tree {
     /// CPU and memory of every process of the tree that can be seen from here.
     pub fn readings(&self) -> Vec<Reading> {
         let own = self.members.iter().filter_map(Member::reading);
-        let attached = self.attached.iter().filter_map(|process| {
+        let attached = self.attached.iter().filter_map(|(process, dialled)| {
             let (cpu_s, rss_kib) = (process::cpu_s(*process)?, process::rss_kib(*process)?);
-            Some(Reading { name: process.to_string(), role: "attached".into(), cpu_s, rss_kib, dialled: true })
+            Some(Reading { name: process.to_string(), role: "attached".into(), cpu_s, rss_kib, dialled: *dialled })
         });
         own.chain(attached).collect()
     }
@@ -269,6 +275,7 @@ impl Tree {
     /// The text of every node's `/metrics` that can be reached, with the node's name.
     pub fn metrics(&self) -> Vec<(String, String)> {
         let all = self.members.iter().map(|member| (member.name.clone(), member.admin));
+        let all = all.chain(self.admin.map(|admin| ("attached".to_owned(), admin)));
         all.filter_map(|(name, admin)| Some((name, self.api.get_text(admin, "/metrics").ok()?))).collect()
     }
 

@@ -8,12 +8,14 @@
 //! ```
 //!
 //! Delivery is the wall clock when the speaker's process has read the packet, less the instant at which the packet's
-//! place on its track's timeline gives the origin to send it. It assumes that origin and speakers read one clock:
+//! place on its track's timeline gives the origin to send it: of packets that leave together, the last one's, since
+//! the others wait for it by design. It assumes that origin and speakers read one clock:
 //! true on one machine; for a target elsewhere the difference of the clocks is part of every sample.
 use crate::ear::Placed;
 use crate::plan::{Cohort, Command, Kind, Plan, Report};
 use crate::sockets::{self, Poll};
 use crate::speaker::{Before, Hot, Maker, Speaker};
+use crate::tracks::Track;
 use crate::world::World;
 use loa::io::clock::{self, Now};
 use loa::io::identity::Root;
@@ -355,16 +357,22 @@ impl Worker {
         self.world.report.epoch = report.epoch;
         report.dialled = self.dialled as u64;
         report.hostile = self.world.cuts.clone();
+        report.together = self.world.tracks.iter().map(Track::together).max().unwrap_or(1);
         let newest = self.world.newest_order();
         for (hot, speaker) in self.hots.iter().flatten().zip(self.speakers.iter().flatten()) {
             if let Some(kind) = speaker.kind() {
-                let how = if speaker.joined { "up" } else { "down" };
+                let how = match (kind, speaker.joined) {
+                    // It reads nothing, so only the tree knows.
+                    (Kind::Stalled, _) => "reads nothing",
+                    (_, true) => "up",
+                    (_, false) => "down",
+                };
                 *report.hostile.entry(format!("{}: {how}", kind.as_str())).or_default() += 1;
             }
             report.joined += u64::from(speaker.joined);
-            let longest = hot.ears.iter().filter(|ear| !ear.closed).map(|ear| &self.world.tracks[ear.track].info);
-            let longest = longest.map(|info| info.packet_micros()).max().unwrap_or(0);
-            let streams = hot.ears.iter().any(|ear| ear.heard) && wall - hot.last <= longest * 3 + LATE;
+            let tracks = hot.ears.iter().filter(|ear| !ear.closed).map(|ear| &self.world.tracks[ear.track]);
+            let longest = tracks.map(Track::longest_pause).max().unwrap_or(0);
+            let streams = hot.ears.iter().any(|ear| ear.heard) && wall - hot.last <= longest + LATE;
             report.streaming += u64::from(streams);
             report.streaming_of[hot.cohort as usize] += u64::from(streams);
             if let Some(order) = newest

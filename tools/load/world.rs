@@ -100,7 +100,7 @@ impl World {
         for old in self.tracks.iter_mut().filter(|track| track.broadcast == order.id) {
             old.over = old.over.min(clock::wall());
         }
-        let mut track = Track::new(info.clone(), order, broadcast);
+        let mut track = Track::new(info.clone(), order.id, broadcast);
         if let Some(secret) = self.early.remove(&info.id) {
             track.key(&secret);
         }

@@ -44,7 +44,7 @@ impl Child {
                     seeker.bunch(listening.together);
                     seeker.anchor(next);
                 }
-                self.event(Event::Listening { track, next });
+                self.event(Event::Listening { track, next, together: listening.together });
             }
             Unavailable(unavailable) => {
                 let track = wire::read_id(&unavailable.track, "Unavailable.track")?;

@@ -45,21 +45,23 @@ impl Profile {
         if attach.relays.is_empty() {
             return wrong("attach", "relays", "names no relay: [[attach.relays]] with address and area");
         }
-        if attach.root_key.is_some() == attach.identities.is_some() {
-            return wrong("attach", "root_key", "name either root_key or identities");
-        }
         None
     }
 
     fn kinds(&self) -> Mistake {
-        let sections = [("storm", self.storm.is_some()), ("growth", self.growth.is_some())];
+        let sections = [
+            ("storm", self.storm.is_some()),
+            ("growth", self.growth.is_some()),
+            ("emergency", self.emergency.is_some()),
+        ];
         let wanted = match self.run.kind {
-            Kind::Hold | Kind::Emergency => "",
+            Kind::Hold => "",
+            Kind::Emergency => "emergency",
             Kind::Storm => "storm",
             Kind::Growth => "growth",
         };
         for (section, there) in sections {
-            if section == wanted && !there {
+            if section == wanted && !there && self.run.kind != Kind::Emergency {
                 return wrong("run", "kind", &format!("\"{section}\" needs the section [{section}]; add it"));
             }
             if section != wanted && there {
@@ -118,6 +120,9 @@ impl Profile {
     fn sections(&self) -> Mistake {
         if self.storm.as_ref().is_some_and(|storm| storm.newcomers == 0) {
             return wrong("storm", "newcomers", "must be at least 1");
+        }
+        if !(1..=MOST_ROUNDS).contains(&self.rounds()) {
+            return wrong("emergency", "rounds", &format!("must be 1 to {MOST_ROUNDS}"));
         }
         if let Some(growth) = &self.growth {
             let rising = |steps: &[u64]| steps.first() != Some(&0) && steps.is_sorted_by(|a, b| a < b);
@@ -210,5 +215,7 @@ const MOST_AREAS: u16 = 64;
 const MOST_SPEAKERS: u64 = 900_000;
 /// Each is sealed beforehand and lies on disk until it is over.
 const MOST_TRACKS: u64 = 1_000;
+/// More than a minute each.
+const MOST_ROUNDS: u32 = 60;
 /// A day, seconds.
 const LONGEST_RUN: f64 = 86_400.0;

@@ -28,7 +28,7 @@ fn a_value_that_cannot_be_is_named_with_its_line_and_the_mend() {
 fn growth_must_rise() {
     let growth = SMALL.replace("hold", "growth");
     assert!(refused(&format!("{growth}[growth]\nlisteners = [100, 100]\n")).contains(":8:1: growth.listeners: must"));
-    assert!(refused(&format!("{growth}[growth]\n")).contains("has no step"));
+    assert!(refused(&format!("{growth}[growth]\nlisteners = []\ntracks = []\n")).contains("has no step"));
     let text = format!("{growth}[growth]\nlisteners = [100, 500]\ntracks = [1, 40]\nlisteners_per_track = 20\n");
     let profile = Profile::parse(&text, Path::new("a.toml")).unwrap();
     assert_eq!((profile.most_speakers(), profile.most_tracks()), (800, 40));
@@ -64,4 +64,28 @@ fn every_profile_that_ships_is_one() {
         }
     }
     assert!(names.len() >= 7, "{names:?}");
+}
+
+#[test]
+fn a_way_to_misbehave_that_there_is_not_is_answered_with_those_there_are() {
+    let text = refused(&SMALL.replace("count = 10", "count = 10\nhostile = 0.1\nkinds = [\"stalled\", \"rude\"]"));
+    assert!(text.starts_with("config/load.toml:5:") && text.contains("rude"), "{text}");
+    for kind in Hostile::ALL {
+        assert!(text.contains(kind.as_str()), "{text}");
+        let one = SMALL.replace("count = 10", &format!("count = 10\nhostile = 0.1\nkinds = [\"{}\"]", kind.as_str()));
+        assert_eq!(Profile::parse(&one, Path::new("a.toml")).unwrap().speakers.kinds, [kind]);
+    }
+}
+
+#[test]
+fn growth_left_out_has_the_usual_steps_and_an_emergency_comes_three_times() {
+    let text = format!("{}[growth]\n", SMALL.replace("hold", "growth"));
+    let profile = Profile::parse(&text, Path::new("a.toml")).unwrap();
+    assert_eq!((profile.most_speakers(), profile.most_tracks()), (50_000, 200));
+    let emergency = SMALL.replace("hold", "emergency");
+    assert_eq!(Profile::parse(&emergency, Path::new("a.toml")).unwrap().rounds(), 3);
+    let once = Profile::parse(&format!("{emergency}[emergency]\nrounds = 1\n"), Path::new("a.toml")).unwrap();
+    assert_eq!(once.rounds(), 1);
+    assert!(refused(&format!("{emergency}[emergency]\nrounds = 0\n")).contains("emergency.rounds: must be 1 to"));
+    assert!(refused(&format!("{SMALL}[emergency]\n")).contains("is for kind = \"emergency\""));
 }

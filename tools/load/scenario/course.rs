@@ -1,23 +1,24 @@
 //! One scenario under way: the crowd, the tree, and what is being written down.
 use super::{Options, Scenario, Tree, Used, Watch};
 use crate::crowd::{self, Crowd};
-use crate::outcome::{Emergency, Event, Outcome, Sample, Sound, Step, Storm, Target, Usage};
+use crate::outcome::{Emergency, Event, Outcome, Storm};
 use crate::plan::{Cohort, Plan};
-use loa::io::clock;
+use crate::plot::number;
+use crate::quantiles::Histogram;
 use std::io;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 pub struct Course<'a> {
-    options: &'a Options,
-    tree: &'a mut dyn Tree,
-    watch: &'a mut dyn Watch,
-    crowd: Crowd,
-    began: Instant,
-    outcome: Outcome,
+    pub(super) options: &'a Options,
+    pub(super) tree: &'a mut dyn Tree,
+    pub(super) watch: &'a mut dyn Watch,
+    pub(super) crowd: Crowd,
+    pub(super) began: Instant,
+    pub(super) outcome: Outcome,
     /// Seconds of CPU of the tree and of the tool, when the last sample was taken.
-    last: (Instant, f64, f64),
-    before: Vec<Used>,
+    pub(super) last: (Instant, f64, f64),
+    pub(super) before: Vec<Used>,
     /// Cancelled at the end: the tree may go on without us.
     aired: Vec<Uuid>,
 }
@@ -43,31 +44,59 @@ impl<'a> Course<'a> {
     /// All join; then they are measured.
     pub fn hold(&mut self) -> io::Result<()> {
         let (options, speakers) = (self.options, self.options.speakers);
-        let seconds = options.patience_s + 2.0 * (options.settle_s + options.hold_s) + MARGIN;
-        let area = options.area.clone();
-        self.air(&area, seconds)?;
-        self.join(speakers, options.connect_rate, Cohort::Steady)?;
-        self.streams(speakers)?;
+        let window = options.settle_s + options.hold_s + WINDOW;
+        let windows = if options.hostile > 0.0 { 2.0 } else { 1.0 };
+        self.gather(speakers, windows * window)?;
         self.settle()?;
-        if options.hostile > 0.0 {
-            self.measure(options.hold_s)?;
-            let p99 = self.crowd.told().of(Cohort::Steady).delivery.quantiles().p99;
-            let hostile = (f64::from(speakers) * options.hostile) as u32;
-            self.event(&format!("without hostile listeners p99 is {p99:.1} ms; {hostile} turn hostile"));
-            self.crowd.turn(hostile, &options.hostile_kinds)?;
-            self.settle()?;
+        if options.hostile <= 0.0 {
+            return self.measure(options.hold_s);
         }
-        self.measure(options.hold_s)
+        self.measure(options.hold_s)?;
+        let without = self.outcome.sound.delivery_ms;
+        let hostile = (f64::from(speakers) * options.hostile) as u32;
+        self.event(&format!("without hostile listeners p99 is {} ms; {hostile} turn hostile", number(without.p99)));
+        let before = self.tree.cuts();
+        self.crowd.turn(hostile, &options.hostile_kinds)?;
+        self.settle()?;
+        self.measure(options.hold_s)?;
+        self.outcome.without_hostile_ms = without;
+        for (name, count) in self.tree.cuts() {
+            let more = count.saturating_sub(before.get(&name).copied().unwrap_or(0));
+            if more > 0 {
+                self.outcome.hostile.insert(format!("target: {name}"), more);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sound for all who join now, and for so long after; until they hear it.
+    fn gather(&mut self, speakers: u32, seconds: f64) -> io::Result<()> {
+        let options = self.options;
+        let seconds = self.joining(speakers) + seconds + MARGIN;
+        let area = options.area.clone();
+        if options.tracks == 1 {
+            self.air(&area, seconds)?;
+            self.join(speakers, options.connect_rate, Cohort::Steady)?;
+        } else {
+            // An area in which nobody has reported yet is refused.
+            self.join(speakers, options.connect_rate, Cohort::Steady)?;
+            self.joined(speakers)?;
+            self.outcome.join_ms = self.crowd.told().welcomed.quantiles();
+            self.air(&area, seconds)?;
+        }
+        self.streams(speakers)
+    }
+
+    /// Seconds within which so many have joined, or never will.
+    fn joining(&self, count: u32) -> f64 {
+        self.options.patience_s.min(JOINING + 2.0 * f64::from(count) / self.options.connect_rate)
     }
 
     /// Some stream; the rest dials at once.
     pub fn storm(&mut self, steady: u32) -> io::Result<()> {
         let options = self.options;
         let newcomers = options.speakers.saturating_sub(steady);
-        let area = options.area.clone();
-        self.air(&area, 2.0 * options.patience_s + options.settle_s + options.hold_s + MARGIN)?;
-        self.join(steady, options.connect_rate, Cohort::Steady)?;
-        self.streams(steady)?;
+        self.gather(steady, options.patience_s + options.settle_s + options.hold_s + WINDOW)?;
         self.settle()?;
         self.open_window()?;
         self.crowd.forget_joins();
@@ -111,37 +140,58 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// An order to all, and its end.
-    pub fn emergency(&mut self) -> io::Result<()> {
+    /// An order to all, and its end; again and again.
+    pub fn emergency(&mut self, rounds: u32) -> io::Result<()> {
         let (options, speakers) = (self.options, self.options.speakers);
         let area = options.area.clone();
-        self.air(&area, options.patience_s + options.settle_s + options.hold_s + MARGIN)?;
-        self.join(speakers, options.connect_rate, Cohort::Steady)?;
-        self.streams(speakers)?;
+        let round = HUSHED + 2.0 * REACH.as_secs_f64();
+        self.gather(speakers, options.settle_s + f64::from(rounds) * round + WINDOW)?;
         self.settle()?;
         self.open_window()?;
         let began = Instant::now();
-        self.event("emergency");
-        let order = self.tree.emergency(&area)?;
-        let reached = self.reach(|heard| heard.order == order)?;
-        self.event("hush");
-        self.tree.hush(&area)?;
-        self.reach(|heard| heard.hush)?;
-        self.close_window(began.elapsed().as_secs_f64())?;
-        let told = self.crowd.told();
-        let emergency = told.orders.iter().find(|heard| heard.order == order);
-        let hush = told.orders.iter().find(|heard| heard.hush);
-        self.outcome.emergency = Some(Emergency {
-            order_ms: emergency.map(|heard| heard.arrival.quantiles()).unwrap_or_default(),
-            first_sound_ms: emergency.map(|heard| heard.obeyed.quantiles()).unwrap_or_default(),
-            hush_ms: hush.map(|heard| heard.obeyed.quantiles()).unwrap_or_default(),
-            reached,
-            not_reached: u64::from(speakers).saturating_sub(reached),
-        });
-        if !told.unreached.is_empty() {
-            let text = format!("not reached, by number: {:?}", told.unreached);
-            self.event(&text);
+        let (mut orders, mut hushes) = (Vec::new(), Vec::new());
+        let mut found = Emergency::default();
+        for round in 1..=rounds {
+            self.event(&format!("emergency {round} of {rounds}"));
+            let order = self.tree.emergency(&area)?;
+            let reached = self.reach(order)?;
+            orders.push(order);
+            found.reached += reached;
+            found.not_reached += u64::from(speakers).saturating_sub(reached);
+            let unreached = self.crowd.told().unreached.clone();
+            if reached < u64::from(speakers) && !unreached.is_empty() {
+                self.event(&format!("not reached, by number: {unreached:?}"));
+            }
+            self.event("hush");
+            let hush = self.tree.hush(&area)?;
+            self.reach(hush)?;
+            hushes.push(hush);
+            // One that is over by itself needs no cancelling.
+            let _ = self.tree.cancel(order);
+            if self.watch.is_over() {
+                break;
+            }
+            if round < rounds {
+                self.event("waiting for the end of the hush");
+                self.wait(HUSHED)?;
+            }
         }
+        self.close_window(began.elapsed().as_secs_f64())?;
+        let (mut order, mut sound, mut silence) = <(Histogram, Histogram, Histogram)>::default();
+        for heard in &self.crowd.told().orders {
+            if orders.contains(&heard.order) {
+                order.merge(&heard.arrival);
+                sound.merge(&heard.obeyed);
+            }
+            if hushes.contains(&heard.order) {
+                silence.merge(&heard.obeyed);
+            }
+        }
+        found.rounds = orders.len() as u64;
+        found.order_ms = order.quantiles();
+        found.first_sound_ms = sound.quantiles();
+        found.hush_ms = silence.quantiles();
+        self.outcome.emergency = Some(found);
         Ok(())
     }
 
@@ -151,46 +201,60 @@ impl<'a> Course<'a> {
         let most = tracks.iter().copied().max().unwrap_or(1).max(1);
         // Of the same track, one place below each parent.
         let parents = (options.places.len() / most as usize).max(1);
+        let window = options.settle_s + options.hold_s + WINDOW;
         if let Some(last) = listeners.iter().copied().max() {
             self.again(last, 1, parents)?;
-            let window = options.settle_s + options.hold_s + MARGIN;
             let area = options.area.clone();
-            self.air(&area, (options.patience_s + window) * listeners.len() as f64)?;
             let mut joined = 0;
             for &step in listeners {
                 self.join(step.saturating_sub(joined), options.connect_rate, Cohort::Steady)?;
                 joined = joined.max(step);
+                self.joined(joined)?;
+                self.wait(IDLE)?;
+                let idle = self.dialled_kib()?;
+                // As long at each step: it is encoded once.
+                self.air(&area, AIRED + window + MARGIN)?;
                 self.streams(joined)?;
-                self.step(joined, 1)?;
+                self.step(joined, 1, Some(idle))?;
+                // The next ones idle first, and a listener hears one track only.
+                self.cancel();
+                if self.watch.is_over() {
+                    return Ok(());
+                }
             }
         }
         if let Some(last) = tracks.iter().copied().max() {
             let each = each.max(1);
             self.again(last * each, (each / parents as u32).max(1), options.places.len())?;
+            // Those of the first step sound until the last.
+            let seconds = (window + REPORTS) * tracks.len() as f64 + 2.0 * self.joining(last * each) + MARGIN;
             let mut aired = 0;
             for &step in tracks {
                 self.join((step.saturating_sub(aired)) * each, options.connect_rate, Cohort::Steady)?;
                 self.joined(step * each)?;
-                let window = options.settle_s + options.hold_s + MARGIN;
                 for track in aired..step {
                     for place in options.places.iter().skip(track as usize * parents).take(parents) {
-                        self.air(&place.area, (options.patience_s + window) * tracks.len() as f64)?;
+                        self.air(&place.area, seconds)?;
                     }
                 }
                 aired = aired.max(step);
                 self.streams(aired * each)?;
-                self.step(aired * each, aired)?;
+                self.step(aired * each, aired, None)?;
+                if self.watch.is_over() {
+                    return Ok(());
+                }
             }
             self.outcome.tracks = u64::from(last);
         }
         Ok(())
     }
 
+    pub fn is_over(&self) -> bool {
+        self.watch.is_over()
+    }
+
     pub fn end(mut self) -> io::Result<Outcome> {
-        for broadcast in std::mem::take(&mut self.aired) {
-            // One that has ended by itself needs no cancelling.
-            let _ = self.tree.cancel(broadcast);
-        }
+        self.cancel();
         let used = self.load();
         let told = self.crowd.told();
         for (reason, count) in &told.ended {
@@ -199,12 +263,15 @@ impl<'a> Course<'a> {
                 text: format!("sessions ended: {count} × {reason}"),
             });
         }
+        self.outcome.together = u64::from(told.together);
         self.outcome.joined = self.outcome.joined.max(told.joined);
-        self.outcome.join_ms = match told.first_packet.count() {
-            0 => told.welcomed.quantiles(),
-            _ => told.first_packet.quantiles(),
-        };
-        self.outcome.hostile = told.hostile.clone();
+        if self.outcome.join_ms.count == 0 {
+            self.outcome.join_ms = match told.first_packet.count() {
+                0 => told.welcomed.quantiles(),
+                _ => told.first_packet.quantiles(),
+            };
+        }
+        self.outcome.hostile.extend(told.hostile.clone());
         self.outcome.load.rss_kib = self.outcome.load.rss_kib.max(used.rss_kib);
         self.outcome.load.processes = used.processes;
         self.crowd.finish()?;
@@ -220,8 +287,15 @@ impl<'a> Course<'a> {
     }
 
     fn air(&mut self, area: &str, seconds: f64) -> io::Result<()> {
-        self.aired.push(self.tree.air(area, seconds)?);
+        self.aired.extend(self.tree.air(area, seconds)?);
         Ok(())
+    }
+
+    fn cancel(&mut self) {
+        for broadcast in std::mem::take(&mut self.aired) {
+            // One that has ended by itself needs no cancelling.
+            let _ = self.tree.cancel(broadcast);
+        }
     }
 
     fn join(&mut self, count: u32, per_second: f64, cohort: Cohort) -> io::Result<()> {
@@ -241,128 +315,21 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    fn settle(&mut self) -> io::Result<()> {
-        self.wait(self.options.settle_s)
-    }
-
-    fn measure(&mut self, seconds: f64) -> io::Result<()> {
-        self.open_window()?;
-        self.wait(seconds)?;
-        self.close_window(seconds)
-    }
-
-    fn step(&mut self, listeners: u32, tracks: u32) -> io::Result<()> {
-        self.settle()?;
-        let seconds = self.options.hold_s;
-        self.measure(seconds)?;
-        let tally = self.crowd.told().of(Cohort::Steady);
-        let dialled: Vec<&Target> = self.outcome.targets.iter().filter(|target| target.listeners > 0).collect();
-        let cpu_s: f64 = dialled.iter().map(|target| target.cpu_s).sum();
-        let rss_kib: u64 = dialled.iter().map(|target| target.rss_end_kib).sum();
-        let before: u64 = dialled.iter().map(|target| target.rss_before_kib).sum();
-        let step = Step {
-            listeners: u64::from(listeners),
-            tracks: u64::from(tracks),
-            cpu_percent: cpu_s / seconds.max(0.001) * 100.0,
-            cpu_us_per_listener_second: cpu_s * 1e6 / seconds.max(0.001) / f64::from(listeners.max(1)),
-            rss_kib,
-            rss_kib_per_listener: rss_kib.saturating_sub(before) as f64 / f64::from(listeners.max(1)),
-            delivery_ms: tally.delivery.quantiles(),
-            lost: tally.expected.saturating_sub(tally.received),
-        };
-        self.outcome.steps.push(step);
-        Ok(())
-    }
-
-    fn open_window(&mut self) -> io::Result<()> {
-        self.crowd.hold(clock::wall().0 + HOLD_AHEAD)?;
-        std::thread::sleep(Duration::from_micros(HOLD_AHEAD as u64));
-        self.event("measuring begins");
-        self.outcome.load.cpu_s = self.load().cpu_s;
-        self.window_before()
-    }
-
-    fn window_before(&mut self) -> io::Result<()> {
-        let now = self.tree.usage()?;
-        for target in &mut self.outcome.targets {
-            if let Some(used) = now.iter().find(|used| used.name == target.name) {
-                target.cpu_s = used.cpu_s;
-            }
-        }
-        Ok(())
-    }
-
-    fn close_window(&mut self, seconds: f64) -> io::Result<()> {
-        let until = clock::wall().0;
-        let used = self.tree.usage()?;
-        let load = self.load();
-        self.crowd.release(until)?;
-        self.event("measuring ends");
-        self.until("the last packets", |crowd| crowd.released())?;
-        let begun: Vec<Used> = (self.outcome.targets.iter())
-            .map(|target| Used {
-                name: target.name.clone(),
-                cpu_s: target.cpu_s,
-                rss_kib: target.rss_joined_kib,
-                ..Used::default()
-            })
-            .collect();
-        self.outcome.targets = self.targets(&begun, &used, seconds);
-        self.outcome.load.cpu_s = load.cpu_s - self.outcome.load.cpu_s;
-        self.outcome.load.rss_kib = load.rss_kib;
-        self.outcome.held_s = seconds;
-        let tally = self.crowd.told().of(Cohort::Steady);
-        self.outcome.sound = Sound {
-            expected: tally.expected,
-            received: tally.received,
-            lost: tally.expected.saturating_sub(tally.received),
-            repaired: tally.repaired,
-            duplicates: tally.duplicates,
-            delivery_ms: tally.delivery.quantiles(),
-            checked: tally.checked,
-            forged: tally.forged,
-            bytes: tally.bytes,
-        };
-        Ok(())
-    }
-
-    fn targets(&self, begun: &[Used], used: &[Used], seconds: f64) -> Vec<Target> {
-        let dialled = used.iter().filter(|used| used.dialled).count().max(1) as u64;
-        let of = |all: &[Used], name: &str| all.iter().find(|used| used.name == name).cloned().unwrap_or_default();
-        let target = |used: &Used| {
-            let (before, begun) = (of(&self.before, &used.name), of(begun, &used.name));
-            let listeners = if used.dialled { self.crowd.told().joined / dialled } else { 0 };
-            let each = listeners.max(1) as f64;
-            let cpu_s = used.cpu_s - begun.cpu_s;
-            Target {
-                name: used.name.clone(),
-                role: used.role.clone(),
-                listeners,
-                cpu_s,
-                cpu_us_per_listener_second: cpu_s * 1e6 / seconds.max(0.001) / each,
-                rss_before_kib: before.rss_kib,
-                rss_joined_kib: begun.rss_kib,
-                rss_end_kib: used.rss_kib,
-                rss_kib_per_listener: used.rss_kib.saturating_sub(before.rss_kib) as f64 / each,
-            }
-        };
-        used.iter().map(target).collect()
-    }
-
     /// Until everybody has heard of an order, or nobody new does any more.
-    fn reach(&mut self, which: impl Fn(&crate::plan::Heard) -> bool) -> io::Result<u64> {
+    fn reach(&mut self, order: Uuid) -> io::Result<u64> {
         let until = Instant::now() + REACH;
         loop {
             self.tick()?;
             let told = self.crowd.told();
-            let reached = told.orders.iter().find(|heard| which(heard)).map_or(0, |heard| heard.arrival.count());
+            let reached =
+                told.orders.iter().find(|heard| heard.order == order).map_or(0, |heard| heard.arrival.count());
             if reached >= told.joined.max(1) || Instant::now() >= until || self.watch.is_over() {
                 return Ok(reached);
             }
         }
     }
 
-    fn wait(&mut self, seconds: f64) -> io::Result<()> {
+    pub(super) fn wait(&mut self, seconds: f64) -> io::Result<()> {
         let until = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e6));
         while Instant::now() < until && !self.watch.is_over() {
             self.tick()?;
@@ -371,7 +338,7 @@ impl<'a> Course<'a> {
     }
 
     /// Until it is so, or patience ends: then the run goes on with those there are, and the thresholds judge.
-    fn until(&mut self, what: &str, so: impl Fn(&Crowd) -> bool) -> io::Result<()> {
+    pub(super) fn until(&mut self, what: &str, so: impl Fn(&Crowd) -> bool) -> io::Result<()> {
         let until = Instant::now() + Duration::from_secs_f64(self.options.patience_s.clamp(0.0, 1e6));
         while !so(&self.crowd) {
             if self.watch.is_over() {
@@ -389,42 +356,7 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// About a second of the run.
-    fn tick(&mut self) -> io::Result<()> {
-        self.crowd.wait(Duration::from_secs(1))?;
-        let used = self.tree.usage()?;
-        let (cpu_s, rss_kib) = used.iter().fold((0.0, 0), |sum, used| (sum.0 + used.cpu_s, sum.1 + used.rss_kib));
-        let load = self.load();
-        let now = Instant::now();
-        let seconds = (now - self.last.0).as_secs_f64().max(0.001);
-        let second = self.crowd.second();
-        let told = self.crowd.told();
-        let steady = told.of(Cohort::Steady);
-        let delivery = second.delivery.quantiles();
-        let sample = Sample {
-            at_s: self.began.elapsed().as_secs_f64(),
-            joined: told.joined,
-            streaming: told.streaming,
-            packets_per_s: second.packets as f64 / seconds,
-            lost: steady.expected.saturating_sub(steady.received),
-            delivery_p50_ms: delivery.p50,
-            delivery_p99_ms: delivery.p99,
-            delivery_max_ms: delivery.max,
-            target_cpu_percent: ((cpu_s - self.last.1) / seconds * 100.0).max(0.0),
-            load_cpu_percent: ((load.cpu_s - self.last.2) / seconds * 100.0).max(0.0),
-            target_rss_kib: rss_kib,
-        };
-        self.last = (now, cpu_s, load.cpu_s);
-        self.watch.sample(&sample);
-        self.outcome.samples.push(sample);
-        Ok(())
-    }
-
-    fn load(&self) -> Usage {
-        self.crowd.usage()
-    }
-
-    fn event(&mut self, text: &str) {
+    pub(super) fn event(&mut self, text: &str) {
         let at_s = self.began.elapsed().as_secs_f64();
         self.watch.event(at_s, text);
         self.outcome.events.push(Event { at_s, text: text.to_owned() });
@@ -447,9 +379,19 @@ fn crowd_options(options: &Options, speakers: u32, together: u32, places: usize)
 
 /// Of sound, s: beyond what a run is expected to take.
 const MARGIN: f64 = 30.0;
+/// s: to join, beyond twice what the rate asks.
+const JOINING: f64 = 20.0;
+/// s: opening and closing a window, the last packets between.
+const WINDOW: f64 = 10.0;
+/// s: a hush of a minute is over at every speaker.
+const HUSHED: f64 = 62.0;
+/// s: what joining left behind has been freed.
+const IDLE: f64 = 2.0;
+/// s: until areas are known in which nobody has stood before.
+const REPORTS: f64 = 30.0;
+/// s: until all hear sound who have joined before.
+const AIRED: f64 = 30.0;
 /// s: a speaker counts as streaming for about so long after its last packet.
 const RINGS_ON: f64 = 3.0;
-/// µs: every worker knows of a window before it begins.
-const HOLD_AHEAD: i64 = 500_000;
 /// Whom an order has not reached by then, it does not reach.
 const REACH: Duration = Duration::from_secs(15);

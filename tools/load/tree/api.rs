@@ -91,7 +91,9 @@ impl Api {
     }
 
     pub fn cancel(&self, broadcast: Uuid) -> Result<()> {
-        self.ask(self.to(Method::DELETE, &format!("/v1/broadcasts/{broadcast}"))).map(|_| ())
+        let request = self.to(Method::DELETE, &format!("/v1/broadcasts/{broadcast}")).timeout(ADMIN);
+        // After Ctrl-C too: a tree that runs on is left as it was found.
+        self.runtime.block_on(self.answer(request)).map(|_| ())
     }
 
     pub fn civil_offset(&self) -> Result<i64> {
@@ -123,31 +125,32 @@ impl Api {
 
     /// Gives up on Ctrl-C.
     fn ask(&self, request: RequestBuilder) -> Result<Value> {
-        let asked = async {
-            let failed = |error: reqwest::Error| {
-                // The cause below says "connection refused"; the one on top only repeats the address.
-                let mut cause: &dyn std::error::Error = &error;
-                while let Some(below) = cause.source() {
-                    cause = below;
-                }
-                Failure::run(format!("the API at {} does not answer: {cause}", self.address))
-            };
-            let response = request.send().await.map_err(failed)?;
-            let status = response.status();
-            let bytes = response.bytes().await.map_err(failed)?;
-            let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            if status.is_success() {
-                return Ok(answer);
-            }
-            let (code, text) = (answer["code"].as_str().unwrap_or("-"), answer["text"].as_str().unwrap_or("-"));
-            Err(Failure::run(format!("the API at {} refuses ({status}): {text} [{code}]", self.address)))
-        };
         self.runtime.block_on(async {
             tokio::select! {
-                answer = asked => answer,
+                answer = self.answer(request) => answer,
                 () = interruption() => Err(Failure::run("interrupted")),
             }
         })
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Value> {
+        let failed = |error: reqwest::Error| {
+            // The cause below says "connection refused"; the one on top only repeats the address.
+            let mut cause: &dyn std::error::Error = &error;
+            while let Some(below) = cause.source() {
+                cause = below;
+            }
+            Failure::run(format!("the API at {} does not answer: {cause}", self.address))
+        };
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(failed)?;
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let (code, text) = (answer["code"].as_str().unwrap_or("-"), answer["text"].as_str().unwrap_or("-"));
+        Err(Failure::run(format!("the API at {} refuses ({status}): {text} [{code}]", self.address)))
     }
 
     fn strange(&self, answer: &Value) -> Failure {

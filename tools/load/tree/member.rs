@@ -91,6 +91,17 @@ impl Member {
         Api::new(address, token.trim().to_owned())
     }
 
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The speaking node's part of a profile's section `[attach]`.
+    pub fn attachment(&self) -> Option<String> {
+        let (api, token, admin) = (self.api?, self.data.join("api.token"), self.admin);
+        let processes = if self.dialled { String::new() } else { format!("processes = [{}]\n", self.process()) };
+        Some(format!("api = \"{api}\"\ntoken_file = {token:?}\nadmin = \"{admin}\"\n{processes}"))
+    }
+
     pub fn reading(&self) -> Option<Reading> {
         let id = self.process.id();
         let (cpu_s, rss_kib) = (process::cpu_s(id)?, process::rss_kib(id)?);

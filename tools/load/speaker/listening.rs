@@ -1,0 +1,190 @@
+//! What a speaker listens to: orders, tracks, and packets that came out of order or did not come.
+use super::{Hot, Speaker};
+use crate::world::World;
+use loa::broadcast::{Body, Order};
+use loa::io::clock::{self, Now};
+use loa::session::child::{Via, Wish};
+use loa::time::{MILLISECOND, SECOND};
+use uuid::Uuid;
+
+/// Of a packet out of order: the ear, its `next` before, the packet's index.
+pub struct Before {
+    pub ear: usize,
+    pub next: u64,
+    pub index: u64,
+}
+
+impl Speaker {
+    /// A packet came after one that has not, or one that had been missing came.
+    pub fn handle_unordered(&mut self, now: Now, hot: &mut Hot, world: &mut World, before: Before) {
+        let Some(session) = &mut self.session else { return };
+        let Some(ear) = hot.ears.get_mut(before.ear) else { return };
+        let track = world.tracks[ear.track].info.id;
+        let repaired = session.counters().repaired;
+        session.handle_run(track, before.next, std::mem::take(&mut ear.untold));
+        session.handle_accepted(now.local, track, before.index, Via::Live);
+        world.tally(hot.cohort).repaired += session.counters().repaired - repaired;
+    }
+
+    /// What is before `until` should have come by now.
+    pub fn handle_overdue(&mut self, now: Now, hot: &mut Hot, world: &World, at: usize, until: u64, late: bool) {
+        let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
+        let Some(ear) = hot.ears.get_mut(at) else { return };
+        let track = world.tracks[ear.track].info.id;
+        if until > ear.overdue {
+            ear.overdue = until;
+            session.handle_run(track, ear.next(), std::mem::take(&mut ear.untold));
+            session.handle_head(now.local, track, until);
+        }
+        if late {
+            session.handle_late(now.local);
+        }
+    }
+
+    /// A track is over, or may be listened to.
+    pub fn look_again(&mut self, now: Now) {
+        self.listen_at = Some(now.local);
+    }
+
+    /// Tells the session of packets that came in order since it was last told.
+    pub(super) fn catch_up(&mut self, hot: &mut Hot, world: &World) {
+        let Some(session) = &mut self.session else { return };
+        for ear in hot.ears.iter_mut().filter(|ear| ear.untold > 0 && ear.asked) {
+            session.handle_run(world.tracks[ear.track].info.id, ear.next(), std::mem::take(&mut ear.untold));
+        }
+        let nacks = session.counters().nacks;
+        world.add_nacks(hot.cohort, nacks.saturating_sub(self.nacks));
+        self.nacks = nacks;
+    }
+
+    /// Packets of logs, and those of a track from before this speaker listened to it.
+    #[allow(clippy::too_many_arguments, reason = "an event's fields, and what they are handled with")]
+    pub(super) fn handle_packet(
+        &mut self,
+        now: Now,
+        hot: &mut Hot,
+        world: &mut World,
+        track: Uuid,
+        index: u64,
+        bytes: &[u8],
+        via: Via,
+    ) {
+        let held = if let Some(at) = hot.ears.iter().position(|ear| world.tracks[ear.track].info.id == track) {
+            world.take(hot, at, index, bytes).is_some()
+        } else if let Some(heard) = world.orders.read_packet(track, index, bytes) {
+            if let Body::Tick(tick) = &heard.order.body
+                && let Some(session) = &mut self.session
+            {
+                session.handle_head(now.local, tick.log, tick.head);
+            }
+            self.handle_order(now, world, &heard.order);
+            true
+        } else {
+            false
+        };
+        let Some(session) = &mut self.session else { return };
+        match held {
+            true => session.handle_accepted(now.local, track, index, via),
+            false => session.handle_rejected(now.local, track, index),
+        }
+    }
+
+    pub(super) fn handle_order(&mut self, now: Now, world: &mut World, order: &Order) {
+        if !order.areas.iter().any(|area| area.contains(&self.area)) {
+            return;
+        }
+        match &order.body {
+            Body::Broadcast(broadcast) => {
+                if let Some(track) = world.broadcast(order, broadcast)
+                    && !self.wanted.contains(&track)
+                {
+                    self.wanted.push(track);
+                }
+                self.listen_at = Some(now.local);
+            }
+            Body::Cancel(cancel) => {
+                world.cancel(cancel.broadcast, cancel.at);
+                self.listen_at = Some(now.local);
+            }
+            _ => {}
+        }
+        if let Some(hush) = crate::tracks::measured(order)
+            && !self.heard.contains(&order.id)
+        {
+            self.heard.push(order.id);
+            let arrival = clock::wall().0 - order.issued.0;
+            let mut obeyed = arrival;
+            if let Body::Broadcast(broadcast) = &order.body {
+                let begins = broadcast.begins().0 - self.error(now);
+                obeyed = obeyed.max(begins - order.issued.0);
+                self.first = Some((order.id, begins));
+            }
+            world.heard(order.id, hush, arrival, obeyed);
+        }
+    }
+
+    /// Listens to what is on or about to be, and no more to what is over: as a node does.
+    pub(super) fn listen(&mut self, now: Now, hot: &mut Hot, world: &World) {
+        self.listen_at = None;
+        let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
+        let civil = clock::wall();
+        for &at in &self.wanted {
+            let track = &world.tracks[at];
+            let ear = hot.ears.iter().position(|ear| ear.track == at);
+            if civil >= track.over {
+                if let Some(ear) = ear.and_then(|ear| hot.ears.get_mut(ear)).filter(|ear| !ear.closed) {
+                    (ear.closed, ear.asked) = (true, false);
+                    session.unlisten(now.local, track.info.id);
+                }
+                continue;
+            }
+            let starts = track.info.anchor - LEAD;
+            if civil < starts {
+                let at = now.local + (starts - civil);
+                self.listen_at = Some(self.listen_at.map_or(at, |known| known.min(at)));
+                continue;
+            }
+            if !self.keys.contains(&track.info.id) {
+                continue;
+            }
+            let packet = track.info.packet_micros().max(1);
+            let from = (civil - (track.info.anchor + track.delay)).max(0) / packet;
+            let ear = match ear {
+                Some(ear) => ear,
+                None => {
+                    hot.ears.push(world.ear(at, from.unsigned_abs()));
+                    hot.ears.len() - 1
+                }
+            };
+            let ear = &mut hot.ears[ear];
+            if ear.asked {
+                continue;
+            }
+            ear.asked = true;
+            session.listen(
+                now.local,
+                Wish {
+                    track: track.info.id,
+                    ssrc: track.info.ssrc,
+                    // The worker says what has come and what is overdue.
+                    duration: 0,
+                    from: from.unsigned_abs(),
+                    useful: (track.delay - packet - USEFUL_MARGIN).max(packet / 2),
+                    packets: track.info.packets,
+                },
+            );
+        }
+    }
+
+    /// Listens to nothing any more, since no session is there to listen with.
+    pub(super) fn leave(&mut self, hot: &mut Hot) {
+        for ear in &mut hot.ears {
+            (ear.asked, ear.begun) = (false, false);
+        }
+    }
+}
+
+/// As a node: before the first packet is due; when a parent lacks a track; what a device's planner needs.
+const LEAD: i64 = 2 * SECOND;
+pub(super) const ASK_AGAIN: i64 = 100 * MILLISECOND;
+const USEFUL_MARGIN: i64 = 120 * MILLISECOND;
