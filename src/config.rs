@@ -75,7 +75,7 @@ pub struct Children {
 pub struct Sources {
     /// `authorities/<name>.key` in the data folder.
     pub authority: String,
-    /// Of each Opus rendition, b/s; the first is aired. Never empty once parsed.
+    /// Of each Opus rendition, b/s; all are aired, and a node takes the first unless it says otherwise. Never empty once parsed.
     #[serde(default)]
     pub bitrates: Vec<u32>,
     /// The one rendition's, as older configurations say it; empty once parsed.

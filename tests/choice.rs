@@ -100,3 +100,35 @@ fn a_stored_broadcast_is_fetched_ahead_in_the_rendition_that_will_sound() {
     world.run_until(aired.sounds - EPOCH + 12 * SECOND);
     assert!(account(&world, "low", &aired).is_whole(), "seed {SEED}");
 }
+
+#[test]
+fn a_relay_fetches_ahead_what_is_asked_for_below_it_and_its_children_sound_without_those_above() {
+    let mut tree = Tree::new(SEED);
+    tree.origin("origin", "vn").relay("north", "vn/01", "origin", hop(0.0)).relay("south", "vn/02", "origin", hop(0.0));
+    tree.relay("deep", "vn/01/00001", "north", hop(0.0)).speaker("low", "vn/01/00001", "deep", hop(0.0));
+    tree.wishing(Wished { bitrate: Some(16_000), data: None });
+    let mut world = World::new(tree);
+    world.run_for(5 * SECOND);
+    let at = Some(world.civil() + 120 * SECOND);
+    let bulletin = Bulletin { live: false, at, ..bulletin(10 * SECOND) };
+    let aired = world.air("origin", &bulletin).expect("on the air");
+    world.run_for(110 * SECOND);
+    let order = world.order_of("origin", aired.broadcast).expect("it was given");
+    let tracks: Vec<_> = order.renditions.iter().map(|info| (info.bitrate, info.id)).collect();
+    let held = |node: &str, wanted: u32| {
+        let (_, track) = tracks.iter().find(|(bitrate, _)| *bitrate == wanted).expect("it is aired");
+        world.held(node, *track)
+    };
+    let packets = aired.samples / 11_520;
+    for node in ["low", "deep", "north"] {
+        assert_eq!((held(node, 16_000), held(node, 32_000)), (packets, 0), "seed {SEED}: {node}");
+    }
+    // Nobody has asked it for any.
+    let south = [24_000, 16_000, 32_000].map(|bitrate| held("south", bitrate));
+    assert_eq!(south, [packets, 0, 0], "seed {SEED}");
+    world.stop("origin");
+    world.stop("north");
+    world.stop("deep");
+    world.run_until(aired.sounds - EPOCH + 12 * SECOND);
+    assert!(account(&world, "low", &aired).is_whole(), "seed {SEED}");
+}

@@ -55,6 +55,18 @@ fn values_out_of_range_are_refused_where_they_stand() {
         ("[sources]\nauthority = \"a\"\ndecoder = \"\"\n", "7:1: sources.decoder"),
         ("[children]\nshards = 0\n", "6:1: children.shards"),
         ("[children]\nlisten = \"0.0.0.0:65535\"\nshards = 2\n", "6:1: children.listen"),
+        ("bitrate = 5999\n", "5:1: parent.bitrate"),
+        ("bitrate = 64001\n", "5:1: parent.bitrate"),
+        ("data_mib_per_day = 0\n", "5:1: parent.data_mib_per_day"),
+        ("data_mib_per_day = 1048577\n", "5:1: parent.data_mib_per_day"),
+        ("multicast = \"232.7.4.60:7470\"\n", "5:13: parent.multicast"),
+        ("[children]\nmulticast = \"232.0.0.1:7470\"\n", "6:1: children.multicast"),
+        ("[children]\nmulticast = \"239.1.1.1:7470\"\n", "6:1: children.multicast"),
+        ("[children]\nmulticast = \"232.7.4.60:0\"\n", "6:1: children.multicast"),
+        ("[children]\nmulticast = \"232.7.4.60\"\n", "6:13: children.multicast"),
+        ("[children]\nmulticast = \"[ff35::8000:1]:7470\"\n", "6:1: children.multicast"),
+        ("[children]\nmulticast = \"232.7.4.60:65535\"\nshards = 2\n", "6:1: children.multicast"),
+        ("[children]\ninterface = \"eth0\"\n", "6:1: children.interface"),
         ("[playout]\ndevice = \"alsa\"\n", "6:1: playout.device"),
         ("[playout]\ndevice = \"alsa:\"\n", "6:1: playout.device"),
         ("[playout]\ndevice = \"pipe: \"\n", "6:1: playout.device"),
@@ -81,6 +93,41 @@ fn one_bitrate_several_and_none_are_all_renditions() {
         let sources = Config::parse(&text, Path::new("f")).unwrap().sources.unwrap();
         assert_eq!(sources.bitrates, meant);
         assert_eq!((sources.complexity, sources.silence_ms, sources.decoder), (10, 500, None));
+    }
+}
+
+#[test]
+fn a_child_may_wish_for_less_and_a_parent_have_a_group() {
+    let text = format!(
+        "{SPEAKER}bitrate = 16000\ndata_mib_per_day = 50\nmulticast = false\n[children]\nlisten = \"[::]:7460\"\nmulticast = \"[ff35::8000:1]:7470\"\ninterface = \"eth0\"\n"
+    );
+    let config = Config::parse(&text, Path::new("f")).unwrap();
+    let (parent, children) = (config.parent.unwrap(), config.children.unwrap());
+    assert_eq!((parent.bitrate, parent.data_mib_per_day, parent.multicast), (Some(16_000), Some(50), false));
+    assert_eq!(children.multicast.map(|group| group.port()), Some(7_470));
+    assert_eq!(children.interface.as_deref(), Some("eth0"));
+    let config = Config::parse(SPEAKER, Path::new("f")).unwrap();
+    let parent = config.parent.unwrap();
+    assert_eq!((parent.bitrate, parent.data_mib_per_day, parent.multicast), (None, None, true));
+}
+
+#[test]
+fn the_examples_are_read_as_they_stand_and_with_everything_that_they_only_mention() {
+    for (name, text) in [
+        ("config/origin.toml", include_str!("../../config/origin.toml")),
+        ("config/relay.toml", include_str!("../../config/relay.toml")),
+        ("config/speaker.toml", include_str!("../../config/speaker.toml")),
+    ] {
+        let file = Path::new(name);
+        Config::parse(text, file).unwrap_or_else(|error| panic!("{error}"));
+        let mentioned = |line: &str| {
+            let field = line.strip_prefix("# ")?;
+            let (name, _) = field.split_once(" = ")?;
+            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then(|| field.to_owned())
+        };
+        let all: Vec<String> = text.lines().map(|line| mentioned(line).unwrap_or_else(|| line.to_owned())).collect();
+        assert_ne!(all.join("\n"), text.trim_end(), "{name} mentions something");
+        Config::parse(&all.join("\n"), file).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

@@ -165,7 +165,7 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         let title = form.title.as_deref().map(title).transpose()?;
         let library = api.library.clone();
         let media = blocking(move || get_media(&library, &form.media)).await?;
-        let delay = form.delay_ms.map(|delay| check_delay(delay, media.bitrate, priority)).transpose()?;
+        let delay = form.delay_ms.map(|delay| check_delay(delay, &media.bitrates, priority)).transpose()?;
         reach::check(&areas, &known(&api).await?, priority == Priority::Emergency)?;
 
         let title = title.unwrap_or_else(|| shorten(&media.name));
@@ -341,9 +341,9 @@ fn shorten(name: &str) -> String {
     name.get(..end).unwrap_or("").to_owned()
 }
 
-pub(super) fn check_delay(millis: i64, bitrate: u32, priority: Priority) -> Result<i64, Failure> {
+pub(super) fn check_delay(millis: i64, bitrates: &[u32], priority: Priority) -> Result<i64, Failure> {
     let delay = millis.saturating_mul(MILLISECOND);
-    let shortest = packets::shortest_delay(bitrate, priority, delay);
+    let shortest = packets::shortest_delay(bitrates, priority, delay);
     match (shortest..=LONGEST_DELAY).contains(&delay) {
         true => Ok(delay),
         false => {
@@ -442,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_delay_leaves_time_for_its_packets() {
-        let code = |delay, priority| check_delay(delay, 24_000, priority).map_err(|failure| failure.code);
+        let code = |delay, priority| check_delay(delay, &[24_000], priority).map_err(|failure| failure.code);
         assert_eq!(code(1_000, Priority::Normal), Ok(SECOND));
         assert_eq!(code(300, Priority::Normal), Ok(300 * MILLISECOND));
         for wrong in [0, -5, 100, 60_001, i64::MAX, i64::MIN] {

@@ -5,7 +5,7 @@
 //!             4 pieces      64 KiB                         8 s of sound                     sealed packets
 //! ```
 //! Each arrow waits for the next one: whoever sends faster than time passes is not read. The order is given once
-//! the first sound has come out of the decoder; the keys of its track live in the pacing thread and nowhere else.
+//! the first sound has come out of the decoder; the keys of its tracks live in the pacing thread and nowhere else.
 //! A source ends in one way, however it came about: what was heard of it is played, its order is revised to end
 //! with the last packet, and its state says why.
 mod air;
@@ -71,9 +71,9 @@ impl Sources {
         Self { settings, handle, known: Mutex::default() }
     }
 
-    /// b/s of the rendition that is aired.
-    pub fn bitrate(&self) -> u32 {
-        self.settings.audio.bitrates.first().copied().unwrap_or(24_000)
+    /// b/s of the renditions that are aired.
+    pub fn bitrates(&self) -> &[u32] {
+        &self.settings.audio.bitrates
     }
 
     pub fn get(&self, id: Uuid) -> Option<Arc<Source>> {
@@ -117,8 +117,8 @@ impl Sources {
         let name = if wish.title.is_empty() { "live" } else { &wish.title };
         let unstarted = |error: std::io::Error| Failure::new("live.start", [&error]);
         let (mut mouth, begin) = self.settings.isolation.stream(wish.form, name).map_err(unstarted)?;
-        let track = air::Track::new(self.bitrate(), wish.priority, wish.delay, &self.handle)?;
-        let options = audio::live::Options { packet: track.packet(), ..self.settings.audio.clone() };
+        let tracks = air::Tracks::new(self.bitrates(), wish.priority, wish.delay, &self.handle)?;
+        let options = audio::live::Options { packet: tracks.packet(), ..self.settings.audio.clone() };
         let live = audio::live::Live::new(options).map_err(|error| Failure::from_room(error.code, error.text))?;
         let shared =
             Arc::new(Shared { held: Mutex::new(Held { live, failed: None, stop: None }), changed: Condvar::new() });
@@ -147,7 +147,7 @@ impl Sources {
             }
         };
         let (over, ended) = oneshot::channel();
-        let pacing = Pacing::new(self.handle.clone(), shared, source.clone(), track);
+        let pacing = Pacing::new(self.handle.clone(), shared, source.clone(), tracks);
         let pacer = {
             let source = source.clone();
             move || {
@@ -363,7 +363,7 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sources at once: each encodes at a twentieth of a core and keeps three threads and a decoder.
+/// Sources at once: each encodes at a twentieth of a core for every rendition and keeps three threads and a decoder.
 const SOURCES: usize = 8;
 /// Sources remembered, those that are over included.
 const KEPT: usize = 64;

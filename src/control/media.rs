@@ -29,9 +29,9 @@ pub struct Media {
     pub name: String,
     /// Of the upload.
     pub bytes: u64,
-    /// Opus, b/s, of the rendition that is aired.
+    /// Opus, b/s, of the first rendition.
     pub bitrate: u32,
-    /// Of all that are kept, that one first.
+    /// Of all that are kept and aired, that one first.
     #[serde(default)]
     pub bitrates: Vec<u32>,
     /// Seconds of sound.

@@ -28,9 +28,15 @@ pub fn duration(bitrate: u32, priority: Priority, delay: Option<i64>) -> u32 {
     millis * (RATE / 1_000)
 }
 
+/// The same for several renditions of one sound: as short as the one that needs the shortest, since all are cut
+/// alike.
+pub fn alike(bitrates: &[u32], priority: Priority, delay: Option<i64>) -> u32 {
+    bitrates.iter().map(|bitrate| duration(*bitrate, priority, delay)).min().unwrap_or(0)
+}
+
 /// Shortest delay at which packets of this priority can still be repaired once, µs.
-pub fn shortest_delay(bitrate: u32, priority: Priority, delay: i64) -> i64 {
-    let samples = duration(bitrate, priority, Some(delay));
+pub fn shortest_delay(bitrates: &[u32], priority: Priority, delay: i64) -> i64 {
+    let samples = alike(bitrates, priority, Some(delay));
     crate::time::micros(u64::from(samples)) + REPAIR
 }
 
@@ -41,14 +47,15 @@ pub fn make(frames: &Frames, priority: Priority, delay: Option<i64>, now: Civil)
     cut(frames, duration(frames.bitrate, priority, delay), now)
 }
 
-/// One track of each rendition, in packets as short as the one that needs the shortest: all are cut alike.
+/// One track of each rendition, all cut alike.
 pub fn make_all(
     renditions: &[Frames],
     priority: Priority,
     delay: Option<i64>,
     now: Civil,
 ) -> Result<Vec<Made>, Failure> {
-    let samples = renditions.iter().map(|frames| duration(frames.bitrate, priority, delay)).min().unwrap_or(0);
+    let bitrates: Vec<u32> = renditions.iter().map(|frames| frames.bitrate).collect();
+    let samples = alike(&bitrates, priority, delay);
     renditions.iter().map(|frames| cut(frames, samples, now)).collect()
 }
 
@@ -170,8 +177,12 @@ mod tests {
         assert_eq!(millis(64_000, Priority::Normal, None), 120);
         assert_eq!(millis(24_000, Priority::Emergency, None), 120);
         assert_eq!(millis(24_000, Priority::Normal, Some(300_000)), 60);
-        assert_eq!(shortest_delay(24_000, Priority::Normal, 1_000), 180_000);
-        assert_eq!(shortest_delay(24_000, Priority::Normal, 600_000), 360_000);
-        assert_eq!(shortest_delay(16_000, Priority::Normal, 550_000), 600_000);
+        assert_eq!(shortest_delay(&[24_000], Priority::Normal, 1_000), 180_000);
+        assert_eq!(shortest_delay(&[24_000], Priority::Normal, 600_000), 360_000);
+        assert_eq!(shortest_delay(&[16_000], Priority::Normal, 550_000), 600_000);
+        // Renditions are cut as the one with the shortest packets.
+        assert_eq!(alike(&[16_000, 24_000], Priority::Normal, None) / 48, 240);
+        assert_eq!(alike(&[24_000, 64_000, 16_000], Priority::Normal, None) / 48, 120);
+        assert_eq!(shortest_delay(&[16_000, 24_000], Priority::Normal, 550_000), 360_000);
     }
 }

@@ -133,8 +133,7 @@ fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Ap
     };
     let isolation = Isolation { foreign, ..isolation };
     let audio = audio::live::Options {
-        // The first rendition is the one that is aired.
-        bitrates: options.bitrates.iter().take(1).copied().collect(),
+        bitrates: options.bitrates.clone(),
         complexity: options.complexity,
         loudness: Some(options.loudness),
         peak: options.peak,

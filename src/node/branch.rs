@@ -205,6 +205,10 @@ pub enum Notice {
         track: Uuid,
         listeners: u64,
     },
+    /// A child fetches more of it than is stored here.
+    Fetched {
+        track: Uuid,
+    },
     Reports(Vec<proto::Report>),
 }
 

@@ -172,13 +172,13 @@ impl Stream {
     }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
 /// Some seconds of the demonstration's bulletin.
-fn speech(seconds: usize) -> Vec<f32> {
+pub fn speech(seconds: usize) -> Vec<f32> {
     let file = include_bytes!("../../config/demo/bulletin.flac");
     let mut source = Source::open(Cursor::new(file), "bulletin.flac").unwrap();
     let mut samples = Vec::new();
@@ -187,11 +187,11 @@ fn speech(seconds: usize) -> Vec<f32> {
     samples
 }
 
-fn pcm(samples: &[f32]) -> Vec<u8> {
+pub fn pcm(samples: &[f32]) -> Vec<u8> {
     samples.iter().flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes()).collect()
 }
 
-const PCM: &str = "areas=vn/01/00001&pcm=s16le:48000:1";
+pub const PCM: &str = "areas=vn/01/00001&pcm=s16le:48000:1";
 
 fn correlation(a: &[f32], b: &[f32], step: usize) -> f64 {
     let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);

@@ -86,7 +86,7 @@ fn wish(api: &Api, uri: &Uri) -> Result<Wish, Failure> {
         }
     }
     wish.areas = api::areas(&areas)?;
-    wish.delay = delay.map(|delay| api::check_delay(delay, api.live.bitrate(), wish.priority)).transpose()?;
+    wish.delay = delay.map(|delay| api::check_delay(delay, api.live.bitrates(), wish.priority)).transpose()?;
     Ok(wish)
 }
 

@@ -1,5 +1,5 @@
 //! The thread that puts one live source on the air and gives it its pace.
-use super::air::Track;
+use super::air::Tracks;
 use super::{Aired, Held, Shared, Source};
 use crate::audio::live::Event;
 use crate::control::text::{Failure, Language, say};
@@ -16,7 +16,7 @@ pub struct Pacing {
     handle: Handle,
     shared: Arc<Shared>,
     source: Arc<Source>,
-    track: Track,
+    tracks: Tracks,
     /// Requests that nobody waits for are asked on it.
     runtime: runtime::Handle,
     last_gap: Option<Instant>,
@@ -24,8 +24,8 @@ pub struct Pacing {
 
 impl Pacing {
     /// Within a runtime.
-    pub fn new(handle: Handle, shared: Arc<Shared>, source: Arc<Source>, track: Track) -> Self {
-        Self { handle, shared, source, track, runtime: runtime::Handle::current(), last_gap: None }
+    pub fn new(handle: Handle, shared: Arc<Shared>, source: Arc<Source>, tracks: Tracks) -> Self {
+        Self { handle, shared, source, tracks, runtime: runtime::Handle::current(), last_gap: None }
     }
 
     /// Until the source is over and its broadcast has its end; says why it ended.
@@ -72,21 +72,23 @@ impl Pacing {
 
     fn air(&self) -> Result<(Aired, Civil), Failure> {
         let wish = &self.source.wish;
+        let mut listed = self.tracks.listed();
+        let (track, secret) = listed.next().ok_or_else(|| Failure::new("node.stopping", []))?;
         let air = trunk::Air {
             title: wish.title.clone(),
             areas: wish.areas.clone(),
             priority: wish.priority,
             at: None,
             delay: wish.delay,
-            track: self.track.info.clone(),
-            secret: self.track.secret.clone(),
-            others: Vec::new(),
+            track,
+            secret,
+            others: listed.collect(),
             live: true,
             resume: false,
         };
         match self.ask(Request::Air(Box::new(air)))? {
             Reply::Aired { broadcast, accepted, from, until, sounds, anchor, delay } => {
-                let (times, packet) = ([accepted, from, until, sounds], self.track.info.packet_micros());
+                let (times, packet) = ([accepted, from, until, sounds], self.tracks.packet_micros());
                 Ok((Aired { broadcast, times, speech: anchor + delay, packet }, anchor))
             }
             _ => Err(Failure::new("node.stopping", [])),
@@ -141,9 +143,10 @@ impl Pacing {
         let now = self.handle.phase().map_or(due, |phase| phase.civil(clock::local()).max(due));
         let made = held.live.poll_packet(now).map_err(|error| Failure::from_room(error.code, error.text))?;
         let Some(made) = made else { return Ok(None) };
-        let packet = self.track.seal(&made, now)?;
-        if !self.handle.made(self.track.info.id, packet) {
-            self.source.change(|state| state.lost += 1);
+        for (track, packet) in self.tracks.seal(&made, now)? {
+            if !self.handle.made(track, packet) {
+                self.source.change(|state| state.lost += 1);
+            }
         }
         Ok(Some(made.index + 1))
     }

@@ -1,7 +1,7 @@
 //! Bulk transfers of stored tracks: read from the store in small pieces, sent slower than what is live
 //! on the same link (DESIGN §3).
 
-use super::{Branch, Done, Job, Output, Standing, touches};
+use super::{Branch, Done, Job, Notice, Output, Standing, touches};
 use crate::node::Link;
 use crate::time::{Local, MILLISECOND, SECOND};
 use crate::track::{MAX_PACKET, Packet};
@@ -19,10 +19,10 @@ impl Branch {
         let Some(child) = self.children.get_mut(&link) else { return };
         let Standing::Member { area, .. } = &child.standing else { return };
         let carried = self.tracks.get(&track).filter(|carried| touches(&carried.carry.areas, area));
-        if carried.is_none() || until <= from {
+        let Some(carried) = carried.filter(|_| from < until) else {
             child.session.unavailable(track, "this parent has nothing stored of the track for your area");
             return;
-        }
+        };
         child.transfers.retain(|transfer| transfer.track != track);
         self.fetchers.remove(&(track, link));
         if child.transfers.len() >= TRANSFERS {
@@ -31,6 +31,9 @@ impl Branch {
         }
         child.transfers.push(Transfer { track, next: from, until });
         self.fetchers.insert((track, link));
+        if carried.carry.stored < until {
+            self.outputs.push_back(Output::Notice(Notice::Fetched { track }));
+        }
         self.advance_transfers(now, link);
     }
 
@@ -104,7 +107,7 @@ const PAUSE: i64 = 10 * MILLISECOND;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Carry, Command, Input, Notice, Options};
+    use super::super::{Carry, Command, Input, Options};
     use super::*;
     use crate::node::{Peer, Role};
     use crate::proto::{self, to_parent::Body};

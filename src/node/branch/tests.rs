@@ -297,6 +297,56 @@ fn a_node_that_opens_a_thousand_sessions_holds_two() {
     assert_eq!(cuts, [("session.replaced", 58), ("session.often", 940)]);
 }
 
+#[test]
+fn a_child_that_changes_to_another_rendition_leaves_what_the_others_get_untouched() {
+    let (high, low) = (LIVE, Uuid::from_u128(2 << 40));
+    let rendition = |track, rate| Command::Carry(Carry { rate, ..carry(track, "vn") });
+    let run = |moves: bool| {
+        let mut branch = branch(4);
+        give(&mut branch, Local(0), rendition(high, 3_750));
+        give(&mut branch, Local(0), rendition(low, 2_400));
+        for (link, track) in [(0, high), (1, high), (2, low), (3, high)] {
+            say(&mut branch, Local(0), link, Body::Listen(proto::Listen { track: id(track), from: 0 }));
+        }
+        let (mut of_others, mut of_its_own) = (Vec::new(), Vec::new());
+        for index in 0..40 {
+            let now = Local(index as i64 * 240 * MILLISECOND);
+            for track in [high, low] {
+                give(&mut branch, now, Command::Packet { track, packet: packet(index), again: false });
+            }
+            // First the new one, then, once it flows, no longer the old one.
+            if moves && index == 20 {
+                say(&mut branch, now, 3, Body::Listen(proto::Listen { track: id(low), from: 19 }));
+            }
+            if moves && index == 22 {
+                say(&mut branch, now, 3, Body::Unlisten(proto::Unlisten { track: id(high) }));
+            }
+            for link in [0, 1] {
+                let ranges = vec![proto::Range { first: index, count: 1 }];
+                let nack = proto::Nack { track: id(high), ranges, round: index as u32 };
+                send(&mut branch, now, link, Said::Nack(nack));
+            }
+            while branch.poll_timeout().is_some_and(|(at, _)| at <= now) {
+                branch.handle_timeout(now);
+            }
+            for output in outputs(&mut branch) {
+                match output {
+                    Output::Send { link: 3, .. } => {}
+                    Output::Listen { link: 3, track } => of_its_own.push((index, true, track)),
+                    Output::Unlisten { link: 3, track } => of_its_own.push((index, false, track)),
+                    other => of_others.push(format!("{index} {other:?}")),
+                }
+            }
+        }
+        (of_others, of_its_own)
+    };
+    let ((stayed, before), (moved, changes)) = (run(false), run(true));
+    assert!(stayed.iter().filter(|output| output.contains("Air")).count() == 80, "{stayed:?}");
+    assert_eq!(moved, stayed);
+    assert_eq!(before, [(0, true, high)]);
+    assert_eq!(changes, [(0, true, high), (20, true, low), (22, false, high)]);
+}
+
 /// What one child, and all listeners, get while another does something for ten seconds: each ms `hostile`
 /// is called with its link, or nothing is.
 fn beside(mut hostile: Option<impl FnMut(&mut Branch, Local, Link, i64)>) -> (Vec<String>, Counters, u64, usize) {

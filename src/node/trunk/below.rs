@@ -103,6 +103,7 @@ impl Trunk {
                     self.tune(now);
                 }
             }
+            Notice::Fetched { track } => self.handle_fetched(now, track),
             Notice::Reports(reports) => {
                 for report in reports {
                     self.handle_report(now, report);

@@ -6,6 +6,12 @@
 //!  new            43 44 45 46 47 …      from the first index that has not come
 //! ```
 //! The player knows one timeline, the first rendition's, and takes any rendition's packet of an index.
+//!
+//! An emergency goes as the first rendition always, to every child in its area, unasked, whatever was chosen
+//! before: its sound does not wait for a Listen, and one track is all that a link has to carry then.
+//!
+//! A stored broadcast is fetched ahead in the rendition that will sound here, and in those that children fetch.
+//! Before anybody has asked a relay for one, it fetches the first.
 
 use super::choice::Seen;
 use super::tracks::Track;
@@ -42,6 +48,23 @@ impl Trunk {
         let asked = || self.siblings(track).any(Track::listened_to);
         let below = track.listened_to() || track.first && !asked() && self.below.direct_in(&track.areas);
         track.emergency && track.first || here || below
+    }
+
+    /// Whether a stored track is to be here before it sounds.
+    pub(super) fn wanted_ahead(&self, id: Uuid) -> bool {
+        let Some(track) = self.tracks.get(&id) else { return false };
+        let here = self.player.is_some() && self.sounded(track.broadcast) == Some(id);
+        let relays = self.options.branches > 0;
+        let asked = || self.siblings(track).any(|other| other.asked_ahead);
+        here || track.asked_ahead || relays && track.first && !asked()
+    }
+
+    /// A child waits for a stored track that is not all here.
+    pub(super) fn handle_fetched(&mut self, now: Local, id: Uuid) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        if !std::mem::replace(&mut track.asked_ahead, true) {
+            self.tune(now);
+        }
     }
 
     fn siblings<'a>(&'a self, track: &'a Track) -> impl Iterator<Item = &'a Track> {

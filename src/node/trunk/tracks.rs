@@ -39,6 +39,8 @@ pub(super) struct Track {
     to_keep: Vec<Packet>,
     /// Children that listen, summed over the branches.
     pub listeners: Vec<u64>,
+    /// A child has fetched it ahead.
+    pub asked_ahead: bool,
     /// Made here, by this process.
     pub made_here: bool,
 }
@@ -150,6 +152,7 @@ impl Trunk {
             fetch: None,
             to_keep: Vec::new(),
             listeners: vec![0; self.options.branches],
+            asked_ahead: false,
             made_here: made.is_some(),
             info,
         };
@@ -560,6 +563,7 @@ mod tests {
             fetch: None,
             to_keep: Vec::new(),
             listeners: vec![0],
+            asked_ahead: false,
             made_here: false,
             info,
         };

@@ -151,22 +151,22 @@ impl Trunk {
         }
     }
 
-    /// Fetches a stored track at an instant that the node's id spreads over the time there is.
+    /// Fetches a stored track at an instant that the node's id spreads over the time there is; what is wanted only
+    /// because a child asks for it, at once: the child has spread it.
     fn plan_fetch(&mut self, now: Local, civil: Civil, id: Uuid) {
         let node = self.options.node.as_u128();
-        // Those below may ask for any of the renditions.
-        let relays = self.options.branches > 0;
-        let sounded = self.tracks.get(&id).and_then(|track| self.sounded(track.broadcast));
+        let wanted = self.wanted_ahead(id);
         let Some(track) = self.tracks.get_mut(&id) else { return };
-        if !track.stored || track.fetch.is_some() {
+        if !wanted {
+            track.fetch = track.fetch.take().filter(|fetch| fetch.asked);
             return;
         }
-        if !relays && sounded != Some(id) {
+        if !track.stored || track.fetch.is_some() {
             return;
         }
         // Half of the time left, so that the slow rate has the other half.
         let window = ((track.info.anchor - civil - LEAD) / 2).clamp(1, FETCH_SPREAD);
-        let spread = ((node ^ (node >> 64)) as u64 % window.unsigned_abs()) as i64;
+        let spread = if track.asked_ahead { 0 } else { ((node ^ (node >> 64)) as u64 % window.unsigned_abs()) as i64 };
         track.fetch = Some(Fetch { at: now + spread, asked: false });
     }
 
