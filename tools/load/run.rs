@@ -22,7 +22,12 @@ pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
     let tree = Tree::start(profile, loa, out)?;
     progress.say(&format!("{} nodes are ready", tree.readings().len()));
     let options = options(profile, &tree)?;
-    let mut target = Target { tree, media: None, emergency: None, tracks: profile.sound.tracks };
+    // Encoded before anything is measured.
+    let emergency = match profile.run.kind {
+        Kind::Emergency => Some(tree.upload(EMERGENCY)?),
+        _ => None,
+    };
+    let mut target = Target { tree, media: None, emergency, tracks: profile.sound.tracks };
     let outcome = scenario::run(&options, &mut target, &mut progress);
     progress.end();
     // What was dropped and refused, and why, beside the logs.
@@ -48,7 +53,10 @@ pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
         outcome.packet_ms = packet_ms(profile);
     }
     outcome.tracks = outcome.tracks.max(profile.sound.tracks);
-    outcome.thresholds = thresholds::judge(&profile.thresholds, &outcome);
+    // Half a run is no ground for a verdict.
+    if !outcome.interrupted {
+        outcome.thresholds = thresholds::judge(&profile.thresholds, &outcome);
+    }
     Ok(outcome)
 }
 

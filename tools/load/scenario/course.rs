@@ -266,8 +266,9 @@ impl<'a> Course<'a> {
         self.outcome.together = u64::from(told.together);
         self.outcome.joined = self.outcome.joined.max(told.joined);
         if self.outcome.join_ms.count == 0 {
-            self.outcome.join_ms = match told.first_packet.count() {
-                0 => told.welcomed.quantiles(),
+            // Where they idle first, their first sound says nothing of how they joined.
+            self.outcome.join_ms = match (&self.options.kind, told.first_packet.count()) {
+                (Scenario::Growth { .. }, _) | (_, 0) => told.welcomed.quantiles(),
                 _ => told.first_packet.quantiles(),
             };
         }
@@ -309,7 +310,7 @@ impl<'a> Course<'a> {
 
     fn streams(&mut self, count: u32) -> io::Result<()> {
         self.until("sound at every speaker", |crowd| crowd.told().streaming >= u64::from(count))?;
-        self.outcome.joined = self.crowd.told().joined;
+        self.outcome.joined = self.outcome.joined.max(self.crowd.told().joined);
         let rss = self.tree.usage()?;
         self.outcome.targets = self.targets(&rss, &rss, 1.0);
         Ok(())
