@@ -79,7 +79,7 @@ async fn two_loudspeakers_hear_one_live_source_in_two_renditions_and_their_relay
     let (status, summary) = airing.await.unwrap();
     assert_eq!((status, &summary["dropped"]), (200, &0.into()), "{summary}");
     let broadcast = summary["broadcast"]["id"].as_str().unwrap();
-    for (events, _) in &mut speakers {
+    for (events, speaker) in &mut speakers {
         let ended = async {
             loop {
                 match events.recv().await.unwrap().what {
@@ -88,7 +88,9 @@ async fn two_loudspeakers_hear_one_live_source_in_two_renditions_and_their_relay
                 }
             }
         };
-        assert!(tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it ends there"), "whole");
+        let whole = tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it ends there");
+        let counters = speaker.handle().snapshot().trunk;
+        assert!(whole, "{summary}: {counters:?}");
     }
     // Of each rendition every packet, which are cut alike; and some orders and ticks.
     let (carried, packets) = (received() - before, summary["packets"].as_u64().unwrap());
