@@ -33,7 +33,7 @@ mod lane;
 mod pace;
 mod track;
 
-use lane::{Flow, Name};
+use lane::{Flow, Moved, Name};
 use pace::Pace;
 use track::Track;
 
@@ -331,7 +331,7 @@ impl Fanout {
     }
 
     /// Notes where links stand that have filled a hole.
-    fn follow(&mut self, slot: usize, moved: [Option<(Link, usize)>; 2]) {
+    fn follow(&mut self, slot: usize, moved: Moved) {
         for (link, to) in moved.into_iter().flatten() {
             let places = self.members.get_mut(&link);
             if let Some(place) = places.and_then(|places| places.iter_mut().find(|place| place.track as usize == slot))

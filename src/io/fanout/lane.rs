@@ -8,6 +8,9 @@ use std::io;
 use std::mem;
 use std::net::SocketAddr;
 
+/// Who has filled a hole, and where they stand now.
+pub(super) type Moved = [Option<(Link, usize)>; 2];
+
 /// Listeners that are sent the same.
 pub(super) struct Lane {
     pub links: Vec<Link>,
@@ -143,7 +146,7 @@ impl Lane {
 
     /// Takes a place out. Whoever has to fill the hole keeps being, or not being, served in this pass.
     /// Returns who moved, and to where.
-    pub fn remove(&mut self, place: usize) -> [Option<(Link, usize)>; 2] {
+    pub fn remove(&mut self, place: usize) -> Moved {
         let Some(last) = self.links.len().checked_sub(1) else { return [None; 2] };
         let mut hole = place;
         let mut moved = [None; 2];

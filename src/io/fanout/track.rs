@@ -1,7 +1,7 @@
 //! What is under way of one track, and to whom.
 use super::super::socket::Socket;
 use super::forming::{Forming, Parts};
-use super::lane::{Flow, Lane, Unreachable};
+use super::lane::{Flow, Lane, Moved, Unreachable};
 use super::pace::{LEAST, REST};
 use super::{Counters, EMERGENCIES, ORDERS, SOUND};
 use crate::node::Link;
@@ -149,7 +149,7 @@ impl Track {
 
     /// Moves the next listener to the lane of single packets, which this bunch has not come to yet.
     /// Returns who it is, where it stands, and who has filled its place.
-    pub fn single_out(&mut self) -> Option<(Link, usize, [Option<(Link, usize)>; 2])> {
+    pub fn single_out(&mut self) -> Option<(Link, usize, Moved)> {
         let place = self.bunched.next;
         let (link, name) = self.bunched.name(place)?;
         let moved = self.bunched.remove(place);
