@@ -296,7 +296,9 @@ impl Child {
             self.event(Event::Unavailable { track: wish.track, reason });
             return;
         }
-        self.tracks.push(Seeker::new(wish));
+        let mut seeker = Seeker::new(wish);
+        seeker.crowd(self.pulse.crowd());
+        self.tracks.push(seeker);
         self.control(to_parent::Body::Listen(proto::Listen { track: wire::id(wish.track), from: wish.from }));
     }
 
@@ -322,6 +324,9 @@ impl Child {
         let round_trip = self.round_trip().unwrap_or(ROUND_TRIP);
         let Some(seeker) = self.tracks.iter_mut().find(|seeker| seeker.wish.track == track) else { return };
         let live = via == Via::Live;
+        if live {
+            self.pulse.handle_heard(now);
+        }
         if live && self.hears.handle_accepted(now, track, index, seeker.wish.duration) {
             self.departures.push_back(hearing(true));
         }
@@ -336,11 +341,19 @@ impl Child {
     /// For a caller that reads media itself: all packets of a track before `next` have come, or were told of one by
     /// one; `came` of them as media since it last said so. Such a track is listened to with `duration` 0, and
     /// `handle_head` says what is overdue.
-    pub fn handle_run(&mut self, track: Uuid, next: u64, came: u32) {
+    pub fn handle_run(&mut self, now: Local, track: Uuid, next: u64, came: u32) {
+        if came > 0 {
+            self.pulse.handle_heard(now);
+        }
         if let Some(seeker) = self.seeker(track) {
             seeker.handle_run(next);
             self.came = self.came.saturating_add(came);
         }
+    }
+
+    /// Whether the parent has so many children that they ask only for what later packets have overtaken.
+    pub fn is_crowded(&self) -> bool {
+        self.pulse.crowd().is_some()
     }
 
     /// For the same caller: a packet is far beyond its due time, so the parent is asked whether it is still there
@@ -444,7 +457,7 @@ impl Child {
     }
 
     fn seek(&mut self, now: Local) {
-        let round_trip = self.round_trip().unwrap_or(ROUND_TRIP);
+        let (round_trip, crowded) = (self.round_trip().unwrap_or(ROUND_TRIP), self.is_crowded());
         for at in 0..self.tracks.len() {
             self.tracks[at].handle_timeout(now);
             self.counters.abandoned += self.tracks[at].take_abandoned();
@@ -458,7 +471,7 @@ impl Child {
                 }
                 self.counters.nacks += 1;
                 let nack = wire::datagram(Body::Nack(ask.nack));
-                if self.copies.len() < MAX_COPIES {
+                if !crowded && self.copies.len() < MAX_COPIES {
                     self.copies.push_back((now + COPY_AFTER, nack.clone()));
                 }
                 self.datagram(nack);

@@ -152,6 +152,12 @@ impl Pulse {
         }
     }
 
+    /// Where the parent asks its children to spare it: how long this one waits before it asks for a repair, µs.
+    pub fn crowd(&self) -> Option<i64> {
+        let place = self.began.0.rem_euclid(PLACES);
+        (self.asked > 0).then(|| (self.asked / REPAIRS).min(REPAIRS_MOST) * place / PLACES)
+    }
+
     /// When the beat was sent that this echo answers; `None` for a duplicate or an invention.
     pub fn handle_echo(&mut self, now: Local, origin: Local) -> Option<Local> {
         let at = self.open.iter().position(|sent| *sent == origin)?;
@@ -205,6 +211,10 @@ const TRIES: i64 = 8;
 /// Of what a busy parent asks to lie between beats: over so much the children spread what would come from
 /// all at once, and so far apart are the exchanges of the join beyond the first.
 const SHARE: i64 = 4;
+/// Over such a part of it, and so many µs at most, they spread their first requests for a packet that all lack:
+/// the default playout delay of a second leaves two rounds after it.
+const REPAIRS: i64 = 16;
+const REPAIRS_MOST: i64 = 200 * MILLISECOND;
 /// A clock makes its first guess of four exchanges (`playout::Clock`).
 const FIRST_PHASE: u32 = 4;
 /// Places among which children spread; the low digits of a microsecond are as good as random.

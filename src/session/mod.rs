@@ -134,6 +134,9 @@
 //!   most; both sides count missed beats by it. A child that is asked for so much sends the first four of
 //!   the join as ever, then one each quarter of it; it repeats a beat after an eighth, pings at most once in
 //!   half of it, and spreads pings and urgent reports over a quarter, since its siblings send theirs too.
+//!   It asks only for packets that later ones have overtaken, after a wait of its own of up to a sixteenth of
+//!   `every` and 200 ms, each request once, and its rounds double from the second on: what such a parent
+//!   drops or sends late all its children miss in one instant.
 //! - **Group.** `Welcome.group` names a source-specific multicast group (RFC 4607: 232.0.0.0/8, ff3x::/32);
 //!   its source is the address that the child has dialled. The parent sends it each packet, the same bytes, of
 //!   a track that a child listens to whom it told of the group. A child that can joins it and, once a packet of

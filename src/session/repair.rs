@@ -27,6 +27,8 @@ pub struct Seeker {
     arrivals: Arrivals,
     /// Packets in a row that came after they were asked for.
     late: u32,
+    /// Of a parent with many children: how long this one waits before it first asks, µs.
+    crowd: Option<i64>,
     round: u32,
     abandoned: u64,
 }
@@ -59,6 +61,7 @@ impl Seeker {
             gaps: BTreeMap::new(),
             arrivals: Arrivals::new(wish.duration),
             late: 0,
+            crowd: None,
             round: 0,
             abandoned: 0,
             wish,
@@ -78,6 +81,13 @@ impl Seeker {
     /// So many packets leave the parent in one send.
     pub fn bunch(&mut self, together: u32) {
         self.arrivals.bunch(together);
+    }
+
+    /// The parent has many children. What it drops or sends late all of them miss in the same instant, and if each
+    /// asked at once, twice and again, their requests would make it later still, for good. So they ask only for
+    /// what later packets have overtaken, each after a wait of its own, once, and ever more rarely.
+    pub fn crowd(&mut self, wait: Option<i64>) {
+        self.crowd = wait;
     }
 
     pub fn is_anchored(&self) -> bool {
@@ -134,10 +144,11 @@ impl Seeker {
     pub fn handle_missing(&mut self, now: Local, first: u64, count: u64, round_trip: i64) {
         let last = first.saturating_add(count.saturating_sub(1));
         let (useful, bunched) = (self.wish.useful, self.arrivals.together() > 1);
+        let crowded = self.crowd.is_some();
         for gap in self.gaps.range_mut(first..=last).map(|(_, gap)| gap) {
             if !gap.lacking || gap.ask_at <= now {
                 gap.lacking = true;
-                gap.ask_at = gap.next_ask(now, useful, round_trip, bunched);
+                gap.ask_at = gap.next_ask(now, useful, round_trip, bunched, crowded);
             }
         }
         let Some(next) = self.next else { return };
@@ -146,7 +157,7 @@ impl Seeker {
                 self.open(now, index, now);
                 if let Some(gap) = self.gaps.get_mut(&index) {
                     gap.lacking = true;
-                    gap.ask_at = gap.next_ask(now, useful, round_trip, bunched);
+                    gap.ask_at = gap.next_ask(now, useful, round_trip, bunched, crowded);
                 }
             }
         }
@@ -155,6 +166,7 @@ impl Seeker {
     /// Finds what is overdue, and forgets what is too late.
     pub fn handle_timeout(&mut self, now: Local) {
         while let Some(next) = self.next
+            && self.crowd.is_none()
             && next < self.limit()
             && self.arrivals.missing_at(next).is_some_and(|at| at <= now)
         {
@@ -174,6 +186,7 @@ impl Seeker {
             return None;
         }
         let (useful, bunched) = (self.wish.useful, self.arrivals.together() > 1);
+        let crowded = self.crowd.is_some();
         let (mut asked, mut found) = (Vec::new(), Vec::new());
         for (&index, gap) in &mut self.gaps {
             if gap.ask_at > now + TOGETHER || gap.until(useful) <= now || gap.rounds >= MAX_ROUNDS {
@@ -191,7 +204,7 @@ impl Seeker {
                 found.push(index);
             }
             gap.rounds += 1;
-            gap.ask_at = gap.next_ask(now, useful, round_trip, bunched);
+            gap.ask_at = gap.next_ask(now, useful, round_trip, bunched, crowded);
             asked.push(index);
         }
         if asked.is_empty() {
@@ -205,7 +218,8 @@ impl Seeker {
 
     /// When `handle_timeout` and `poll_ask` have something to do.
     pub fn poll_timeout(&self) -> Option<Local> {
-        let overdue = self.next.filter(|next| *next < self.limit()).and_then(|next| self.arrivals.missing_at(next));
+        let due = self.next.filter(|next| self.crowd.is_none() && *next < self.limit());
+        let overdue = due.and_then(|next| self.arrivals.missing_at(next));
         let gaps = self.gaps.values().map(|gap| gap.ask_at.min(gap.until(self.wish.useful)));
         gaps.chain(overdue).min()
     }
@@ -257,7 +271,7 @@ impl Seeker {
                 // Others of its bunch may overtake it by as much as the path jitters.
                 let together = self.arrivals.together() > 1;
                 let due = self.arrivals.missing_at(missing).filter(|_| together);
-                self.open(now, missing, due.unwrap_or(now).max(now + REORDER));
+                self.open(now, missing, due.unwrap_or(now).max(now + REORDER + self.crowd.unwrap_or(0)));
             }
         }
         self.next = Some(index);
@@ -304,7 +318,7 @@ impl Gap {
     }
 
     /// When to ask next, having asked now.
-    fn next_ask(&self, now: Local, useful: i64, round_trip: i64, bunched: bool) -> Local {
+    fn next_ask(&self, now: Local, useful: i64, round_trip: i64, bunched: bool, crowded: bool) -> Local {
         let until = self.until(useful);
         let left = until - round_trip - now;
         if left < COPY_AFTER {
@@ -317,7 +331,8 @@ impl Gap {
             // whole budget before its end.
             let round = round_trip.saturating_add(ROUND_MARGIN).saturating_mul(1 + i64::from(bunched));
             let round = round.clamp(ROUND_LEAST, ROUND_MOST);
-            let doublings = self.rounds.saturating_sub(QUICK_ROUNDS).min(6);
+            let quick = if crowded { 1 } else { QUICK_ROUNDS };
+            let doublings = self.rounds.saturating_sub(quick).min(6);
             // The end in sight, waiting for an answer is no use any more: what matters is that one
             // request falls outside a burst of loss.
             (round << doublings).min(ROUND_MOST).min((left / 2).max(ROUND_LEAST))

@@ -175,7 +175,7 @@ impl Speaker {
         if self.redial_at.is_some_and(|at| at <= now.local) {
             self.dial(now, world);
         }
-        self.catch_up(hot, world);
+        self.catch_up(now, hot, world);
         if let Some(session) = &mut self.session {
             if session.poll_timeout().is_some_and(|(at, _)| at <= now.local) {
                 if self.joined && self.report_at <= now.local {

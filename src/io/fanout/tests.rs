@@ -103,7 +103,7 @@ fn a_large_audience_is_paced_over_at_most_half_a_packet_and_membership_may_chang
 }
 
 #[test]
-fn what_is_still_under_way_when_the_packet_after_next_comes_is_dropped_and_counted() {
+fn of_packets_that_come_faster_than_they_leave_the_oldest_are_dropped_and_counted() {
     let now = Instant::now();
     let mut fanout = fanout();
     let sockets = listeners(600);
@@ -111,7 +111,7 @@ fn what_is_still_under_way_when_the_packet_after_next_comes_is_dropped_and_count
     for (link, socket) in sockets.iter().enumerate() {
         fanout.listen(now, link as Link, TRACK, socket.local_addr().unwrap());
     }
-    for number in 0..4 {
+    for number in 0..8 {
         fanout.air(now, TRACK, 0, Bytes::from(vec![number]));
     }
     while let Some(at) = fanout.poll_timeout() {
@@ -119,8 +119,8 @@ fn what_is_still_under_way_when_the_packet_after_next_comes_is_dropped_and_count
     }
     let counters = fanout.counters();
     assert!(counters.dropped > 0);
-    assert_eq!(counters.sent + counters.dropped, 4 * 600);
-    assert!(sockets.iter().all(|socket| heard(socket).contains(&3)), "the newest packet reaches all");
+    assert_eq!(counters.sent + counters.dropped, 8 * 600);
+    assert!(sockets.iter().all(|socket| heard(socket).contains(&7)), "the newest packet reaches all");
 }
 
 #[test]

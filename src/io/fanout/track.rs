@@ -190,8 +190,9 @@ impl Track {
     }
 }
 
-/// Packets of sound that may wait per track: the one under way and the newest one; with bunches, of
-/// which a torn one comes in pieces, as many more as one has packets.
-const MOST_SOUND: usize = 2;
+/// Packets of sound that may wait per track, with bunches as many more as one has packets (a torn one comes in
+/// pieces). A shard that stood still for most of a second still sends what is of use at the default playout
+/// delay: to drop it would make every listener ask for it.
+const MOST_SOUND: usize = 4;
 /// Orders that may wait per log; what is dropped beyond is repaired by index.
 const MOST_ORDERS: usize = 256;

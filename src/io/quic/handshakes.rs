@@ -44,6 +44,11 @@ impl Handshakes {
         self.open < HALF_OPEN && from_there < HALF_OPEN_EACH
     }
 
+    /// Whether nobody has room.
+    pub fn is_full(&self) -> bool {
+        self.open >= HALF_OPEN
+    }
+
     pub fn wait(&mut self, address: IpAddr) {
         self.by_address.entry(address).or_default().waiting += 1;
         self.waiting += 1;

@@ -103,6 +103,10 @@ impl Driver {
                 self.endpoint.ignore(incoming);
                 continue;
             }
+            if self.shaking.handshakes.is_full() {
+                self.shaking.strangers.push_front((came, incoming));
+                break;
+            }
             if !self.shaking.handshakes.has_room(address) {
                 self.shaking.strangers.push_back((came, incoming));
                 continue;

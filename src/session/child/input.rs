@@ -96,6 +96,7 @@ impl Child {
         }
         let wish = Wish { track, ssrc: log.ssrc, duration: 0, from: next, useful: i64::MAX, packets: None };
         let mut seeker = Seeker::new(wish);
+        seeker.crowd(self.pulse.crowd());
         seeker.anchor(next);
         self.tracks.push(seeker);
         self.event(Event::Log { track, ssrc: log.ssrc, secret, next });
@@ -133,6 +134,8 @@ impl Child {
     fn handle_echo(&mut self, now: Local, echo: proto::Echo) {
         let Some(sent) = self.pulse.handle_echo(now, Local(echo.origin as i64)) else { return };
         self.pulse.handle_asked(now, echo.every);
+        let crowd = self.pulse.crowd();
+        self.tracks.iter_mut().for_each(|seeker| seeker.crowd(crowd));
         if !echo.synced {
             self.pulse.handle_unsynced(now);
         } else {

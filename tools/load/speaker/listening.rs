@@ -21,7 +21,7 @@ impl Speaker {
         let Some(ear) = hot.ears.get_mut(before.ear) else { return };
         let track = world.tracks[ear.track].info.id;
         let repaired = session.counters().repaired;
-        session.handle_run(track, before.next, std::mem::take(&mut ear.untold));
+        session.handle_run(now.local, track, before.next, std::mem::take(&mut ear.untold));
         session.handle_accepted(now.local, track, before.index, Via::Live);
         world.tally(hot.cohort).repaired += session.counters().repaired - repaired;
     }
@@ -33,8 +33,11 @@ impl Speaker {
         let track = world.tracks[ear.track].info.id;
         if until > ear.overdue {
             ear.overdue = until;
-            session.handle_run(track, ear.next(), std::mem::take(&mut ear.untold));
-            session.handle_head(now.local, track, until);
+            session.handle_run(now.local, track, ear.next(), std::mem::take(&mut ear.untold));
+            // As the session judges for itself where it reads media.
+            if !session.is_crowded() {
+                session.handle_head(now.local, track, until);
+            }
         }
         if late {
             session.handle_late(now.local);
@@ -47,10 +50,10 @@ impl Speaker {
     }
 
     /// Tells the session of packets that came in order since it was last told.
-    pub(super) fn catch_up(&mut self, hot: &mut Hot, world: &World) {
+    pub(super) fn catch_up(&mut self, now: Now, hot: &mut Hot, world: &World) {
         let Some(session) = &mut self.session else { return };
         for ear in hot.ears.iter_mut().filter(|ear| ear.untold > 0 && ear.asked) {
-            session.handle_run(world.tracks[ear.track].info.id, ear.next(), std::mem::take(&mut ear.untold));
+            session.handle_run(now.local, world.tracks[ear.track].info.id, ear.next(), std::mem::take(&mut ear.untold));
         }
         let nacks = session.counters().nacks;
         world.add_nacks(hot.cohort, nacks.saturating_sub(self.nacks));
