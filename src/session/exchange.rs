@@ -133,14 +133,14 @@ impl Pulse {
     }
 
     pub fn may_ping_at(&self) -> Local {
-        self.pinged + SECOND.max(self.asked / 2)
+        self.pinged + SECOND.max(self.asked)
     }
 
     /// What can't wait for the next beat. What stirs one child of a busy parent stirs all of them: they
     /// then spread over a share of what lies between their beats, each by the microsecond of its join.
     pub fn hurry(&mut self, now: Local) {
         let place = self.began.0.rem_euclid(PLACES);
-        self.next = self.next.min(now + self.asked / SHARE * place / PLACES);
+        self.next = self.next.min(now + self.asked / HURRY * place / PLACES);
     }
 
     /// The parent asks to be left alone for so long between two beats.
@@ -207,10 +207,12 @@ impl Pulse {
 const AGAIN: i64 = 250 * MILLISECOND;
 /// A beat without echo is repeated at most so often before the next one is due: a parent that is late
 /// with its answers must not be asked ever more.
-const TRIES: i64 = 8;
-/// Of what a busy parent asks to lie between beats: over so much the children spread what would come from
-/// all at once, and so far apart are the exchanges of the join beyond the first.
+const TRIES: i64 = 2;
+/// Of what a busy parent asks to lie between beats: so far apart are the exchanges of the join beyond the first.
 const SHARE: i64 = 4;
+/// Over so much of it the children spread what would come from all at once: twice the beats that it bears, for as
+/// long as whatever stirred them lasts.
+const HURRY: i64 = 2;
 /// Over such a part of it, and so many µs at most, they spread their first requests for a packet that all lack:
 /// the default playout delay of a second leaves two rounds after it.
 const REPAIRS: i64 = 16;

@@ -34,6 +34,8 @@ pub enum Verdict {
     /// Tag and seal hold.
     Checked,
     Forged,
+    /// Older than what is remembered: to check it by itself would make whoever is late later still.
+    Stale,
     /// The key has not come.
     Unknown,
 }
@@ -116,6 +118,9 @@ impl Track {
         if !itself && self.recent.get(index, bytes).is_some() {
             return Verdict::Compared;
         }
+        if !itself && self.recent.is_older(index) {
+            return Verdict::Stale;
+        }
         let Some(reader) = &self.reader else { return Verdict::Unknown };
         match reader.read(index, bytes) {
             Ok(_) => {
@@ -148,6 +153,12 @@ impl<T> Recent<T> {
     fn get(&self, index: u64, bytes: &[u8]) -> Option<&T> {
         let known = self.places.get(index as usize % RECENT)?.as_ref()?;
         (known.index == index && known.bytes.get(..known.length) == Some(bytes)).then_some(&known.read)
+    }
+
+    /// Whether something newer stands in its place.
+    fn is_older(&self, index: u64) -> bool {
+        let known = self.places.get(index as usize % RECENT);
+        known.and_then(Option::as_ref).is_some_and(|known| known.index > index)
     }
 
     fn put(&mut self, index: u64, bytes: &[u8], read: T) {
@@ -245,8 +256,8 @@ pub fn measured(order: &Order) -> Option<bool> {
     }
 }
 
-/// Packets remembered for comparison: eight seconds at 240 ms, so that repairs find theirs.
-const RECENT: usize = 32;
+/// Packets remembered for comparison: a minute at 240 ms, so that whoever is late, or repairs, finds theirs.
+const RECENT: usize = 256;
 /// As many as a session carries.
 const LOGS: usize = 64;
 /// Orders in force at once: those of a large tree.

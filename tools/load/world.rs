@@ -65,6 +65,7 @@ impl World {
         match track.verify(index, bytes, hot.itself) {
             Verdict::Compared => tally.compared += 1,
             Verdict::Checked => tally.checked += 1,
+            Verdict::Stale => return None,
             Verdict::Forged | Verdict::Unknown => {
                 tally.forged += 1;
                 return None;
