@@ -64,9 +64,7 @@ impl Shard {
     fn run(mut self) {
         loop {
             self.setup.waker.rest();
-            let mut now = Now::read();
-            let mut more = self.setup.driver.handle_readable(now.instant);
-            self.take_events(now);
+            let (mut now, mut more) = self.read();
             more |= self.take_queues(now);
             if self.branch.poll_timeout().is_some_and(|(at, _)| at <= now.local) {
                 self.branch.handle_timeout(now.local);
@@ -103,6 +101,22 @@ impl Shard {
                 ],
                 timeout,
             );
+        }
+    }
+
+    /// Reads what children say until there is nothing more, or it has had its share of the turn. True if there
+    /// may be more. One batch a turn would be too little: beside handshakes and sound, which take milliseconds of
+    /// a turn, the kernel's buffer would overflow, and children that are not heard would dial anew.
+    fn read(&mut self) -> (Now, bool) {
+        let began = Now::read();
+        let mut now = began;
+        loop {
+            let more = self.setup.driver.handle_readable(now.instant);
+            self.take_events(now);
+            if !more || now.instant - began.instant >= READING {
+                return (now, more);
+            }
+            now = Now::read();
         }
     }
 
@@ -228,6 +242,8 @@ pub fn address(first: SocketAddr, index: u16) -> SocketAddr {
 
 /// Commands or results taken before the socket is looked at again: a millisecond's work.
 const TURN: usize = 256;
+/// Of a turn for reading: as long as handshakes have, and as what the fan-out sends at once takes.
+const READING: Duration = Duration::from_millis(2);
 const COUNT: Duration = Duration::from_secs(1);
 /// How soon to try a full queue again.
 const AGAIN: Duration = Duration::from_millis(2);
