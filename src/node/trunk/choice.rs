@@ -185,7 +185,7 @@ mod tests {
 
         fn run(&mut self, seconds: i64, per_mille: u64) {
             for _ in 0..seconds {
-                self.now = self.now + SECOND;
+                self.now += SECOND;
                 // A thousand packets a second, so that shares are exact.
                 self.seen.lost += per_mille;
                 self.seen.came += 1_000 - per_mille;
@@ -279,7 +279,7 @@ mod tests {
         link.run(20, 200);
         assert_eq!(link.choosing.choose(&LIST), 2);
         for _ in 0..1_000 {
-            link.now = link.now + SECOND;
+            link.now += SECOND;
             link.choosing.handle_seen(link.now, link.seen, &[]);
         }
         assert_eq!(link.choosing.choose(&LIST), 2);
