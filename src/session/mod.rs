@@ -132,7 +132,7 @@
 //!   Listen to the one and Unlisten of the other. Of an emergency all get the first.
 //! - **Every.** A parent with many children asks in each echo for `every` µs between beats at least, 10 s at
 //!   most; both sides count missed beats by it. A child that is asked for so much sends the first four of
-//!   the join as ever, then one each quarter of it; it repeats a beat after half of it, pings at most once in
+//!   the join as ever, then one each quarter of it; it repeats a beat after a quarter of it, pings at most once in
 //!   it, and spreads pings and urgent reports over half of it, since its siblings send theirs too.
 //!   It asks only for packets that later ones have overtaken, after a wait of its own of up to a sixteenth of
 //!   `every` and 200 ms, each request once, and its rounds double from the second on: what such a parent

@@ -310,7 +310,8 @@ fn a_child_that_changes_to_another_rendition_leaves_what_the_others_get_untouche
         }
         let (mut of_others, mut of_its_own) = (Vec::new(), Vec::new());
         for index in 0..40 {
-            let now = Local(index as i64 * 240 * MILLISECOND);
+            // Over before anybody misses their beats.
+            let now = Local(index as i64 * 60 * MILLISECOND);
             for track in [high, low] {
                 give(&mut branch, now, Command::Packet { track, packet: packet(index), again: false });
             }
