@@ -282,6 +282,12 @@ impl Fanout {
         self.blocked
     }
 
+    /// Whether some sound waits so long that its next packets wait behind it.
+    pub fn is_behind(&self) -> bool {
+        let waiting = self.rings[EMERGENCIES].iter().chain(&self.rings[SOUND]);
+        waiting.filter_map(|slot| self.tracks.get(*slot)?.as_ref()).any(Track::is_behind)
+    }
+
     /// Whether as much was sent at this instant as may be before children are heard again.
     pub fn spent(&self, now: Instant) -> bool {
         self.turn == now && self.spent >= TURN

@@ -143,6 +143,7 @@ fn describe() {
         "loa_input_dropped_total",
         "What children said and nobody acted on. flood: beyond what one may send in a second; malformed: unreadable; \
          nack.track: repair of a track it does not listen to; nack.budget: repair beyond 40 % of the media rate; \
+         nack.behind: repair of sound while this node is behind with sending it; \
          wish: Listen and Fetch beyond 20 a second; report: too long, or of nodes that are not below it"
     );
     describe_counter!("loa_queue_dropped_total", "What a full queue dropped, by queue");

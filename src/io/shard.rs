@@ -109,6 +109,7 @@ impl Shard {
     /// a turn, the kernel's buffer would overflow, and children that are not heard would dial anew.
     fn read(&mut self) -> (Now, bool) {
         let began = Now::read();
+        self.branch.set_behind(self.fanout.is_behind());
         let mut now = began;
         loop {
             let more = self.setup.driver.handle_readable(now.instant);

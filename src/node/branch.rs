@@ -312,6 +312,8 @@ pub struct Branch {
     reports: Vec<proto::Report>,
     /// When the reports that wait go up.
     reports_due: Local,
+    /// Sound waits in the fan-out: see [`Branch::set_behind`].
+    behind: bool,
     counters: Counters,
     draining: bool,
 }
@@ -335,6 +337,7 @@ impl Branch {
             outputs: VecDeque::new(),
             reports: Vec::new(),
             reports_due: now,
+            behind: false,
             counters: Counters::default(),
             draining: false,
         }

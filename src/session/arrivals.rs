@@ -36,7 +36,7 @@ impl Arrivals {
     /// How many packets leave in one send, as the parent says.
     pub fn bunch(&mut self, together: u32) {
         // Of a later release's parent, or a liar's: no more than leaves the due times of use.
-        let together = together.clamp(1, TOGETHER);
+        let together = together.clamp(1, MOST_BELIEVED);
         if together != self.together {
             self.together = together;
             self.forget();
@@ -101,8 +101,9 @@ impl Arrivals {
 
 /// Arrivals remembered: 15 s at 240 ms, in which an oscillator 100 ppm off drifts by 1.5 ms.
 const WINDOW: usize = 64;
-/// Packets in a send that are believed: four times what this release sends.
-const TOGETHER: u32 = 16;
+/// Packets in a send that are believed: four times what this release sends. A liar's word must not put off for long
+/// when its silence shows.
+pub(super) const MOST_BELIEVED: u32 = 16;
 /// Below this a busy host would be taken for a lossy link.
 const MARGIN_LEAST: i64 = 15 * MILLISECOND;
 /// Beyond this, asking too early costs less than asking too late.

@@ -357,7 +357,7 @@ impl Child {
     }
 
     /// For the same caller: a packet is far beyond its due time, so the parent is asked whether it is still there
-    /// (at most once a second).
+    /// (at most once a second; of a parent that rations its beats, at most once in what it asks to be left).
     pub fn handle_late(&mut self, now: Local) {
         if self.pulse.ping(now) {
             self.beat_if_due(now);

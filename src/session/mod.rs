@@ -192,6 +192,7 @@ mod lossy;
 pub use child::Child;
 pub use exchange::{Exchange, Line, Told};
 pub use parent::Parent;
+pub use wire::is_sane_report;
 
 use bytes::Bytes;
 

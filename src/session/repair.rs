@@ -44,6 +44,16 @@ struct Gap {
     lacking: bool,
 }
 
+/// How far apart requests for what a track lacks are, µs.
+struct Rounds {
+    /// A packet is of use for so long after it was due.
+    useful: i64,
+    round_trip: i64,
+    /// Of the first, and how many are of that length before they double.
+    length: i64,
+    quick: u32,
+}
+
 /// One request, and which of its indices are asked for the first time.
 #[derive(Debug)]
 pub struct Ask {
@@ -143,12 +153,11 @@ impl Seeker {
     /// but that one sending may be lost too, so they are asked for again before it is too late.
     pub fn handle_missing(&mut self, now: Local, first: u64, count: u64, round_trip: i64) {
         let last = first.saturating_add(count.saturating_sub(1));
-        let (useful, bunched) = (self.wish.useful, self.arrivals.together() > 1);
-        let crowded = self.crowd.is_some();
+        let rounds = self.rounds(round_trip);
         for gap in self.gaps.range_mut(first..=last).map(|(_, gap)| gap) {
             if !gap.lacking || gap.ask_at <= now {
                 gap.lacking = true;
-                gap.ask_at = gap.next_ask(now, useful, round_trip, bunched, crowded);
+                gap.ask_at = gap.next_ask(now, &rounds);
             }
         }
         let Some(next) = self.next else { return };
@@ -157,7 +166,7 @@ impl Seeker {
                 self.open(now, index, now);
                 if let Some(gap) = self.gaps.get_mut(&index) {
                     gap.lacking = true;
-                    gap.ask_at = gap.next_ask(now, useful, round_trip, bunched, crowded);
+                    gap.ask_at = gap.next_ask(now, &rounds);
                 }
             }
         }
@@ -185,11 +194,10 @@ impl Seeker {
         if !self.gaps.values().any(|gap| gap.ask_at <= now) {
             return None;
         }
-        let (useful, bunched) = (self.wish.useful, self.arrivals.together() > 1);
-        let crowded = self.crowd.is_some();
+        let rounds = self.rounds(round_trip);
         let (mut asked, mut found) = (Vec::new(), Vec::new());
         for (&index, gap) in &mut self.gaps {
-            if gap.ask_at > now + TOGETHER || gap.until(useful) <= now || gap.rounds >= MAX_ROUNDS {
+            if gap.ask_at > now + TOGETHER || gap.until(rounds.useful) <= now || gap.rounds >= MAX_ROUNDS {
                 continue;
             }
             if asked.len() as u32 >= allowance {
@@ -204,7 +212,7 @@ impl Seeker {
                 found.push(index);
             }
             gap.rounds += 1;
-            gap.ask_at = gap.next_ask(now, useful, round_trip, bunched, crowded);
+            gap.ask_at = gap.next_ask(now, &rounds);
             asked.push(index);
         }
         if asked.is_empty() {
@@ -293,6 +301,15 @@ impl Seeker {
         self.gaps.insert(index, Gap { due, ask_at, first_asked: None, rounds: 0, lacking: false });
     }
 
+    fn rounds(&self, round_trip: i64) -> Rounds {
+        // A bunch is lost at once, and rounds of answers into the burst that took it would spend the whole budget
+        // before its end.
+        let times = if self.arrivals.together() > 1 { 2 } else { 1 };
+        let length = round_trip.saturating_add(ROUND_MARGIN).saturating_mul(times).clamp(ROUND_LEAST, ROUND_MOST);
+        let quick = if self.crowd.is_some() { 1 } else { QUICK_ROUNDS };
+        Rounds { useful: self.wish.useful, round_trip, length, quick }
+    }
+
     fn skip_held(&mut self) {
         while let Some(next) = self.next
             && self.held.contains(next)
@@ -318,24 +335,19 @@ impl Gap {
     }
 
     /// When to ask next, having asked now.
-    fn next_ask(&self, now: Local, useful: i64, round_trip: i64, bunched: bool, crowded: bool) -> Local {
-        let until = self.until(useful);
-        let left = until - round_trip - now;
+    fn next_ask(&self, now: Local, rounds: &Rounds) -> Local {
+        let until = self.until(rounds.useful);
+        let left = until - rounds.round_trip - now;
         if left < COPY_AFTER {
             return until;
         }
         let wait = if self.lacking {
             (left / 2).clamp(ROUND_LEAST, LACKING_MOST)
         } else {
-            // A bunch is lost at once, and rounds of answers into the burst that took it would spend the
-            // whole budget before its end.
-            let round = round_trip.saturating_add(ROUND_MARGIN).saturating_mul(1 + i64::from(bunched));
-            let round = round.clamp(ROUND_LEAST, ROUND_MOST);
-            let quick = if crowded { 1 } else { QUICK_ROUNDS };
-            let doublings = self.rounds.saturating_sub(quick).min(6);
+            let doublings = self.rounds.saturating_sub(rounds.quick).min(6);
             // The end in sight, waiting for an answer is no use any more: what matters is that one
             // request falls outside a burst of loss.
-            (round << doublings).min(ROUND_MOST).min((left / 2).max(ROUND_LEAST))
+            (rounds.length << doublings).min(ROUND_MOST).min((left / 2).max(ROUND_LEAST))
         };
         now + wait.min(left)
     }

@@ -15,6 +15,8 @@ pub const MAX_RANGES: usize = 59;
 pub const MAX_GRANTS: usize = 8;
 /// A Goodbye is for people who read logs; longer text is cut.
 pub const MAX_TEXT: usize = 512;
+/// Bytes of a text in a report, which is kept once per node: an area has 128, a name not more.
+const LONGEST_REPORTED: usize = 256;
 
 impl Violation {
     pub(super) fn new(code: &'static str, text: impl Into<String>) -> Self {
@@ -68,6 +70,13 @@ pub fn read_control<M: Message + Default>(frame: Bytes) -> Result<M, Violation> 
     M::decode(frame).map_err(|_| {
         Violation::new("control.malformed", format!("a control frame of {length} bytes is not a message of loa.v1"))
     })
+}
+
+/// Whether a report's texts and ids are of a length that is kept; what it claims is judged where it comes in.
+pub fn is_sane_report(report: &proto::Report) -> bool {
+    let texts = [&report.area, &report.name, &report.state, &report.role, &report.trouble];
+    let ids = [&report.parent, &report.sounding, &report.first, &report.ended];
+    texts.iter().all(|text| text.len() <= LONGEST_REPORTED) && ids.iter().all(|id| id.is_empty() || id.len() == 16)
 }
 
 pub fn datagram(body: Body) -> Bytes {

@@ -14,6 +14,9 @@ pub struct Options {
     /// `first`, `count` and `core` are each worker's own.
     pub plan: Plan,
     pub speakers: u32,
+    /// Of these, the last so many are newcomers and have processes of their own, which give way to the others': what
+    /// the tool lacks while they connect must not look like a delay of those who stream already.
+    pub newcomers: u32,
     /// At most so many in one process (a socket each, and the hard limit of files).
     pub per_process: u32,
     /// Workers are pinned to these in turn; empty: anywhere.
@@ -72,6 +75,7 @@ struct Worker {
     input: Option<ChildStdin>,
     last: Report,
     count: u32,
+    cohort: Cohort,
     /// Speakers told to dial.
     asked: u32,
     /// Has told something.
@@ -83,15 +87,17 @@ impl Crowd {
     pub fn start(options: &Options) -> io::Result<Self> {
         let program = std::env::current_exe()?;
         let (sender, reports) = channel();
-        let processes = options.speakers.div_ceil(options.per_process.max(1)).max(1);
-        // Several shares of equal size rather than full ones and a rest: pinned cores then work alike.
         let mut crowd =
             Self { workers: Vec::new(), reports, told: Told::default(), second: Second::default(), epoch: 0 };
-        for number in 0..processes {
-            let first = share(options.speakers, processes, number);
-            let count = share(options.speakers, processes, number + 1) - first;
-            let core = options.cores.get(number as usize % options.cores.len().max(1)).copied();
-            let plan = Plan { first, count, core, ..options.plan.clone() };
+        let newcomers = options.newcomers.min(options.speakers);
+        let steady = shares(0, options.speakers - newcomers, options.per_process);
+        let steady = steady.into_iter().map(|share| (Cohort::Steady, share));
+        let newcomers = shares(options.speakers - newcomers, newcomers, options.per_process);
+        let newcomers = newcomers.into_iter().map(|share| (Cohort::Newcomers, share));
+        for (number, (cohort, (first, count))) in steady.chain(newcomers).enumerate() {
+            let core = options.cores.get(number % options.cores.len().max(1)).copied();
+            let nice = if cohort == Cohort::Steady { NICE } else { NICER };
+            let plan = Plan { first, count, core, nice, ..options.plan.clone() };
             let mut command = std::process::Command::new(&program);
             command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
             // Pinned by its plan, if at all.
@@ -102,9 +108,9 @@ impl Crowd {
                 let sender = sender.clone();
                 std::thread::Builder::new()
                     .name(format!("worker {number}"))
-                    .spawn(move || read(number as usize, BufReader::new(output), &sender))?;
+                    .spawn(move || read(number, BufReader::new(output), &sender))?;
             }
-            let mut worker = Worker { process, input, last: Report::default(), count, asked: 0, begun: false };
+            let mut worker = Worker { process, input, last: Report::default(), count, cohort, asked: 0, begun: false };
             worker.write(&plan)?;
             crowd.workers.push(worker);
         }
@@ -129,7 +135,8 @@ impl Crowd {
 
     /// `count` more dial, at most `per_second` in a second, all workers together; `f64::INFINITY`: at once.
     pub fn join(&mut self, count: u32, per_second: f64, cohort: Cohort) -> io::Result<()> {
-        let free: Vec<u32> = self.workers.iter().map(|worker| worker.count - worker.asked).collect();
+        let free = |worker: &Worker| if worker.cohort == cohort { worker.count - worker.asked } else { 0 };
+        let free: Vec<u32> = self.workers.iter().map(free).collect();
         let shares = deal(count, &free);
         for (worker, share) in self.workers.iter_mut().zip(shares).filter(|(_, share)| *share > 0) {
             let per_second =
@@ -317,9 +324,12 @@ fn read(number: usize, output: impl BufRead, sender: &Sender<(usize, Result<Repo
     let _ = sender.send((number, Err(format!("worker {number} has ended before its time"))));
 }
 
-/// Where share `number` of `of` equal ones begins.
-fn share(total: u32, of: u32, number: u32) -> u32 {
-    (u64::from(total) * u64::from(number) / u64::from(of.max(1))) as u32
+/// `count` from `first` on in shares of at most `most`: where each begins, and how many it has. Several of equal size
+/// rather than full ones and a rest: pinned cores then work alike.
+fn shares(first: u32, count: u32, most: u32) -> Vec<(u32, u32)> {
+    let of = count.div_ceil(most.max(1));
+    let begin = |number: u32| (u64::from(count) * u64::from(number) / u64::from(of.max(1))) as u32;
+    (0..of).map(|number| (first + begin(number), begin(number + 1) - begin(number))).collect()
 }
 
 /// `count` over workers in proportion to what each has room for, never beyond it.
@@ -341,10 +351,27 @@ fn deal(count: u32, room: &[u32]) -> Vec<u32> {
 
 /// Dials in a second that no machine reaches, and JSON can say.
 const AT_ONCE: f64 = 1e9;
+/// Of two that share a core, the nodes go first; then those who are measured all the time.
+const NICE: i32 = 5;
+const NICER: i32 = 15;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_of_one_size_and_leave_nobody_out() {
+        for (first, count, most) in [(0, 50_000, 19_936), (5_000, 20_000, 9_000), (0, 1, 100), (3, 7, 1), (0, 0, 5), (9, 4, 0)] {
+            let shares = shares(first, count, most);
+            assert_eq!(shares.iter().map(|(_, count)| count).sum::<u32>(), count, "{shares:?}");
+            assert!(shares.iter().all(|(_, count)| *count <= most.max(1) && *count > 0), "{shares:?}");
+            let mut next = first;
+            for (begin, count) in shares {
+                assert_eq!(begin, next);
+                next += count;
+            }
+        }
+    }
 
     #[test]
     fn what_is_dealt_out_is_all_there_is_and_fits() {

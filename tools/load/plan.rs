@@ -29,8 +29,9 @@ pub struct Plan {
     /// µs slept between two looks at the sockets, so that one look finds many packets. As over a real network,
     /// the sender then does not pay for waking readers.
     pub nap_us: u64,
-    /// The core to run on.
+    /// The core to run on, and how far to give way to others there: 0 to 19.
     pub core: Option<usize>,
+    pub nice: i32,
     /// Reconnects and the order of what is random come from this.
     pub seed: u64,
 }
@@ -57,6 +58,7 @@ impl Default for Plan {
             gro: false,
             nap_us: 1_000,
             core: None,
+            nice: 0,
             seed: 1,
         }
     }

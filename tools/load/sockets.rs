@@ -2,8 +2,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
-/// Which sockets have something to read. Level-triggered: a socket read once and not empty is told of again, and
-/// nothing is spent on finding that it is empty.
+/// Which sockets have something new to read. Edge-triggered: a socket is told of once, so it must be read until it is
+/// empty. That costs less than to be told of it again, by when the kernel's record of it has left the cache.
 pub struct Poll {
     descriptor: RawFd,
     events: Vec<libc::epoll_event>,
@@ -21,7 +21,7 @@ impl Poll {
 
     /// `number` comes back when there is something to read.
     pub fn add(&self, socket: RawFd, number: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: number };
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: number };
         // SAFETY: the event is ours and only read.
         let result = unsafe { libc::epoll_ctl(self.descriptor, libc::EPOLL_CTL_ADD, socket, &raw mut event) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -61,11 +61,24 @@ pub struct Run {
     pub segment: usize,
 }
 
-/// One read of a socket. `None`: there is nothing (or an ICMP error of something sent before came out).
+/// One read of a socket. `None`: there is nothing more.
 pub fn receive(socket: RawFd, buffer: &mut [u8]) -> Option<Run> {
     // SAFETY: the buffer is ours and of the length stated.
     let length = unsafe { libc::recv(socket, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
-    (length > 0).then_some(Run { length: length as usize, segment: length as usize })
+    run(length)
+}
+
+/// An ICMP error of something sent before comes out once, as a read without bytes.
+fn run(length: isize) -> Option<Run> {
+    match usize::try_from(length) {
+        Ok(length) => Some(Run { length, segment: length.max(1) }),
+        Err(_) => match io::Error::last_os_error().raw_os_error() {
+            Some(libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EINTR) => {
+                Some(Run { length: 0, segment: 1 })
+            }
+            _ => None,
+        },
+    }
 }
 
 /// One read of a socket that takes runs glued by GRO.
@@ -80,10 +93,10 @@ pub fn receive_run(socket: RawFd, buffer: &mut [u8]) -> Option<Run> {
     message.msg_controllen = control.0.len() as _;
     // SAFETY: every pointer in the message is to memory of ours that outlives the call, of the length stated.
     let length = unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_DONTWAIT) };
-    if length <= 0 {
-        return None;
+    let Run { length, mut segment } = run(length)?;
+    if length == 0 {
+        return Some(Run { length, segment });
     }
-    let mut segment = length as usize;
     // SAFETY: the kernel has filled the message in; CMSG_FIRSTHDR and CMSG_DATA stay within its control buffer.
     unsafe {
         let header = libc::CMSG_FIRSTHDR(&raw const message);
@@ -92,7 +105,7 @@ pub fn receive_run(socket: RawFd, buffer: &mut [u8]) -> Option<Run> {
             segment = usize::try_from(size).unwrap_or(segment).max(1);
         }
     }
-    Some(Run { length: length as usize, segment })
+    Some(Run { length, segment })
 }
 
 #[repr(align(8))]
@@ -132,6 +145,13 @@ pub fn raise_files(needed: u64) -> u64 {
     // SAFETY: as above.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     limit.rlim_max
+}
+
+/// Gives way to whatever else wants the processor. Where nodes and speakers share one, speakers that have fallen behind
+/// would else take the time of the very node that they wait for.
+pub fn give_way(nice: i32) {
+    // SAFETY: no pointer is passed. Refused: then it takes its share like all others.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
 }
 
 /// Only this core from now on.

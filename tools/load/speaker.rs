@@ -24,6 +24,7 @@ use loa::proto;
 use loa::session::child::{self, Event, Me};
 use loa::session::{Child, Exchange};
 use loa::time::{Local, MILLISECOND, SECOND};
+use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -32,12 +33,17 @@ use uuid::Uuid;
 /// What is looked at for every packet.
 pub struct Hot {
     pub socket: RawFd,
-    pub ears: Vec<Ear>,
+    /// Mostly one: in place, since the next line of memory costs as much as all else that is done with a packet.
+    pub ears: SmallVec<[Ear; 1]>,
     /// µs Unix UTC, of the last packet of sound.
     pub last: i64,
     /// Checks every seal itself.
     pub itself: bool,
     pub cohort: Cohort,
+    /// Any packet of sound has come.
+    pub sounded: bool,
+    /// µs Unix UTC: nothing can be overdue before. 0: must be looked at.
+    pub quiet_until: i64,
     /// When the worker looks at this speaker next, as it stands among its timers.
     pub wake: Option<Local>,
 }
@@ -54,7 +60,6 @@ pub struct Speaker {
     /// When it first dialled; `None` before.
     pub began: Option<Local>,
     welcomed: bool,
-    pub sounded: bool,
     attempts: u32,
     redial_at: Option<Local>,
     /// Tracks of orders that have reached this speaker, in the worker's table, and those whose key has.
@@ -111,10 +116,12 @@ impl Maker {
         let checked = world.plan.checked;
         let hot = Hot {
             socket: descriptor,
-            ears: Vec::new(),
+            ears: SmallVec::new(),
             last: 0,
             itself: checked > 0 && number.is_multiple_of(checked),
             cohort,
+            sounded: false,
+            quiet_until: 0,
             wake: None,
         };
         let speaker = Speaker {
@@ -128,7 +135,6 @@ impl Maker {
             joined: false,
             began: None,
             welcomed: false,
-            sounded: false,
             attempts: 0,
             redial_at: None,
             wanted: Vec::new(),
@@ -282,6 +288,7 @@ impl Speaker {
                     if let Some(ear) = hot.ears.iter_mut().find(|ear| world.tracks[ear.track].info.id == track) {
                         world.tracks[ear.track].bunch(together);
                         ear.begin(next);
+                        hot.quiet_until = 0;
                     }
                 }
                 Event::Unavailable { track, .. } => {

@@ -35,6 +35,7 @@ pub fn run() -> io::Result<()> {
     if let Some(core) = plan.core {
         sockets::pin(core)?;
     }
+    sockets::give_way(plan.nice);
     let (sender, commands) = channel();
     std::thread::Builder::new().name("commands".into()).spawn(move || {
         for line in io::stdin().lock().lines().map_while(Result::ok) {
@@ -248,42 +249,46 @@ impl Worker {
         true
     }
 
-    /// One read of one socket: more is told of by the next look.
+    /// Reads what has come for one speaker.
     fn read(&mut self, at: usize) {
         let Some(Some(hot)) = self.hots.get(at) else { return };
         let socket = hot.socket;
         let mut buffer = std::mem::take(&mut self.buffer);
-        let run = match self.world.plan.gro {
-            true => sockets::receive_run(socket, &mut buffer),
-            false => sockets::receive(socket, &mut buffer),
-        };
-        if let Some(run) = run {
-            let mut other = false;
+        let mut other = false;
+        loop {
+            let run = match self.world.plan.gro {
+                true => sockets::receive_run(socket, &mut buffer),
+                false => sockets::receive(socket, &mut buffer),
+            };
+            let Some(run) = run else { break };
             for datagram in buffer.get(..run.length).unwrap_or_default().chunks(run.segment) {
                 other |= self.take(at, datagram);
             }
-            if other {
-                self.turn(Now::read(), at);
-            }
+        }
+        if other {
+            self.turn(Now::read(), at);
         }
         self.buffer = buffer;
     }
 
     /// One datagram. True if the speaker must be looked at.
     fn take(&mut self, at: usize, bytes: &[u8]) -> bool {
-        let (Some(Some(hot)), Some(Some(speaker))) = (self.hots.get_mut(at), self.speakers.get_mut(at)) else {
-            return false;
-        };
+        let Some(Some(hot)) = self.hots.get_mut(at) else { return false };
         let header = if is_rtp(bytes) { Header::parse(bytes) } else { None };
         let Some(header) = header.filter(|header| header.payload_type == Header::SOUND) else {
-            speaker.handle_datagram(Now::read(), bytes);
+            if let Some(Some(speaker)) = self.speakers.get_mut(at) {
+                speaker.handle_datagram(Now::read(), bytes);
+            }
             return true;
         };
         let Some(ear) = hot.ears.iter().position(|ear| ear.ssrc == header.ssrc && !ear.closed) else { return false };
         let (index, next) = (hot.ears[ear].claim(header.sequence), hot.ears[ear].next());
         let placed = self.world.take(hot, ear, index, bytes);
-        if !speaker.sounded && placed.is_some() {
-            speaker.sounded = true;
+        if !hot.sounded
+            && placed.is_some()
+            && let Some(Some(speaker)) = self.speakers.get(at)
+        {
+            hot.sounded = true;
             let now = clock::local();
             self.world.report.first_packet.add(now - speaker.began.unwrap_or(now));
         }
@@ -293,6 +298,8 @@ impl Worker {
                 false
             }
             Some(Placed::Ahead | Placed::Behind) => {
+                hot.quiet_until = 0;
+                let Some(Some(speaker)) = self.speakers.get_mut(at) else { return false };
                 speaker.handle_unordered(Now::read(), hot, &mut self.world, Before { ear, next, index });
                 true
             }
@@ -323,8 +330,12 @@ impl Worker {
     fn sweep(&mut self, now: Now) {
         let wall = clock::wall().0;
         for at in 0..self.hots.len() {
-            let (Some(hot), Some(speaker)) = (&mut self.hots[at], &mut self.speakers[at]) else { continue };
-            let mut touched = false;
+            let Some(hot) = &mut self.hots[at] else { continue };
+            if wall < hot.quiet_until {
+                continue;
+            }
+            let Some(speaker) = &mut self.speakers[at] else { continue };
+            let (mut touched, mut quiet) = (false, i64::MAX);
             for number in 0..hot.ears.len() {
                 let ear = &hot.ears[number];
                 if !ear.asked || !ear.begun {
@@ -333,17 +344,25 @@ impl Worker {
                 let track = &self.world.tracks[ear.track];
                 if track.over.0 <= wall {
                     speaker.look_again(now);
-                    touched = true;
+                    (touched, quiet) = (true, 0);
                     continue;
                 }
                 // Beyond some packets the track has stopped rather than that they are lost: as nodes judge.
                 let until = track.index_from(wall - ear.usual - OVERDUE).min(ear.next() + AHEAD);
-                if ear.next() < until || until > ear.overdue && !ear.is_whole(until) {
-                    let late = ear.next() < track.index_from(wall - ear.usual - LATE);
+                let news = until > ear.overdue && !ear.is_whole(until);
+                let late = ear.next() < track.index_from(wall - ear.usual - LATE);
+                let again = match (late, ear.next() < until) {
+                    (true, _) => wall + LATE_AGAIN,
+                    (false, true) => track.due(ear.next()) + ear.usual + LATE,
+                    (false, false) => track.due(ear.next().max(ear.overdue.max(until))) + ear.usual + OVERDUE,
+                };
+                quiet = quiet.min(again).min(track.over.0);
+                if news || late {
                     speaker.handle_overdue(now, hot, &self.world, number, until, late);
                     touched = true;
                 }
             }
+            hot.quiet_until = quiet;
             if touched {
                 self.turn(now, at);
             }
@@ -406,5 +425,7 @@ const OVERDUE: i64 = 100 * MILLISECOND;
 const AHEAD: u64 = 6;
 /// Beyond the usual delay, at which a child asks whether its parent is there.
 const LATE: i64 = 200 * MILLISECOND;
+/// As long as it is late: a child does so once a second at most.
+const LATE_AGAIN: i64 = 500 * MILLISECOND;
 /// Numbers of those whom an order has not reached: enough to look for the cause.
 const UNREACHED: usize = 20;

@@ -1,4 +1,5 @@
 //! A bunch that waits for the last of its packets. Plain rules, no sockets.
+use crate::track;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
@@ -68,8 +69,8 @@ impl Forming {
     }
 }
 
-/// Packets of 240 ms in one send at most: a second. Four of 1,200 bytes are far below the kernel's 64 KiB.
-pub(super) const MOST_TOGETHER: usize = 4;
+/// Of 1,200 bytes each they are far below the kernel's 64 KiB.
+pub(super) const MOST_TOGETHER: usize = track::MOST_TOGETHER as usize;
 
 #[cfg(test)]
 mod tests {

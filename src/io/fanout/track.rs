@@ -91,11 +91,15 @@ impl Track {
     pub fn enqueue(&mut self, bunch: Parts) -> u64 {
         let most = match self.class() {
             ORDERS => MOST_ORDERS,
-            _ => MOST_SOUND.max(1 + self.forming.together()),
+            _ => MOST_SOUND.max(2 * self.forming.together()),
         };
+        let mut waiting: usize = self.queue.iter().map(Vec::len).sum();
         let mut dropped = 0;
-        if self.queue.len() >= most {
-            dropped = self.left_of_first();
+        while waiting + bunch.len() > most
+            && let Some(first) = self.queue.front()
+        {
+            waiting -= first.len();
+            dropped += self.left_of_first();
             self.finish();
         }
         if bunch.len() > self.bunched.width() {
@@ -103,6 +107,10 @@ impl Track {
         }
         self.queue.push_back(bunch);
         dropped
+    }
+
+    pub fn is_behind(&self) -> bool {
+        self.queue.len() > 1
     }
 
     pub fn is_idle(&self) -> bool {
@@ -190,9 +198,9 @@ impl Track {
     }
 }
 
-/// Packets of sound that may wait per track, with bunches as many more as one has packets (a torn one comes in
-/// pieces). A shard that stood still for most of a second still sends what is of use at the default playout
-/// delay: to drop it would make every listener ask for it.
+/// Packets of sound that may wait per track; where they leave together, two bunches (a torn one comes in pieces). A
+/// shard that stood still for most of a second still sends what is of use at the default playout delay: to drop it
+/// would make every listener ask for it.
 const MOST_SOUND: usize = 4;
 /// Orders that may wait per log; what is dropped beyond is repaired by index.
 const MOST_ORDERS: usize = 256;

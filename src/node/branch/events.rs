@@ -4,10 +4,16 @@ use super::{Branch, Cut, Ignored, Notice, Output, Standing};
 use crate::broadcast::Area;
 use crate::node::{Link, Role};
 use crate::proto;
-use crate::session;
+use crate::session::{self, is_sane_report};
 use crate::time::Local;
 
 impl Branch {
+    /// Whether sound that left this branch waits behind sound. Then none is sent again to single children: each
+    /// answer costs twice what its packet costs among all others, and would make all of them later. They ask again.
+    pub fn set_behind(&mut self, behind: bool) {
+        self.behind = behind;
+    }
+
     pub(super) fn handle_event(&mut self, now: Local, link: Link, event: session::parent::Event) {
         use session::parent::Event;
         let Some(child) = self.children.get_mut(&link) else { return };
@@ -27,14 +33,16 @@ impl Branch {
             Event::Fetch { track, from, until } => self.fetch(now, link, track, from, until),
             Event::Nack { track, index } => {
                 let Some(carried) = self.tracks.get(&track) else { return };
-                if carried.carry.log && matches!(child.standing, Standing::Member { .. })
+                if self.behind && !carried.carry.log && !carried.carry.emergency {
+                    self.counters.ignored(Ignored::NackBehind, 1);
+                } else if carried.carry.log && matches!(child.standing, Standing::Member { .. })
                     || child.listens.contains(&track)
                 {
                     child.session.answer(now, track, index, carried.ring.get(index).cloned());
                 }
             }
             Event::Report(mut report) => {
-                if !sane(&report) {
+                if !is_sane_report(&report) {
                     self.counters.ignored(Ignored::Report, 1);
                 } else if matches!(child.standing, Standing::Member { .. }) {
                     report.node = child.peer.node.as_bytes().to_vec().into();
@@ -53,7 +61,7 @@ impl Branch {
                             && report.node.len() == 16
                             && report.node.as_ref() != own.as_bytes()
                             && report.parent.len() == 16
-                            && sane(report)
+                            && is_sane_report(report)
                     };
                     let all = reports.len();
                     let before = self.reports.len();
@@ -82,13 +90,3 @@ impl Branch {
         }
     }
 }
-
-/// Whether a report is short enough to be kept; what it claims is judged above.
-fn sane(report: &proto::Report) -> bool {
-    let texts = [&report.area, &report.name, &report.state, &report.role, &report.trouble];
-    let ids = [&report.parent, &report.sounding, &report.first, &report.ended];
-    texts.iter().all(|text| text.len() <= LONGEST_TEXT) && ids.iter().all(|id| id.is_empty() || id.len() == 16)
-}
-
-/// Bytes of a text in a report, which is kept once per node: an area has 128, a name not more.
-const LONGEST_TEXT: usize = 256;

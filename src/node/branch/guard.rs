@@ -21,7 +21,7 @@ pub const CUTS: [&str; 10] = [
 ];
 
 /// Why a branch ignored what a child said, and went on.
-pub const IGNORED: [&str; 6] = ["flood", "malformed", "nack.track", "nack.budget", "wish", "report"];
+pub const IGNORED: [&str; 7] = ["flood", "malformed", "nack.track", "nack.budget", "nack.behind", "wish", "report"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -45,6 +45,7 @@ pub(super) enum Ignored {
     Malformed,
     NackTrack,
     NackBudget,
+    NackBehind,
     Wish,
     Report,
 }

@@ -1,5 +1,6 @@
 //! Whether media reaches this child by its parent's multicast group (DESIGN §4; rules on the page of
 //! `session`). Orders come by unicast whatever the group does, so only sound counts.
+use crate::session::arrivals::MOST_BELIEVED;
 use crate::time::{Local, MILLISECOND};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -23,7 +24,7 @@ impl Hears {
 
     /// How many packets of a track leave the parent in one send.
     pub fn together(&mut self, together: u32) {
-        self.together = self.together.max(i64::from(together.min(MOST_TOGETHER)));
+        self.together = self.together.max(i64::from(together.min(MOST_BELIEVED)));
     }
 
     /// A live packet was verified. `duration` µs. True if the parent must be told that the group is heard.
@@ -60,8 +61,6 @@ impl Hears {
 
 /// After the due time of a packet (DESIGN §4).
 const BEYOND: i64 = 300 * MILLISECOND;
-/// A parent's word must not put off for long when its silence shows: as many as `io` sends together.
-const MOST_TOGETHER: u32 = 4;
 
 #[cfg(test)]
 mod tests {

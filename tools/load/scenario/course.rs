@@ -375,7 +375,11 @@ fn crowd_options(options: &Options, speakers: u32, together: u32, places: usize)
         seed: options.seed,
         ..Plan::default()
     };
-    crowd::Options { plan, speakers, per_process: options.per_process, cores: options.cores.clone() }
+    let newcomers = match options.kind {
+        Scenario::Storm { steady } => speakers.saturating_sub(steady),
+        _ => 0,
+    };
+    crowd::Options { plan, speakers, newcomers, per_process: options.per_process, cores: options.cores.clone() }
 }
 
 /// Of sound, s: beyond what a run is expected to take.

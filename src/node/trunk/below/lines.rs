@@ -1,6 +1,7 @@
 //! What is known of every node below: kept small, since a country has 150,000 of them, and passed up at a
 //! bounded rate, what people look at first.
 use crate::proto;
+use crate::session::is_sane_report;
 use crate::time::Civil;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -42,8 +43,7 @@ struct Seen {
 impl Line {
     /// `None` if it is longer than anything true. Counts and times beyond reason are cut to it.
     pub fn read(report: &proto::Report, latest: Civil) -> Option<Self> {
-        let texts = [&report.area, &report.name, &report.state, &report.role, &report.trouble];
-        if texts.iter().any(|text| text.len() > LONGEST_TEXT) {
+        if !is_sane_report(report) {
             return None;
         }
         let id = |bytes: &[u8]| if bytes.is_empty() { Some(Uuid::nil()) } else { Uuid::from_slice(bytes).ok() };
@@ -190,8 +190,6 @@ impl Lines {
 /// As loa.proto names them. The first is what a later release may say.
 const STATES: [&str; 7] = ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost"];
 const ROLES: [&str; 3] = ["", "relay", "speaker"];
-/// Bytes of a text in a report: an area has 128, a name not more.
-const LONGEST_TEXT: usize = 256;
 /// Packets or frames that no node can have counted: nine million years of sound.
 const GREATEST: u64 = 1 << 48;
 /// Nodes remembered: the country has 150,000 speakers.
