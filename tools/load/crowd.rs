@@ -361,7 +361,9 @@ mod tests {
 
     #[test]
     fn shares_are_of_one_size_and_leave_nobody_out() {
-        for (first, count, most) in [(0, 50_000, 19_936), (5_000, 20_000, 9_000), (0, 1, 100), (3, 7, 1), (0, 0, 5), (9, 4, 0)] {
+        for (first, count, most) in
+            [(0, 50_000, 19_936), (5_000, 20_000, 9_000), (0, 1, 100), (3, 7, 1), (0, 0, 5), (9, 4, 0)]
+        {
             let shares = shares(first, count, most);
             assert_eq!(shares.iter().map(|(_, count)| count).sum::<u32>(), count, "{shares:?}");
             assert!(shares.iter().all(|(_, count)| *count <= most.max(1) && *count > 0), "{shares:?}");

@@ -26,18 +26,6 @@ pub fn rss_kib(process: u32) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
-/// Open files, raised as far as the system lets.
-pub fn raise_files() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to an rlimit of ours, both times.
-    unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-    }
-    limit.rlim_cur
-}
-
 /// Whether the machine has these cores.
 pub fn check_cores(cores: &[usize]) -> Result<()> {
     let there = std::thread::available_parallelism().map_or(1, usize::from);

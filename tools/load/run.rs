@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 /// Starts what there is to start, loads it, judges it, and ends all of it.
 pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
-    process::raise_files();
+    crate::sockets::raise_files(0);
     let started = chrono::Local::now();
     let mut progress = Progress::new(profile.most_speakers());
     progress.say("starting the tree");

@@ -129,7 +129,7 @@ pub fn connect(socket: RawFd, peer: std::net::SocketAddr) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Files that this process may open: raised to the hard limit, and (as root) that to what is needed.
+/// Files that this process may open: raised to the hard limit, and (as root) that to what is needed. Returns how many.
 pub fn raise_files(needed: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the limit is ours.
