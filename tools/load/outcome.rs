@@ -63,7 +63,8 @@ pub struct Quantiles {
     pub max: f64,
 }
 
-/// Packets of sound, summed over the well-behaved listeners, while the run was held.
+/// Packets of sound, summed over the well-behaved listeners and over every window in which the run was held. Delays and
+/// bytes are the last window's alone, as `held_s` is; a growth's steps and `without_hostile_ms` tell of the others.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sound {
     /// Indices that the listeners should have had.
@@ -115,7 +116,16 @@ pub struct Emergency {
     pub hush_ms: Quantiles,
     /// Speakers, each counted in every round.
     pub reached: u64,
+    /// By the order, and by its hush.
     pub not_reached: u64,
+}
+
+impl Emergency {
+    /// One round: whom of all its order reached, and whom its hush.
+    pub fn count(&mut self, speakers: u64, reached: u64, silenced: u64) {
+        self.reached += reached;
+        self.not_reached += speakers.saturating_sub(reached) + speakers.saturating_sub(silenced);
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -126,7 +136,9 @@ pub struct Storm {
     pub stream_ms: Quantiles,
     /// Of those that streamed already.
     pub others: u64,
+    /// From the storm's first instant to the end of the run.
     pub others_lost: u64,
+    /// From the storm's first instant until all streamed, and for ten seconds at least.
     pub others_delivery_ms: Quantiles,
 }
 

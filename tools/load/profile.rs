@@ -97,7 +97,8 @@ pub struct Speakers {
     /// New sessions a second, at most, over all processes.
     #[serde(default = "connect")]
     pub connect_per_second: f64,
-    /// One in so many unprotects every packet and checks its seal; the others check numbers and times alone.
+    /// One in so many unprotects every packet and checks its seal; the others compare theirs, byte by
+    /// byte, with one that was checked.
     #[serde(default = "checked")]
     pub checked_one_in: u64,
     /// Reads several packets that left together with one call (UDP_GRO).
@@ -106,13 +107,14 @@ pub struct Speakers {
     /// µs slept between two looks at the sockets, so that one look finds many packets.
     #[serde(default = "nap")]
     pub nap_us: u64,
-    /// Processes that carry the speakers; 0: as many as the limit of open files asks.
+    /// Processes that carry the speakers; 0: one for each 10,000. A storm's newcomers have processes of their own, of
+    /// the same size at most.
     #[serde(default)]
     pub processes: u16,
     /// The processor cores that these may use; all, if empty.
     #[serde(default)]
     pub cores: Vec<usize>,
-    /// 0 to 0.5: this share of the speakers misbehaves, and is judged by nobody.
+    /// 0 to 0.5: this share of the speakers misbehaves, and is judged by nobody. For `kind = "hold"` alone.
     #[serde(default)]
     pub hostile: f64,
     /// How they misbehave, in turn; all ways if empty.
@@ -126,7 +128,8 @@ pub struct Sound {
     /// Of Opus, b/s; with `delay_ms` it decides how long a packet is.
     #[serde(default = "bitrate")]
     pub bitrate: u32,
-    /// Playout delay of the broadcasts; from 2000 on, packets may leave several at once.
+    /// Playout delay of the broadcasts. Of packets of 240 ms, two may leave at once from 1240 on, three from 1480,
+    /// four from 1720 (src/track/bunch.rs).
     #[serde(default = "delay")]
     pub delay_ms: i64,
     /// Broadcasts at once, each to areas of its own with its own listeners; more than one needs relays.
@@ -140,8 +143,8 @@ pub struct Sound {
 #[serde(deny_unknown_fields)]
 pub struct Run {
     pub kind: Kind,
-    /// How long everything is measured once all have joined; of a storm, from the last newcomer on; of growth, each
-    /// step. An emergency ends with its hush.
+    /// How long everything is measured once all have joined; of a storm, from its first
+    /// instant until so long after its last newcomer streams; of growth, each step. An emergency ends with its hush.
     pub seconds: f64,
     /// Between the last join and the first measurement.
     #[serde(default = "settle")]
@@ -167,7 +170,8 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Storm {
-    /// Sessions that begin at one instant, beside those of `[speakers]`, whatever `connect_per_second` says.
+    /// Sessions that begin as fast as this tool can dial, beside those of `[speakers]`, whatever `connect_per_second`
+    /// says.
     pub newcomers: u64,
 }
 
@@ -196,14 +200,14 @@ pub struct Growth {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Thresholds {
-    /// At least this share of the speakers, 0 to 1.
+    /// At least this share of the speakers, 0 to 1, joined and heard sound; of growth, at every step.
     pub joined: Option<f64>,
     pub join_p99_ms: Option<f64>,
     /// Packets of sound that a well-behaved listener never had.
     pub lost: Option<f64>,
     /// Packets whose seal failed, among those checked.
     pub forged: Option<f64>,
-    /// From the instant at which the origin should send.
+    /// From the instant at which the origin should send; of several windows, the worst.
     pub delivery_p50_ms: Option<f64>,
     pub delivery_p99_ms: Option<f64>,
     pub delivery_max_ms: Option<f64>,
@@ -216,11 +220,12 @@ pub struct Thresholds {
     pub order_p99_ms: Option<f64>,
     pub first_sound_p99_ms: Option<f64>,
     pub hush_p99_ms: Option<f64>,
-    /// Speakers that an emergency did not reach.
+    /// Speakers that an emergency did not reach, and those that its hush did not.
     pub not_reached: Option<f64>,
     pub storm_all_streaming_s: Option<f64>,
-    /// Packets that those lost who streamed before a storm.
+    /// Packets that those lost who streamed before a storm, from its first instant to the end.
     pub others_lost: Option<f64>,
+    /// From a storm's first instant until all newcomers stream, and for ten seconds at least.
     pub others_delivery_p99_ms: Option<f64>,
     /// R² of the straight lines of growth: at least so much.
     pub cpu_r2: Option<f64>,

@@ -4,7 +4,7 @@
 //!  hold       join all ▸ wait for sound ▸ measure S seconds
 //!  storm      5,000 stream and are measured ▸ 20,000 more dial at once ▸ until all stream
 //!  emergency  join all through the tiers ▸ emergency at the origin ▸ first sound at each ▸ hush ▸ again
-//!  growth     ever more listeners, then ever more tracks: a short steady window at each step
+//!  growth     ever more tracks, then ever more listeners: a short steady window at each step
 //! ```
 mod course;
 mod measure;
@@ -99,7 +99,7 @@ pub enum Scenario {
     Emergency {
         rounds: u32,
     },
-    /// Listeners of one track at each step; then tracks, each with `each` listeners and a place of its own.
+    /// Tracks at each step, each with `each` listeners and a place of its own; then listeners of one track.
     Growth {
         listeners: Vec<u32>,
         tracks: Vec<u32>,

@@ -7,7 +7,6 @@ use crate::profile::Thresholds;
 pub fn judge(bounds: &Thresholds, outcome: &Outcome) -> Vec<Threshold> {
     let p99 = |quantiles: &Quantiles| (quantiles.count > 0).then_some(quantiles.p99);
     let sound = (outcome.sound.expected > 0).then_some(&outcome.sound);
-    let delivery = sound.map(|sound| &sound.delivery_ms).filter(|delivery| delivery.count > 0);
     let (emergency, storm) = (outcome.emergency.as_ref(), outcome.storm.as_ref());
     let joined = outcome.joined as f64 / outcome.speakers.max(1) as f64;
     let targets = &outcome.targets;
@@ -16,14 +15,20 @@ pub fn judge(bounds: &Thresholds, outcome: &Outcome) -> Vec<Threshold> {
     let rss = targets.iter().filter(|target| target.listeners > 0).map(|target| target.rss_kib_per_listener);
     let grown = targets.iter().map(|target| target.rss_end_kib as f64 - target.rss_joined_kib as f64);
     let steps = &outcome.steps;
+    let lost = match (steps.is_empty(), steps.iter().all(|step| step.delivery_ms.count > 0)) {
+        (true, _) => sound.map(|sound| sound.lost as f64),
+        (false, all) => all.then(|| steps.iter().map(|step| step.lost as f64).sum()),
+    };
+    // In the very window in which a storm's others were listened for.
+    let others_lost = storm.filter(|_| sound.is_some()).map(|found| found.others_lost as f64);
     let others = storm.and_then(|found| p99(&found.others_delivery_ms));
     let most = [
         ("join_p99_ms", bounds.join_p99_ms, p99(&outcome.join_ms)),
-        ("lost", bounds.lost, sound.map(|sound| sound.lost as f64)),
+        ("lost", bounds.lost, lost),
         ("forged", bounds.forged, sound.filter(|sound| sound.checked > 0).map(|sound| sound.forged as f64)),
-        ("delivery_p50_ms", bounds.delivery_p50_ms, delivery.map(|delivery| delivery.p50)),
-        ("delivery_p99_ms", bounds.delivery_p99_ms, delivery.map(|delivery| delivery.p99)),
-        ("delivery_max_ms", bounds.delivery_max_ms, delivery.map(|delivery| delivery.max)),
+        ("delivery_p50_ms", bounds.delivery_p50_ms, worst_delivery(outcome, |delivery| delivery.p50)),
+        ("delivery_p99_ms", bounds.delivery_p99_ms, worst_delivery(outcome, |delivery| delivery.p99)),
+        ("delivery_max_ms", bounds.delivery_max_ms, worst_delivery(outcome, |delivery| delivery.max)),
         ("cpu_us_per_listener_second", bounds.cpu_us_per_listener_second, Some(cpu).filter(|cpu| cpu.is_finite())),
         ("rss_kib_per_listener", bounds.rss_kib_per_listener, rss.reduce(f64::max)),
         ("memory_growth_kib", bounds.memory_growth_kib, grown.reduce(f64::max)),
@@ -32,7 +37,7 @@ pub fn judge(bounds: &Thresholds, outcome: &Outcome) -> Vec<Threshold> {
         ("hush_p99_ms", bounds.hush_p99_ms, emergency.and_then(|found| p99(&found.hush_ms))),
         ("not_reached", bounds.not_reached, emergency.map(|found| found.not_reached as f64)),
         ("storm_all_streaming_s", bounds.storm_all_streaming_s, storm.map(|found| found.all_streaming_s)),
-        ("others_lost", bounds.others_lost, storm.map(|found| found.others_lost as f64)),
+        ("others_lost", bounds.others_lost, others_lost),
         ("others_delivery_p99_ms", bounds.others_delivery_p99_ms, others),
     ];
     let mut all = Vec::from_iter(least("joined", bounds.joined, Some(joined)));
@@ -54,6 +59,19 @@ fn least(name: &str, bound: Option<f64>, value: Option<f64>) -> Option<Threshold
 fn listener_seconds(outcome: &Outcome) -> f64 {
     let dialled: u64 = outcome.targets.iter().map(|target| target.listeners).sum();
     dialled as f64 * outcome.held_s
+}
+
+/// Of all windows of the run, the one with the longest delay; nothing, if nothing came in one of them.
+fn worst_delivery(outcome: &Outcome, of: impl Fn(&Quantiles) -> f64) -> Option<f64> {
+    let windows: Vec<&Quantiles> = match outcome.steps.as_slice() {
+        [] => {
+            let without = Some(&outcome.without_hostile_ms).filter(|without| without.count > 0);
+            without.into_iter().chain([&outcome.sound.delivery_ms]).collect()
+        }
+        steps => steps.iter().map(|step| &step.delivery_ms).collect(),
+    };
+    let measured = windows.iter().all(|window| window.count > 0);
+    windows.into_iter().map(of).reduce(f64::max).filter(|_| measured)
 }
 
 /// Of the two lines, the one that is less straight.
@@ -147,6 +165,27 @@ mod tests {
             Thresholds { storm_all_streaming_s: Some(60.0), others_delivery_p99_ms: Some(1e9), ..Default::default() };
         let found = verdict(bounds, &stormy);
         assert_eq!((found[0].2, found[1].2), (true, false));
+        // Nobody was listening: that nothing was lost says nothing.
+        let bounds = Thresholds { others_lost: Some(0.0), ..Default::default() };
+        assert_eq!(verdict(bounds.clone(), &stormy), [("others_lost".to_owned(), Some(0.0), true)]);
+        stormy.sound = Sound::default();
+        assert_eq!(verdict(bounds, &stormy), [("others_lost".to_owned(), None, false)]);
+    }
+
+    #[test]
+    fn no_window_hides_behind_the_last_one() {
+        let delivery_ms = |p99| Quantiles { count: 10, p99, ..Default::default() };
+        let step = |lost, p99| Step { lost, delivery_ms: delivery_ms(p99), ..Default::default() };
+        let bounds = Thresholds { lost: Some(0.0), delivery_p99_ms: Some(240.0), ..Default::default() };
+        let found =
+            |outcome: &Outcome| verdict(bounds.clone(), outcome).into_iter().map(|one| one.1).collect::<Vec<_>>();
+        let mut grown = Outcome { steps: vec![step(2, 9.0), step(3, 900.0), step(0, 8.0)], ..outcome() };
+        assert_eq!(found(&grown), [Some(5.0), Some(900.0)]);
+        // A step in which nothing came measured neither.
+        grown.steps.push(Step { lost: 7, ..Default::default() });
+        assert_eq!(found(&grown), [None, None]);
+        let hostile = Outcome { without_hostile_ms: delivery_ms(300.0), ..outcome() };
+        assert_eq!(found(&hostile), [Some(1.0), Some(300.0)]);
     }
 
     #[test]

@@ -295,6 +295,10 @@ impl Worker {
         match placed {
             Some(Placed::Next) => {
                 hot.ears[ear].untold += 1;
+                // When nothing more could be overdue was reckoned without this one.
+                if index < hot.ears[ear].overdue {
+                    hot.quiet_until = 0;
+                }
                 false
             }
             Some(Placed::Ahead | Placed::Behind) => {

@@ -79,7 +79,7 @@ impl Profile {
         let (speakers, sound, run) = (&self.speakers, &self.sound, &self.run);
         let seconds = |value: f64| value.is_finite() && (0.0..=LONGEST_RUN).contains(&value);
         if self.most_speakers() > MOST_SPEAKERS {
-            return wrong("speakers", "count", &format!("at most {MOST_SPEAKERS} have an address on one machine"));
+            return wrong("speakers", "count", &format!("must be at most {MOST_SPEAKERS}"));
         }
         if speakers.count == 0 && self.run.kind != Kind::Growth {
             return wrong("speakers", "count", "must be at least 1");
@@ -92,6 +92,9 @@ impl Profile {
         }
         if !(0.0..=0.5).contains(&speakers.hostile) {
             return wrong("speakers", "hostile", "is a share, 0 to 0.5");
+        }
+        if speakers.hostile > 0.0 && run.kind != Kind::Hold {
+            return wrong("speakers", "hostile", "is for kind = \"hold\" in [run]; change that or remove this");
         }
         if !speakers.kinds.is_empty() && speakers.hostile == 0.0 {
             return wrong("speakers", "kinds", "are those of hostile speakers: set hostile to their share");
@@ -178,6 +181,15 @@ impl Profile {
 /// The profile with `key=value` set, as `--set` and its shorter friends say: `speakers.count=200`.
 pub(super) fn overridden(text: &str, file: &Path, overrides: &[String]) -> Result<Profile> {
     let mut table: toml::Table = toml::from_str(text).map_err(|error| Failure::usage(error.to_string()))?;
+    // One profile serves every kind of run: what only its own kind knows does not go with another.
+    let mut kinds =
+        overrides.iter().filter_map(|one| one.split_once('=').filter(|(path, _)| path.trim() == "run.kind"));
+    if kinds.next_back().is_some_and(|(_, kind)| kind.trim().trim_matches('"') != "hold")
+        && let Some(speakers) = table.get_mut("speakers").and_then(toml::Value::as_table_mut)
+    {
+        speakers.remove("hostile");
+        speakers.remove("kinds");
+    }
     for one in overrides {
         let refuse = |why: &str| Failure::usage(format!("--set {one}: {why}"));
         let (path, value) =
@@ -211,7 +223,7 @@ fn wrong(table: &'static str, key: &'static str, what: &str) -> Mistake {
 const MOST_NODES: u32 = 256;
 /// As an order takes.
 const MOST_AREAS: u16 = 64;
-/// Ports on sixteen loopback addresses.
+/// More than any machine plays; a thousand loopback addresses have ports for all of them.
 const MOST_SPEAKERS: u64 = 900_000;
 /// Each is sealed beforehand and lies on disk until it is over.
 const MOST_TRACKS: u64 = 1_000;

@@ -51,6 +51,26 @@ fn the_command_line_speaks_over_the_file() {
 }
 
 #[test]
+fn hostile_speakers_are_for_a_hold_and_no_other_kind_drops_them_in_silence() {
+    let hostile = SMALL.replace("count = 10", "count = 10\nhostile = 0.1");
+    let emergency = refused(&hostile.replace("\"hold\"", "\"emergency\""));
+    assert_eq!(
+        emergency,
+        "config/load.toml:4:1: speakers.hostile: is for kind = \"hold\" in [run]; change that or remove this"
+    );
+    // Another kind on the command line leaves out what only the profile's own knows, unless it is asked for there.
+    let over = |text: &[&str]| {
+        let overrides: Vec<String> = text.iter().map(ToString::to_string).collect();
+        overridden(&hostile, Path::new("a.toml"), &overrides)
+    };
+    assert_eq!(over(&["run.kind=emergency"]).unwrap().speakers.hostile, 0.0);
+    assert_eq!(over(&["run.kind=hold"]).unwrap().speakers.hostile, 0.1);
+    assert!(
+        over(&["run.kind=emergency", "speakers.hostile=0.2"]).unwrap_err().to_string().contains("speakers.hostile")
+    );
+}
+
+#[test]
 fn every_profile_that_ships_is_one() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let mut names = Vec::new();

@@ -2,7 +2,7 @@
 use super::{Options, Scenario, Tree, Used, Watch};
 use crate::crowd::{self, Crowd};
 use crate::outcome::{Emergency, Event, Outcome, Storm};
-use crate::plan::{Cohort, Plan};
+use crate::plan::{Cohort, Plan, Tally};
 use crate::plot::number;
 use crate::quantiles::Histogram;
 use std::io;
@@ -19,6 +19,10 @@ pub struct Course<'a> {
     /// Seconds of CPU of the tree and of the tool, when the last sample was taken.
     pub(super) last: (Instant, f64, f64),
     pub(super) before: Vec<Used>,
+    /// Of those who had joined when they were last gathered, so many heard sound.
+    pub(super) streamed: u64,
+    /// Of those who were gathered, the most who did not come or heard nothing.
+    missing: u64,
     /// Cancelled at the end: the tree may go on without us.
     aired: Vec<Uuid>,
 }
@@ -34,8 +38,19 @@ impl<'a> Course<'a> {
         let crowd = Crowd::start(&crowd_options(options, speakers, 1, options.places.len()))?;
         let now = Instant::now();
         let outcome = Outcome { speakers: u64::from(options.speakers), tracks: 1, ..Outcome::default() };
-        let mut course =
-            Self { options, tree, watch, crowd, began: now, outcome, last: (now, 0.0, 0.0), before, aired: Vec::new() };
+        let mut course = Self {
+            options,
+            tree,
+            watch,
+            crowd,
+            began: now,
+            outcome,
+            last: (now, 0.0, 0.0),
+            before,
+            streamed: 0,
+            missing: 0,
+            aired: Vec::new(),
+        };
         // Keys and certificates are made before anybody dials, so that dialling is as quick as it is asked to be.
         course.until("the speakers' keys", |crowd| crowd.ready())?;
         Ok(course)
@@ -125,17 +140,24 @@ impl<'a> Course<'a> {
         };
         let all_streaming_s = if streaming >= u64::from(count) { began.elapsed().as_secs_f64() } else { f64::MAX };
         self.event(&format!("{streaming} of {count} stream after {:.1} s", began.elapsed().as_secs_f64()));
-        self.wait(options.hold_s)?;
+        // The others were counted when they gathered, and their losses are judged by themselves.
+        self.missing = self.missing.max(u64::from(count).saturating_sub(streaming));
+        self.streamed = if cohort == Cohort::Steady { streaming } else { self.streamed + streaming };
+        let calm = Instant::now();
+        // The calm that follows must not hide what the storm did to the others.
+        self.wait(LEAST_STORM - began.elapsed().as_secs_f64())?;
+        // Workers tell once a second: this one brings what came until now.
+        self.tick()?;
+        let during = self.crowd.told().of(Cohort::Steady).clone();
+        self.wait(options.hold_s - calm.elapsed().as_secs_f64())?;
         self.close_window(began.elapsed().as_secs_f64())?;
         let told = self.crowd.told();
-        let others = told.of(Cohort::Steady);
         self.outcome.storm = Some(Storm {
             sessions: u64::from(count),
             all_streaming_s,
             stream_ms: told.first_packet.quantiles(),
             others: told.streaming_in(Cohort::Steady),
-            others_lost: others.expected.saturating_sub(others.received),
-            others_delivery_ms: others.delivery.quantiles(),
+            ..others(&during, told.of(Cohort::Steady))
         });
         Ok(())
     }
@@ -156,16 +178,18 @@ impl<'a> Course<'a> {
             let order = self.tree.emergency(&area)?;
             let reached = self.reach(order)?;
             orders.push(order);
-            found.reached += reached;
-            found.not_reached += u64::from(speakers).saturating_sub(reached);
             let unreached = self.crowd.told().unreached.clone();
             if reached < u64::from(speakers) && !unreached.is_empty() {
                 self.event(&format!("not reached, by number: {unreached:?}"));
             }
             self.event("hush");
             let hush = self.tree.hush(&area)?;
-            self.reach(hush)?;
+            let silenced = self.reach(hush)?;
             hushes.push(hush);
+            found.count(u64::from(speakers), reached, silenced);
+            if silenced < u64::from(speakers) {
+                self.event(&format!("the hush reached {silenced} of {speakers}"));
+            }
             // One that is over by itself needs no cancelling.
             let _ = self.tree.cancel(order);
             if self.watch.is_over() {
@@ -195,34 +219,14 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Ever more listeners of one track, then ever more tracks.
+    /// Ever more tracks, then ever more listeners of one.
     pub fn growth(&mut self, listeners: &[u32], tracks: &[u32], each: u32) -> io::Result<()> {
         let options = self.options;
         let most = tracks.iter().copied().max().unwrap_or(1).max(1);
         // Of the same track, one place below each parent.
         let parents = (options.places.len() / most as usize).max(1);
         let window = options.settle_s + options.hold_s + WINDOW;
-        if let Some(last) = listeners.iter().copied().max() {
-            self.again(last, 1, parents)?;
-            let area = options.area.clone();
-            let mut joined = 0;
-            for &step in listeners {
-                self.join(step.saturating_sub(joined), options.connect_rate, Cohort::Steady)?;
-                joined = joined.max(step);
-                self.joined(joined)?;
-                self.wait(IDLE)?;
-                let idle = self.dialled_kib()?;
-                // As long at each step: it is encoded once.
-                self.air(&area, AIRED + window + MARGIN)?;
-                self.streams(joined)?;
-                self.step(joined, 1, Some(idle))?;
-                // The next ones idle first, and a listener hears one track only.
-                self.cancel();
-                if self.watch.is_over() {
-                    return Ok(());
-                }
-            }
-        }
+        // First: what a node keeps of fifty thousand listeners would count as the first tracks'.
         if let Some(last) = tracks.iter().copied().max() {
             let each = each.max(1);
             self.again(last * each, (each / parents as u32).max(1), options.places.len())?;
@@ -245,6 +249,29 @@ impl<'a> Course<'a> {
                 }
             }
             self.outcome.tracks = u64::from(last);
+            // The next crowd stands where the first track sounds, and hears one of its own.
+            self.cancel();
+        }
+        if let Some(last) = listeners.iter().copied().max() {
+            self.again(last, 1, parents)?;
+            let area = options.area.clone();
+            let mut joined = 0;
+            for &step in listeners {
+                self.join(step.saturating_sub(joined), options.connect_rate, Cohort::Steady)?;
+                joined = joined.max(step);
+                self.joined(joined)?;
+                self.wait(IDLE)?;
+                let idle = self.dialled_kib()?;
+                // As long at each step: it is encoded once.
+                self.air(&area, AIRED + window + MARGIN)?;
+                self.streams(joined)?;
+                self.step(joined, 1, Some(idle))?;
+                // The next ones idle first, and a listener hears one track only.
+                self.cancel();
+                if self.watch.is_over() {
+                    return Ok(());
+                }
+            }
         }
         Ok(())
     }
@@ -265,6 +292,9 @@ impl<'a> Course<'a> {
         }
         self.outcome.together = u64::from(told.together);
         self.outcome.joined = self.outcome.joined.max(told.joined);
+        // Who joined and hears nothing is a loudspeaker without sound; a step that lacked somebody is not made good by
+        // a later one that did not.
+        self.outcome.joined = self.outcome.joined.min(self.outcome.speakers.saturating_sub(self.missing));
         if self.outcome.join_ms.count == 0 {
             // Where they idle first, their first sound says nothing of how they joined.
             self.outcome.join_ms = match (&self.options.kind, told.first_packet.count()) {
@@ -310,10 +340,18 @@ impl<'a> Course<'a> {
 
     fn streams(&mut self, count: u32) -> io::Result<()> {
         self.until("sound at every speaker", |crowd| crowd.told().streaming >= u64::from(count))?;
+        self.count_there(count);
         self.outcome.joined = self.outcome.joined.max(self.crowd.told().joined);
         let rss = self.tree.usage()?;
         self.outcome.targets = self.targets(&rss, &rss, 1.0);
         Ok(())
+    }
+
+    /// How many of so many have joined and hear sound now.
+    fn count_there(&mut self, count: u32) {
+        let told = self.crowd.told();
+        self.streamed = told.joined.min(told.streaming);
+        self.missing = self.missing.max(u64::from(count).saturating_sub(self.streamed));
     }
 
     /// Until everybody has heard of an order, or nobody new does any more.
@@ -364,6 +402,16 @@ impl<'a> Course<'a> {
     }
 }
 
+/// What a storm did to those who streamed already: delays of the storm itself, losses of the whole window, since what
+/// is missing when all stream may yet be repaired, and what was lost later is the storm's doing too.
+fn others(during: &Tally, whole: &Tally) -> Storm {
+    Storm {
+        others_lost: whole.expected.saturating_sub(whole.received),
+        others_delivery_ms: during.delivery.quantiles(),
+        ..Storm::default()
+    }
+}
+
 fn crowd_options(options: &Options, speakers: u32, together: u32, places: usize) -> crowd::Options {
     let plan = Plan {
         root: options.root.clone(),
@@ -396,7 +444,43 @@ const IDLE: f64 = 2.0;
 const REPORTS: f64 = 30.0;
 /// s: until all hear sound who have joined before.
 const AIRED: f64 = 30.0;
+/// s: of a storm that is over sooner, too few packets to judge a hundredth of them.
+const LEAST_STORM: f64 = 10.0;
 /// s: a speaker counts as streaming for about so long after its last packet.
 const RINGS_ON: f64 = 3.0;
 /// Whom an order has not reached by then, it does not reach.
 const REACH: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(delays: &[(i64, usize)], lost: u64) -> Tally {
+        let mut tally = Tally::default();
+        for &(micros, count) in delays {
+            (0..count).for_each(|_| tally.delivery.add(micros));
+        }
+        tally.received = tally.delivery.count();
+        tally.expected = tally.received + lost;
+        tally
+    }
+
+    #[test]
+    fn minutes_of_calm_hide_no_storm() {
+        let during = tally(&[(1_000, 90), (700_000, 10)], 3);
+        // What was missing then was repaired but for one packet; two more were lost afterwards.
+        let whole = tally(&[(1_000, 100_000), (700_000, 10)], 3);
+        let found = others(&during, &whole);
+        assert_eq!((found.others_lost, found.others_delivery_ms.count), (3, 100));
+        assert!(found.others_delivery_ms.p99 > 600.0, "{:?}", found.others_delivery_ms);
+        assert!(whole.delivery.quantiles().p99 < 10.0);
+    }
+
+    #[test]
+    fn a_speaker_that_goes_on_after_the_hush_was_not_reached() {
+        let mut found = Emergency::default();
+        found.count(100, 98, 50);
+        found.count(100, 100, 100);
+        assert_eq!((found.reached, found.not_reached), (198, 52));
+    }
+}

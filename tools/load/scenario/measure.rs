@@ -4,6 +4,7 @@ use super::course::Course;
 use crate::outcome::{Sample, Sound, Step, Target, Usage};
 use crate::plan::Cohort;
 use loa::io::clock;
+use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -27,14 +28,16 @@ impl Course<'_> {
         let cpu_s: f64 = dialled.iter().map(|target| target.cpu_s).sum();
         let rss_kib: u64 = dialled.iter().map(|target| target.rss_end_kib).sum();
         let before: u64 = dialled.iter().map(|target| target.rss_before_kib).sum();
+        // Of those who are there, not of those who were asked for: who did not come costs nothing.
+        let there = dialled.iter().map(|target| target.listeners).sum::<u64>().max(1) as f64;
         let step = Step {
             listeners: u64::from(listeners),
             tracks: u64::from(tracks),
             cpu_percent: cpu_s / seconds.max(0.001) * 100.0,
-            cpu_us_per_listener_second: cpu_s * 1e6 / seconds.max(0.001) / f64::from(listeners.max(1)),
+            cpu_us_per_listener_second: cpu_s * 1e6 / seconds.max(0.001) / there,
             rss_kib,
             idle_rss_kib,
-            rss_kib_per_listener: rss_kib.saturating_sub(before) as f64 / f64::from(listeners.max(1)),
+            rss_kib_per_listener: rss_kib.saturating_sub(before) as f64 / there,
             delivery_ms: tally.delivery.quantiles(),
             lost: tally.expected.saturating_sub(tally.received),
         };
@@ -80,15 +83,17 @@ impl Course<'_> {
         self.outcome.load.rss_kib = load.rss_kib;
         self.outcome.held_s = seconds;
         let tally = self.crowd.told().of(Cohort::Steady);
+        // What an earlier window lost is lost.
+        let earlier = &self.outcome.sound;
         self.outcome.sound = Sound {
-            expected: tally.expected,
-            received: tally.received,
-            lost: tally.expected.saturating_sub(tally.received),
-            repaired: tally.repaired,
-            duplicates: tally.duplicates,
+            expected: earlier.expected + tally.expected,
+            received: earlier.received + tally.received,
+            lost: earlier.lost + tally.expected.saturating_sub(tally.received),
+            repaired: earlier.repaired + tally.repaired,
+            duplicates: earlier.duplicates + tally.duplicates,
             delivery_ms: tally.delivery.quantiles(),
-            checked: tally.checked,
-            forged: tally.forged,
+            checked: earlier.checked + tally.checked,
+            forged: earlier.forged + tally.forged,
             bytes: tally.bytes,
         };
         Ok(())
@@ -100,11 +105,13 @@ impl Course<'_> {
     }
 
     pub(super) fn targets(&self, begun: &[Used], used: &[Used], seconds: f64) -> Vec<Target> {
-        let dialled = used.iter().filter(|used| used.dialled).count().max(1) as u64;
+        // Over all who are dialled: of some that run already, no process may be known.
+        let parents: BTreeSet<_> = self.options.places.iter().map(|place| &place.addresses).collect();
+        let there = self.crowd.told().joined.min(self.streamed) / parents.len().max(1) as u64;
         let of = |all: &[Used], name: &str| all.iter().find(|used| used.name == name).cloned().unwrap_or_default();
         let target = |used: &Used| {
             let (before, begun) = (of(&self.before, &used.name), of(begun, &used.name));
-            let listeners = if used.dialled { self.crowd.told().joined / dialled } else { 0 };
+            let listeners = if used.dialled { there } else { 0 };
             let each = listeners.max(1) as f64;
             let cpu_s = used.cpu_s - begun.cpu_s;
             Target {
