@@ -19,6 +19,7 @@ use loa::node::Role;
 use loa::session::{Arrival, Departure};
 use machine::{number, pin, raise_files, short, thread_cpu};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ fn main() {
         move || serve(driver, streamers, &shared)
     });
     pin(1);
-    let mut load = Load::new(client, address, shared.clone());
+    let mut load = Load::new(client, address, streamers, shared.clone());
     while load.up < streamers {
         load.dial(streamers, WAVE);
         load.turn();
@@ -65,8 +66,6 @@ struct Shared {
     streaming: AtomicBool,
     done: AtomicBool,
     accepted: AtomicU64,
-    /// Packets sent to streamers.
-    sent: AtomicU64,
     /// ns that the parent's thread has used.
     cpu: AtomicU64,
 }
@@ -75,7 +74,7 @@ impl Default for Shared {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
         let no = || AtomicBool::new(false);
-        Self { began: Instant::now(), streaming: no(), done: no(), accepted: zero(), sent: zero(), cpu: zero() }
+        Self { began: Instant::now(), streaming: no(), done: no(), accepted: zero(), cpu: zero() }
     }
 }
 
@@ -105,7 +104,6 @@ fn serve(mut driver: Driver, streamers: usize, shared: &Shared) {
                 }
                 driver.send(now, links[next], Departure::Media(packet(due - shared.began)));
                 next += 1;
-                shared.sent.fetch_add(1, Relaxed);
             }
             if next == links.len() && now >= begin + PACKET {
                 (next, round) = (0, Some(begin + PACKET));
@@ -130,8 +128,11 @@ struct Load {
     up: usize,
     shaking: usize,
     looked: Instant,
-    /// µs of each packet of media, from due to read.
+    streamers: usize,
+    /// µs of each packet of media that was due in the measured time, from due to read.
     delays: Vec<u64>,
+    /// That time, µs since all began.
+    counted: Range<u64>,
 }
 
 struct End {
@@ -140,12 +141,13 @@ struct End {
 }
 
 impl Load {
-    fn new(client: Arc<rustls::ClientConfig>, parent: SocketAddr, shared: Arc<Shared>) -> Self {
+    fn new(client: Arc<rustls::ClientConfig>, parent: SocketAddr, streamers: usize, shared: Arc<Shared>) -> Self {
         // SAFETY: no pointer is passed.
         let epoll = unsafe { libc::epoll_create1(0) };
         let (ends, free, delays) = (Vec::new(), Vec::new(), Vec::new());
         let receiver = Receiver::default();
-        Self { client, parent, shared, epoll, receiver, ends, free, up: 0, shaking: 0, looked: Instant::now(), delays }
+        let (up, shaking, looked, counted) = (0, 0, Instant::now(), 0..0);
+        Self { client, parent, shared, epoll, receiver, ends, free, up, shaking, looked, streamers, delays, counted }
     }
 
     /// Dials until so many are under way; those that stay are `streamers` at most.
@@ -214,8 +216,10 @@ impl Load {
                 Event::Down { .. } if end.driver.links() == 0 => gone = true,
                 Event::Arrival { arrival: Arrival::Media(bytes), .. } => {
                     let due = bytes.get(12..20).and_then(|due| due.try_into().ok()).map_or(0, u64::from_be_bytes);
-                    let read = self.shared.began.elapsed().as_micros() as u64;
-                    self.delays.push(read.saturating_sub(due));
+                    if self.counted.contains(&due) {
+                        let read = self.shared.began.elapsed().as_micros() as u64;
+                        self.delays.push(read.saturating_sub(due));
+                    }
                 }
                 _ => {}
             }
@@ -240,13 +244,23 @@ impl Load {
 
     /// Prints a line; the parent's CPU without sessions, as a share of a core, comes back.
     fn phase(&mut self, name: &str, time: Duration, wave: usize, quiet: f64) -> f64 {
-        let read =
-            |shared: &Shared| [&shared.accepted, &shared.sent, &shared.cpu].map(|counter| counter.load(Relaxed) as f64);
+        let read = |shared: &Shared| [&shared.accepted, &shared.cpu].map(|counter| counter.load(Relaxed) as f64);
+        // Whole packets: each streamer is then due as many, wherever in a round the time begins.
+        let packets = (time.as_micros() / PACKET.as_micros()).max(1) as u32;
+        let time = PACKET * packets;
+        let due = packets as usize * self.streamers;
         self.delays.clear();
         let (before, began) = (read(&self.shared), Instant::now());
+        let from = (began - self.shared.began).as_micros() as u64;
+        self.counted = from..from + time.as_micros() as u64;
         self.run(time, wave);
         let (after, took) = (read(&self.shared), began.elapsed().as_secs_f64());
-        let [accepted, sent, cpu] = [0, 1, 2].map(|at| after[at] - before[at]);
+        let [accepted, cpu] = [0, 1].map(|at| after[at] - before[at]);
+        // What is under way may still come; nobody dials meanwhile.
+        let until = Instant::now() + DRAIN;
+        while self.delays.len() < due && Instant::now() < until {
+            self.turn();
+        }
         let share = cpu / 1e9 / took;
         let each = if accepted > 0.0 { (share - quiet) * took * 1e6 / accepted } else { 0.0 };
         self.delays.sort_unstable();
@@ -255,7 +269,7 @@ impl Load {
             self.delays.get(at.min(self.delays.len().saturating_sub(1))).map_or(0.0, |delay| *delay as f64 / 1e3)
         };
         println!(
-            "{name:<9} {:>10.0} {:>12.1} % {each:>16.0} {:>14} of {sent:>8.0} {:>8.1} {:>8.1} {:>8.1}",
+            "{name:<9} {:>10.0} {:>12.1} % {each:>16.0} {:>14} of {due:>8} {:>8.1} {:>8.1} {:>8.1}",
             accepted / took,
             100.0 * share,
             self.delays.len(),
@@ -287,6 +301,8 @@ fn identity(root: &Root, role: Role) -> Identity {
 /// 24 kb/s with seal, tag and header.
 const BYTES: usize = 830;
 const PACKET: Duration = Duration::from_millis(240);
+/// How late a packet may come and still counts.
+const DRAIN: Duration = Duration::from_secs(2);
 /// A shard spreads a packet's sends over at most half its duration.
 const SPREAD: Duration = Duration::from_millis(120);
 /// The parent looks at what is due at least so often.

@@ -1,8 +1,9 @@
 //! Icecast 2.4 with Ogg Opus, fed by HTTP PUT at the pace of sound.
 //!
-//! Its best settings: no directory, no access log (as good as none: to /dev/null), no burst on connect, so that
-//! listeners stand at the live edge from the start; its sending needs no other. Pages of 60 ms are three
-//! packets of 20 ms, those of 1 s fifty, which is what opusenc and ffmpeg write by default.
+//! Its best settings: no directory, no burst on connect, so that listeners stand at the live edge from the
+//! start; its sending needs no other. The access log, a line for each listener that leaves, goes to standard
+//! error with the rest. Pages of 60 ms are three packets of 20 ms, those of 1 s fifty, which is what opusenc and
+//! ffmpeg write by default.
 use super::crowd::{Crowd, Format, connect, stream};
 use super::feed::Feed;
 use super::process::Server;
@@ -34,7 +35,7 @@ pub fn start(place: &Place, page: Duration) -> Result<Running, String> {
     let packet = Duration::from_millis(20);
     let (feed, began) = Feed::pages(source, packet, (page.as_millis() / packet.as_millis()) as usize);
     // Listeners of a stream whose headers have not come yet are turned away.
-    std::thread::sleep(page * 3);
+    server.until("stream", || answers(address).ok().filter(|found| *found))?;
     let listen = || {
         let mut socket = connect(address)?;
         socket.write_all(GET.as_bytes())?;
@@ -43,6 +44,22 @@ pub fn start(place: &Place, page: Duration) -> Result<Running, String> {
     let listeners: std::io::Result<Vec<_>> = (0..place.listeners).map(|_| listen()).collect();
     let crowd = Crowd::start(listeners.map_err(|error| format!("icecast's listeners: {error}"))?);
     Ok(Running { server, heard: crowd.heard.clone(), held: vec![Box::new(feed), Box::new(crowd)] })
+}
+
+/// Whether somebody who asks for the stream gets it.
+fn answers(address: SocketAddr) -> std::io::Result<bool> {
+    let mut socket = connect(address)?;
+    socket.set_read_timeout(Some(ANSWER))?;
+    socket.write_all(GET.as_bytes())?;
+    let (mut head, mut part) = (Vec::new(), [0; 1_024]);
+    // Behind a 200 alone: who is turned away gets a page of words, and the end.
+    while !head.windows(4).any(|four| four == b"OggS") {
+        match socket.read(&mut part)? {
+            0 => return Ok(false),
+            count => head.extend_from_slice(&part[..count]),
+        }
+    }
+    Ok(true)
 }
 
 /// A port that nobody had a moment ago.
@@ -82,4 +99,6 @@ fn configuration(port: u16, listeners: usize, folder: &Path) -> String {
 
 const PUT: &str = "PUT /speech HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic c291cmNlOnNwZWVjaA==\r\n\
     Content-Type: audio/ogg\r\nIce-Public: 0\r\nExpect: 100-continue\r\n\r\n";
+/// Longer than the longest page, with which the headers come; then it's asked again.
+const ANSWER: Duration = Duration::from_secs(3);
 const GET: &str = "GET /speech HTTP/1.0\r\nHost: localhost\r\nUser-Agent: crowd\r\n\r\n";

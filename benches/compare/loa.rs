@@ -49,11 +49,12 @@ pub fn serve(arguments: &[String]) {
     for (link, address) in addresses.iter().enumerate() {
         fanout.listen(now, link as u64, track, *address);
     }
-    let began = Instant::now();
+    let (began, spoken) = (Instant::now(), clock());
     for number in 1u32.. {
         let due = began + packet * number;
         drive(&mut fanout, &socket, due);
-        fanout.air(Instant::now(), track, u64::from(number), bytes(packet));
+        // Stamped as the rivals' feed is, by the pace: this process' own lateness is part of the delay.
+        fanout.air(Instant::now(), track, u64::from(number), bytes(packet, spoken + packet * (number - 1)));
     }
 }
 
@@ -74,11 +75,10 @@ fn drive(fanout: &mut Fanout, socket: &Socket, due: Instant) {
 }
 
 /// As long as a real one, with the time of its first sample behind the RTP header.
-fn bytes(packet: Duration) -> Bytes {
+fn bytes(packet: Duration, first: Duration) -> Bytes {
     let mut bytes = vec![0x5a; length(packet)];
     bytes[0] = 0x80;
-    let first = clock().saturating_sub(packet).as_nanos() as u64;
-    bytes[12..20].copy_from_slice(&first.to_be_bytes());
+    bytes[12..20].copy_from_slice(&(first.as_nanos() as u64).to_be_bytes());
     bytes.into()
 }
 
