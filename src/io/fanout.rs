@@ -387,10 +387,10 @@ impl Fanout {
             return;
         }
         self.rest = None;
-        let room = BATCH.min(TURN.saturating_sub(self.spent));
-        let sent = self.serve(now, ORDERS, room);
-        let room = room - sent;
-        let most = if self.paced() { self.pace.turn(now).min(room) } else { room };
+        let left = TURN.saturating_sub(self.spent);
+        let sent = self.serve(now, ORDERS, BATCH.min(left));
+        // What is paced is due: a turn that comes late makes up for it.
+        let most = if self.paced() { self.pace.turn(now).min(left - sent) } else { BATCH.min(left) - sent };
         let sent = self.serve(now, EMERGENCIES, most);
         let sent = sent + self.serve(now, SOUND, most - sent);
         if sent > 0 {

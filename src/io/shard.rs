@@ -74,6 +74,7 @@ impl Shard {
             self.take_events(now);
             if self.fanout.wants_write() || self.fanout.poll_timeout().is_some_and(|at| at <= now.instant) {
                 self.fanout.handle_timeout(now.instant);
+                self.tell_behind();
             }
             self.setup.driver.flush(now.instant);
             // Flushing may end links; what the branch says to that goes out at once.
@@ -104,12 +105,19 @@ impl Shard {
         }
     }
 
+    /// Whoever streams already goes before repairs and strangers.
+    fn tell_behind(&mut self) {
+        let behind = self.fanout.is_behind();
+        self.branch.set_behind(behind);
+        self.setup.driver.hold_strangers(behind);
+    }
+
     /// Reads what children say until there is nothing more, or it has had its share of the turn. True if there
     /// may be more. One batch a turn would be too little: beside handshakes and sound, which take milliseconds of
     /// a turn, the kernel's buffer would overflow, and children that are not heard would dial anew.
     fn read(&mut self) -> (Now, bool) {
         let began = Now::read();
-        self.branch.set_behind(self.fanout.is_behind());
+        self.tell_behind();
         let mut now = began;
         loop {
             let more = self.setup.driver.handle_readable(now.instant);

@@ -558,6 +558,10 @@ impl Branch {
                 self.outputs.push_back(Output::Unlisten { link, track: *track });
             }
         }
+        // What it reported last must not come after the word that it is gone.
+        if !self.reports.is_empty() {
+            self.outputs.push_back(Output::Notice(Notice::Reports(std::mem::take(&mut self.reports))));
+        }
         // Also of one not admitted yet: the trunk may have counted it, with the answer on its way.
         self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
     }

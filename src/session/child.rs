@@ -351,7 +351,7 @@ impl Child {
         }
     }
 
-    /// Whether the parent has so many children that they ask only for what later packets have overtaken.
+    /// Whether the parent has so many children that they wait before they ask for what no later packet has overtaken.
     pub fn is_crowded(&self) -> bool {
         self.pulse.crowd().is_some()
     }
@@ -457,7 +457,7 @@ impl Child {
     }
 
     fn seek(&mut self, now: Local) {
-        let (round_trip, crowded) = (self.round_trip().unwrap_or(ROUND_TRIP), self.is_crowded());
+        let round_trip = self.round_trip().unwrap_or(ROUND_TRIP);
         for at in 0..self.tracks.len() {
             self.tracks[at].handle_timeout(now);
             self.counters.abandoned += self.tracks[at].take_abandoned();
@@ -471,7 +471,7 @@ impl Child {
                 }
                 self.counters.nacks += 1;
                 let nack = wire::datagram(Body::Nack(ask.nack));
-                if !crowded && self.copies.len() < MAX_COPIES {
+                if ask.twice && self.copies.len() < MAX_COPIES {
                     self.copies.push_back((now + COPY_AFTER, nack.clone()));
                 }
                 self.datagram(nack);

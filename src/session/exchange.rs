@@ -46,6 +46,15 @@ pub fn spacing(age: i64, quick: i64, settle: i64, slow: i64) -> i64 {
     i64::try_from(grown).unwrap_or(slow).clamp(quick, slow.max(quick))
 }
 
+/// How this child spares a parent that has many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// How long it waits before it first asks for a repair, µs.
+    pub wait: i64,
+    /// It asks once, not twice, even for what is surely lost, and ever more rarely.
+    pub vast: bool,
+}
+
 /// Decides when a child sends a beat, and when its parent counts as silent.
 #[derive(Debug)]
 pub struct Pulse {
@@ -152,10 +161,11 @@ impl Pulse {
         }
     }
 
-    /// Where the parent asks its children to spare it: how long this one waits before it asks for a repair, µs.
-    pub fn crowd(&self) -> Option<i64> {
+    /// Where the parent asks its children to spare it.
+    pub fn crowd(&self) -> Option<Crowd> {
         let place = self.began.0.rem_euclid(PLACES);
-        (self.asked > 0).then(|| (self.asked / REPAIRS).min(REPAIRS_MOST) * place / PLACES)
+        let wait = (self.asked / REPAIRS).min(REPAIRS_MOST) * place / PLACES;
+        (self.asked > 0).then_some(Crowd { wait, vast: self.asked >= VAST })
     }
 
     /// When the beat was sent that this echo answers; `None` for a duplicate or an invention.
@@ -215,8 +225,11 @@ const SHARE: i64 = 4;
 const HURRY: i64 = 2;
 /// Over such a part of it, and so many µs at most, they spread their first requests for a packet that all lack:
 /// the default playout delay of a second leaves two rounds after it.
-const REPAIRS: i64 = 16;
-const REPAIRS_MOST: i64 = 200 * MILLISECOND;
+const REPAIRS: i64 = 64;
+const REPAIRS_MOST: i64 = 100 * MILLISECOND;
+/// What 12,000 children are asked for by a parent that bears 4,000 beats a second: of more, requests for a packet that
+/// the parent has dropped for all of them are a load of their own.
+const VAST: i64 = 3 * SECOND;
 /// A clock makes its first guess of four exchanges (`playout::Clock`).
 const FIRST_PHASE: u32 = 4;
 /// Places among which children spread; the low digits of a microsecond are as good as random.

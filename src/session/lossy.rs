@@ -375,6 +375,26 @@ fn packets_that_leave_together_come_in_time_and_are_not_asked_for_before_they_ca
     }
 }
 
+/// One of 5,000 children, and of 50,000, whose places among the others let it wait longest.
+#[test]
+fn the_last_of_many_children_to_ask_gets_99_99_percent_in_time_and_of_a_vast_crowd_99_9() {
+    const SEEDS: u64 = 6;
+    for (every, share) in [(1_250 * MILLISECOND, 10_000), (10 * SECOND, 1_000)] {
+        for (together, delay) in [(1, SECOND), (4, 2 * SECOND)] {
+            let late = |seed| {
+                let mut world = World { together, delay, ..World::new(PACKETS, LAST_HOP, seed) };
+                let me = Me { node: Uuid::from_u128(1), placement: None, grants: Vec::new() };
+                world.child = Child::new(Local(999), child::Options::default(), me);
+                world.parent.ask(every);
+                run_world(world, seed).late()
+            };
+            let late: Vec<u64> = (0..SEEDS).map(late).collect();
+            let all: u64 = late.iter().sum();
+            assert!(all * share <= SEEDS * PACKETS, "every {every} µs, {together} together, seeds 0…: {late:?} late");
+        }
+    }
+}
+
 #[test]
 fn what_the_parent_gets_late_is_announced_and_then_repaired_although_its_sending_is_lost() {
     let mut world = World::new(200, CLEAN, 1);

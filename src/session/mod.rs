@@ -134,9 +134,10 @@
 //!   most; both sides count missed beats by it. A child that is asked for so much sends the first four of
 //!   the join as ever, then one each quarter of it; it repeats a beat after a quarter of it, pings at most once in
 //!   it, and spreads pings and urgent reports over half of it, since its siblings send theirs too.
-//!   It asks only for packets that later ones have overtaken, after a wait of its own of up to a sixteenth of
-//!   `every` and 200 ms, each request once, and its rounds double from the second on: what such a parent
-//!   drops or sends late all its children miss in one instant.
+//!   What such a parent drops or sends late all its children miss in one instant, so each waits a time of its own
+//!   before it asks, up to a 64th of `every` and 100 ms; for what no later packet has overtaken 40 ms more,
+//!   and the first request goes once. From 3 s of `every` on each goes once, and rounds double from the second on. No wait
+//!   is longer than a third of the time for which the packet is of use.
 //! - **Group.** `Welcome.group` names a source-specific multicast group (RFC 4607: 232.0.0.0/8, ff3x::/32);
 //!   its source is the address that the child has dialled. The parent sends it each packet, the same bytes, of
 //!   a track that a child listens to whom it told of the group. A child that can joins it and, once a packet of

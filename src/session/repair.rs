@@ -7,6 +7,7 @@
 //! ```
 use super::arrivals::Arrivals;
 use super::child::Wish;
+use super::exchange::Crowd;
 use super::held::Held;
 use super::wire;
 use crate::proto;
@@ -28,7 +29,7 @@ pub struct Seeker {
     /// Packets in a row that came after they were asked for.
     late: u32,
     /// Of a parent with many children: how long this one waits before it first asks, µs.
-    crowd: Option<i64>,
+    crowd: Option<Crowd>,
     round: u32,
     abandoned: u64,
 }
@@ -49,9 +50,11 @@ struct Rounds {
     /// A packet is of use for so long after it was due.
     useful: i64,
     round_trip: i64,
-    /// Of the first, and how many are of that length before they double.
+    /// Of the first.
     length: i64,
-    quick: u32,
+    /// From here on nothing was overtaken: perhaps the parent is only late.
+    newest: u64,
+    crowd: Option<Crowd>,
 }
 
 /// One request, and which of its indices are asked for the first time.
@@ -60,6 +63,8 @@ pub struct Ask {
     pub nack: proto::Nack,
     pub found: Vec<proto::Range>,
     pub indices: u32,
+    /// To be sent a second time.
+    pub twice: bool,
 }
 
 impl Seeker {
@@ -94,10 +99,11 @@ impl Seeker {
     }
 
     /// The parent has many children. What it drops or sends late all of them miss in the same instant, and if each
-    /// asked at once, twice and again, their requests would make it later still, for good. So they ask only for
-    /// what later packets have overtaken, each after a wait of its own, once, and ever more rarely.
-    pub fn crowd(&mut self, wait: Option<i64>) {
-        self.crowd = wait;
+    /// asked at once, twice and again, their requests would make it later still, for good. So each waits a time of
+    /// its own; for what no later packet has overtaken, which may only be late, it waits longer and asks at first
+    /// once instead of twice; in a vast crowd always once, and ever more rarely.
+    pub fn crowd(&mut self, crowd: Option<Crowd>) {
+        self.crowd = crowd;
     }
 
     pub fn is_anchored(&self) -> bool {
@@ -175,9 +181,8 @@ impl Seeker {
     /// Finds what is overdue, and forgets what is too late.
     pub fn handle_timeout(&mut self, now: Local) {
         while let Some(next) = self.next
-            && self.crowd.is_none()
             && next < self.limit()
-            && self.arrivals.missing_at(next).is_some_and(|at| at <= now)
+            && self.overdue_at(next).is_some_and(|at| at <= now)
         {
             self.open(now, next, now);
             self.next = Some(next + 1);
@@ -195,7 +200,7 @@ impl Seeker {
             return None;
         }
         let rounds = self.rounds(round_trip);
-        let (mut asked, mut found) = (Vec::new(), Vec::new());
+        let (mut asked, mut found, mut twice) = (Vec::new(), Vec::new(), false);
         for (&index, gap) in &mut self.gaps {
             if gap.ask_at > now + TOGETHER || gap.until(rounds.useful) <= now || gap.rounds >= MAX_ROUNDS {
                 continue;
@@ -213,6 +218,7 @@ impl Seeker {
             }
             gap.rounds += 1;
             gap.ask_at = gap.next_ask(now, &rounds);
+            twice |= !rounds.spare(index, gap.rounds);
             asked.push(index);
         }
         if asked.is_empty() {
@@ -221,13 +227,13 @@ impl Seeker {
         self.round = self.round.wrapping_add(1);
         let indices = asked.len() as u32;
         let nack = proto::Nack { track: wire::id(self.wish.track), ranges: wire::ranges(asked), round: self.round };
-        Some(Ask { nack, found: wire::ranges(found), indices })
+        Some(Ask { nack, found: wire::ranges(found), indices, twice })
     }
 
     /// When `handle_timeout` and `poll_ask` have something to do.
     pub fn poll_timeout(&self) -> Option<Local> {
-        let due = self.next.filter(|next| self.crowd.is_none() && *next < self.limit());
-        let overdue = due.and_then(|next| self.arrivals.missing_at(next));
+        let due = self.next.filter(|next| *next < self.limit());
+        let overdue = due.and_then(|next| self.overdue_at(next));
         let gaps = self.gaps.values().map(|gap| gap.ask_at.min(gap.until(self.wish.useful)));
         gaps.chain(overdue).min()
     }
@@ -279,10 +285,23 @@ impl Seeker {
                 // Others of its bunch may overtake it by as much as the path jitters.
                 let together = self.arrivals.together() > 1;
                 let due = self.arrivals.missing_at(missing).filter(|_| together);
-                self.open(now, missing, due.unwrap_or(now).max(now + REORDER + self.crowd.unwrap_or(0)));
+                let wait = self.crowd.map_or(0, |crowd| crowd.wait.min(self.left(missing, now) / WAIT_OF_LEFT));
+                self.open(now, missing, due.unwrap_or(now).max(now + REORDER + wait));
             }
         }
         self.next = Some(index);
+    }
+
+    /// When what has not come by itself, and was not overtaken, is asked for.
+    fn overdue_at(&self, index: u64) -> Option<Local> {
+        let at = self.arrivals.missing_at(index)?;
+        let patience = self.crowd.map_or(0, |crowd| crowd.wait + PATIENCE).min(self.left(index, at) / WAIT_OF_LEFT);
+        Some(at + patience)
+    }
+
+    /// µs for which a packet is still of use.
+    fn left(&self, index: u64, now: Local) -> i64 {
+        (self.arrivals.alone(index).unwrap_or(now) + self.wish.useful - now).max(0)
     }
 
     fn open(&mut self, now: Local, index: u64, ask_at: Local) {
@@ -306,8 +325,7 @@ impl Seeker {
         // before its end.
         let times = if self.arrivals.together() > 1 { 2 } else { 1 };
         let length = round_trip.saturating_add(ROUND_MARGIN).saturating_mul(times).clamp(ROUND_LEAST, ROUND_MOST);
-        let quick = if self.crowd.is_some() { 1 } else { QUICK_ROUNDS };
-        Rounds { useful: self.wish.useful, round_trip, length, quick }
+        Rounds { useful: self.wish.useful, round_trip, length, newest: self.newest, crowd: self.crowd }
     }
 
     fn skip_held(&mut self) {
@@ -329,6 +347,13 @@ impl Seeker {
     }
 }
 
+impl Rounds {
+    /// Whether the parent is to be spared the second copy of a request for this packet, its first being 1.
+    fn spare(&self, index: u64, request: u32) -> bool {
+        self.crowd.is_some_and(|crowd| crowd.vast || request == 1 && index >= self.newest)
+    }
+}
+
 impl Gap {
     fn until(&self, useful: i64) -> Local {
         self.due + useful
@@ -344,7 +369,8 @@ impl Gap {
         let wait = if self.lacking {
             (left / 2).clamp(ROUND_LEAST, LACKING_MOST)
         } else {
-            let doublings = self.rounds.saturating_sub(rounds.quick).min(6);
+            let quick = if rounds.crowd.is_some_and(|crowd| crowd.vast) { 1 } else { QUICK_ROUNDS };
+            let doublings = self.rounds.saturating_sub(quick).min(6);
             // The end in sight, waiting for an answer is no use any more: what matters is that one
             // request falls outside a burst of loss.
             (rounds.length << doublings).min(ROUND_MOST).min((left / 2).max(ROUND_LEAST))
@@ -366,6 +392,10 @@ const REORDER: i64 = 10 * MILLISECOND;
 const TOGETHER: i64 = 5 * MILLISECOND;
 /// Beyond the allowance of one second, so that asking does not look like a flood to the parent.
 const POSTPONE: i64 = 100 * MILLISECOND;
+/// A child of many waits so much longer, beside its own time, for what the parent may only be late with; and never
+/// longer than such a part of the time that the packet is still of use.
+const PATIENCE: i64 = 40 * MILLISECOND;
+const WAIT_OF_LEFT: i64 = 3;
 /// A round lasts a round trip and this: both copies of the request, and some jitter.
 const ROUND_MARGIN: i64 = COPY_AFTER + 5 * MILLISECOND;
 const ROUND_LEAST: i64 = 60 * MILLISECOND;
@@ -424,6 +454,33 @@ mod tests {
         seeker.handle_accepted(arrival(0), 0, true, RTT);
         let asks = asks(&mut seeker, arrival(2));
         assert_eq!(asks[0], (arrival(1) + 15 * MILLISECOND, 1, 1));
+    }
+
+    #[test]
+    fn a_child_of_many_waits_for_what_may_only_be_late_and_one_of_a_vast_crowd_asks_ever_more_rarely() {
+        let wait = 70 * MILLISECOND;
+        let asked = |overtaken: bool, vast: bool| {
+            let mut seeker = seeker(Some(2 + u64::from(overtaken)));
+            seeker.wish.useful = 2 * SECOND;
+            seeker.crowd(Some(Crowd { wait, vast }));
+            seeker.handle_accepted(arrival(0), 0, true, RTT);
+            if overtaken {
+                seeker.handle_accepted(arrival(1), 2, true, RTT);
+            }
+            let mut asks = Vec::new();
+            while let Some(now) = seeker.poll_timeout() {
+                seeker.handle_timeout(now);
+                let asked = std::iter::from_fn(|| seeker.poll_ask(now, RTT, 200));
+                asks.extend(asked.map(|ask| ((now - arrival(1)) / MILLISECOND, ask.twice)));
+            }
+            asks
+        };
+        // 15 ms of margin, 40 of patience, its own 70.
+        assert_eq!(asked(false, false)[0], (15 + 40 + 70, false));
+        assert_eq!(asked(true, false)[0], (10 + 70, true));
+        assert_eq!(asked(true, true)[0], (10 + 70, false));
+        let last = |asks: Vec<(i64, bool)>| asks.windows(2).map(|pair| pair[1].0 - pair[0].0).max();
+        assert!(last(asked(true, true)) > last(asked(true, false)));
     }
 
     #[test]

@@ -39,6 +39,19 @@ fn a_bunch_leaves_in_one_send_and_arrives_as_its_packets() {
 }
 
 #[test]
+fn two_bunches_may_wait_and_a_third_overtakes_the_first() {
+    let now = Instant::now();
+    let sockets = listeners(1);
+    let mut fanout = bunching(now, &sockets, 4);
+    lane::FAULTS.set([libc::EAGAIN].into());
+    (0..12).for_each(|index| fanout.air(now, TRACK, index, packet(index)));
+    finish(&mut fanout, now);
+    fanout.handle_timeout(now);
+    assert_eq!(heard(&sockets[0]), [4, 5, 6, 7, 8, 9, 10, 11]);
+    assert_eq!(fanout.counters().dropped, 4);
+}
+
+#[test]
 fn a_reader_with_gro_gets_the_bunch_in_one_piece() {
     let now = Instant::now();
     let reader = Socket::bind(([127, 0, 0, 1], 0).into(), 1 << 20).unwrap();

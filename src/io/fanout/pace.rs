@@ -3,8 +3,8 @@
 //! Every bunch asks for the rate at which it would be through in half of its packet's duration. The
 //! rates add up until then; a turn spends what they have earned since the turn before. What a late
 //! wake has not sent is made up for at no more than twice the pace, so that a stall ends in no burst:
-//! twice what the time since the last turn asks, or the time before that if it is shorter. A shard that
-//! is busy with its children for some milliseconds of each turn keeps its pace in larger turns.
+//! twice what the time since the last turn asks, or the time between turns of late if it is shorter. A
+//! shard that is busy with its children for some milliseconds of each turn keeps its pace in larger turns.
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
@@ -21,14 +21,14 @@ pub(super) struct Pace {
     earned: Instant,
     /// When the next turn is; the first is whenever something is there.
     due: Option<Instant>,
-    /// When the last turn was, and how long before it the one before.
+    /// When the last turn was, and how far apart turns are of late.
     turned: Option<Instant>,
-    before: Duration,
+    usual: Duration,
 }
 
 impl Pace {
     pub fn new(now: Instant) -> Self {
-        Self { rate: 0, peak: 0, ends: BinaryHeap::new(), credit: 0, earned: now, due: None, turned: None, before: REST }
+        Self { rate: 0, peak: 0, ends: BinaryHeap::new(), credit: 0, earned: now, due: None, turned: None, usual: REST }
     }
 
     /// So many sends shall be through in `within`; the first of them may leave at once.
@@ -52,7 +52,7 @@ impl Pace {
         }
         self.earn(now);
         let passed = self.turned.map_or(REST, |turned| now.saturating_duration_since(turned));
-        let most = 2 * self.peak * passed.min(self.before).clamp(REST, LONGEST_TURN).as_micros() as u64;
+        let most = 2 * self.peak * passed.min(self.usual).max(REST).as_micros() as u64;
         (self.credit.min(most) / MILLION).max(LEAST as u64) as usize
     }
 
@@ -60,14 +60,14 @@ impl Pace {
         self.credit = self.credit.saturating_sub(sends as u64 * MILLION);
         self.due = Some(now + REST);
         if let Some(turned) = self.turned.replace(now) {
-            self.before = now.saturating_duration_since(turned).max(REST);
+            self.usual = (3 * self.usual + now.saturating_duration_since(turned).clamp(REST, LONGEST_TURN)) / 4;
         }
     }
 
     /// Nothing is under way any more: what is left of the rates is nobody's.
     pub fn idle(&mut self) {
         (self.rate, self.peak, self.credit) = (0, 0, 0);
-        (self.turned, self.before) = (None, REST);
+        (self.turned, self.usual) = (None, REST);
         self.ends.clear();
     }
 
@@ -88,7 +88,7 @@ impl Pace {
 pub(super) const REST: Duration = Duration::from_millis(1);
 /// Sends in the smallest turn, for the same reason.
 pub(super) const LEAST: usize = 64;
-/// Of the time that a turn makes up for: children are read, handshakes made and packets sent for some
+/// Counted of the time between two turns: children are read, handshakes made and packets sent for some
 /// milliseconds each.
 const LONGEST_TURN: Duration = Duration::from_millis(16);
 /// A stall of which what was earned is still counted: the longest packet's.
@@ -139,17 +139,22 @@ mod tests {
     fn a_shard_that_is_long_busy_between_its_turns_keeps_its_pace() {
         let began = Instant::now();
         let mut pace = Pace::new(began);
-        pace.begin(began, 50_000, Duration::from_millis(120));
-        let (mut now, mut sent) = (began, 0);
-        // Five milliseconds for its children, then half of the rest of the way to the next turn.
-        while now < began + Duration::from_millis(120) {
-            let turn = pace.turn(now);
-            pace.spend(now, turn);
-            sent += turn;
-            now += Duration::from_millis(5);
+        let mut now = began;
+        for gaps in [[5, 5], [1, 9], [2, 12], [9, 1]] {
+            let (begun, mut sent) = (now, 0);
+            pace.begin(now, 50_000, Duration::from_millis(120));
+            for gap in gaps.into_iter().cycle() {
+                if now >= begun + Duration::from_millis(150) {
+                    break;
+                }
+                let turn = pace.turn(now).min(50_000 - sent);
+                pace.spend(now, turn);
+                sent += turn;
+                now += Duration::from_millis(gap);
+            }
+            assert_eq!(sent, 50_000, "{gaps:?} ms");
+            pace.idle();
         }
-        // All but what the last wait has earned, and what the first turns are held back.
-        assert!(sent >= 50_000 * 110 / 120, "{sent}");
     }
 
     #[test]

@@ -259,6 +259,25 @@ fn a_full_buffer_waits_for_room_and_a_device_without_memory_for_a_moment() {
 }
 
 #[test]
+fn sound_is_behind_while_a_packet_waits_for_the_one_before_it() {
+    let now = Instant::now();
+    let mut fanout = fanout();
+    let sockets = listeners(1);
+    fanout.carry(now, TRACK, 240_000, 1);
+    fanout.listen(now, 0, TRACK, sockets[0].local_addr().unwrap());
+    lane::FAULTS.set([libc::EAGAIN].into());
+    let mut behind = Vec::new();
+    for index in 0..3 {
+        fanout.air(now, TRACK, index, Bytes::from(vec![index as u8; 9]));
+        behind.push(fanout.is_behind());
+    }
+    assert_eq!(behind, [false, true, true]);
+    fanout.handle_timeout(now);
+    assert!(!fanout.is_behind());
+    assert_eq!(heard(&sockets[0]), [0, 1, 2]);
+}
+
+#[test]
 fn what_icmp_said_of_an_earlier_send_skips_nobody_else() {
     let now = Instant::now();
     let mut fanout = fanout();

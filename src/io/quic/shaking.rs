@@ -22,6 +22,8 @@ pub struct Shaking {
     begun: VecDeque<(Instant, Link, ConnectionEvent, SocketAddr)>,
     /// Every stranger that waits lacks room, not time: until a handshake ends.
     blocked: bool,
+    /// Nobody new is accepted now: see [`Driver::hold_strangers`].
+    held: bool,
 }
 
 impl Shaking {
@@ -39,12 +41,18 @@ impl Shaking {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let stranger = self.strangers.front().map(|(at, _)| if self.blocked { *at + STALE } else { *at });
+        let stranger = self.strangers.front().map(|(at, _)| if self.blocked || self.held { *at + STALE } else { *at });
         self.begun.front().map(|(at, ..)| *at).into_iter().chain(stranger).min()
     }
 }
 
 impl Driver {
+    /// While the node is behind with those who stream already, strangers wait; those who wait too long find another
+    /// parent. Handshakes under way go on.
+    pub fn hold_strangers(&mut self, hold: bool) {
+        self.shaking.held = hold;
+    }
+
     pub(super) fn receive_stranger(&mut self, now: Instant, incoming: Incoming) {
         let mut answer = Vec::new();
         let address = incoming.remote_address().ip();
@@ -103,7 +111,7 @@ impl Driver {
                 self.endpoint.ignore(incoming);
                 continue;
             }
-            if self.shaking.handshakes.is_full() {
+            if self.shaking.held || self.shaking.handshakes.is_full() {
                 self.shaking.strangers.push_front((came, incoming));
                 break;
             }
@@ -117,7 +125,7 @@ impl Driver {
                 return;
             }
         }
-        self.shaking.blocked = true;
+        self.shaking.blocked = !self.shaking.held;
     }
 
     fn accept(&mut self, now: Instant, incoming: Incoming) {

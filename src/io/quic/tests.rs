@@ -235,6 +235,22 @@ fn floods_of_garbage_and_half_open_handshakes_disturb_nobody() {
     assert!(child.down().is_none());
 }
 
+#[test]
+fn strangers_wait_while_they_are_held_and_are_let_in_after_it() {
+    let (mut parent, mut child, above, _) = pair();
+    parent.driver.hold_strangers(true);
+    let mut stranger = End::child(1);
+    stranger.dial(parent.address());
+    run(&mut parent, &mut stranger, "a stranger", |parent, _| parent.driver.counters().handshakes_queued == 1);
+    let due = parent.driver.shaking.poll_timeout().unwrap();
+    assert!(due > Instant::now() + Duration::from_secs(1), "waiting must not keep the node awake");
+    parent.send(above, Departure::Media(rtp(1)));
+    run(&mut parent, &mut child, "the link", |_, child| child.media() == 1);
+    assert!(parent.driver.shaking.open() == 0 && stranger.up().is_none());
+    parent.driver.hold_strangers(false);
+    run(&mut parent, &mut stranger, "the stranger", |_, stranger| stranger.up().is_some());
+}
+
 /// Forwards between a child and a parent, like a NAT: the child sends to `inside`, the parent sees
 /// `outside`.
 struct Translator {

@@ -33,12 +33,15 @@ impl Branch {
             Event::Fetch { track, from, until } => self.fetch(now, link, track, from, until),
             Event::Nack { track, index } => {
                 let Some(carried) = self.tracks.get(&track) else { return };
-                if self.behind && !carried.carry.log && !carried.carry.emergency {
+                let log = carried.carry.log && matches!(child.standing, Standing::Member { .. });
+                if !log && !child.listens.contains(&track) {
+                    return;
+                }
+                let bytes = carried.ring.get(index).cloned();
+                if self.behind && bytes.is_some() && !log && !carried.carry.emergency {
                     self.counters.ignored(Ignored::NackBehind, 1);
-                } else if carried.carry.log && matches!(child.standing, Standing::Member { .. })
-                    || child.listens.contains(&track)
-                {
-                    child.session.answer(now, track, index, carried.ring.get(index).cloned());
+                } else {
+                    child.session.answer(now, track, index, bytes);
                 }
             }
             Event::Report(mut report) => {

@@ -433,6 +433,24 @@ fn a_child_that_asks_for_everything_again_costs_its_budget_and_no_other_child_an
 }
 
 #[test]
+fn while_sound_waits_for_many_children_it_is_not_sent_again_to_one() {
+    let mut branch = branch(2);
+    give(&mut branch, Local(0), Command::Carry(carry(LIVE, "vn")));
+    say(&mut branch, Local(0), 1, Body::Listen(proto::Listen { track: id(LIVE), from: 0 }));
+    give(&mut branch, Local(0), Command::Packet { track: LIVE, packet: packet(0), again: false });
+    outputs(&mut branch);
+    let mut answered = Vec::new();
+    for (round, behind) in [(1, true), (2, false)] {
+        branch.set_behind(behind);
+        send(&mut branch, Local(SECOND * i64::from(round)), 1, nack(0, 1, round));
+        let media = |output: &Output| matches!(output, Output::Send { departure: Departure::Media(_), .. });
+        answered.push(outputs(&mut branch).iter().filter(|output| media(output)).count());
+    }
+    assert_eq!(answered, [0, 1]);
+    assert_eq!(ignored(&branch.counters(), "nack.behind"), 1);
+}
+
+#[test]
 fn a_child_that_asks_for_what_it_does_not_listen_to_is_ignored() {
     let foreign = |branch: &mut Branch, now, link, tick: i64| {
         let ranges = vec![proto::Range { first: 0, count: u64::MAX }];

@@ -146,6 +146,8 @@ impl Trunk {
 
     fn stop_listening(&mut self, now: Local, id: Uuid) {
         let Some(track) = self.tracks.get_mut(&id) else { return };
+        // What it hears was said of this listening: one that begins later has heard nothing yet.
+        track.flowing = false;
         if std::mem::take(&mut track.listening) {
             self.parents.unlisten(now, id);
         }

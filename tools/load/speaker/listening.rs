@@ -34,12 +34,13 @@ impl Speaker {
         if until > ear.overdue {
             ear.overdue = until;
             session.handle_run(now.local, track, ear.next(), std::mem::take(&mut ear.untold));
-            // As the session judges for itself where it reads media.
             if !session.is_crowded() {
                 session.handle_head(now.local, track, until);
             }
         }
         if late {
+            // As the session judges for itself where it reads media: one of many waits longer.
+            session.handle_head(now.local, track, until);
             session.handle_late(now.local);
         }
     }
