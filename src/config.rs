@@ -293,7 +293,7 @@ fn check_multicast(children: &Children, page: &Page<'_>) -> Result<(), Error> {
     if !is_source_specific(group) {
         return wrong(
             "multicast",
-            "must be a source-specific group and a port, such as \"232.7.4.60:7470\" or \"[ff35::8000:1]:7470\"",
+            "must be a source-specific group (232.0.1.0 to 232.255.255.255, or ff3x::/32) and a port, such as \"232.7.4.60:7470\" or \"[ff35::8000:1]:7470\"",
         );
     }
     if group.is_ipv6() && children.listen.is_ipv4() {

@@ -565,14 +565,6 @@ impl Branch {
         // Also of one not admitted yet: the trunk may have counted it, with the answer on its way.
         self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
     }
-
-    /// The first report goes up at once, those of the next moment together.
-    fn flush_reports(&mut self, now: Local) {
-        if !self.reports.is_empty() && (self.reports_due <= now || self.reports.len() >= REPORTS) {
-            self.reports_due = now + REPORTS_APART;
-            self.outputs.push_back(Output::Notice(Notice::Reports(std::mem::take(&mut self.reports))));
-        }
-    }
 }
 
 impl Counters {

@@ -36,9 +36,13 @@ pub fn figures(outcome: &Outcome) -> Rows {
             add("Packets in one send", format!("{}; their delay runs from the last one's instant", outcome.together));
         }
         add("Seals checked, failed", format!("{}, {}", count(sound.checked), count(sound.forged)));
-        let rate = sound.bytes as f64 * 8.0 / outcome.held_s.max(1e-9) / outcome.joined.max(1) as f64 / 1e3;
+        let heard = sound.received as f64 * outcome.packet_ms as f64 / 1e3;
+        let rate = sound.bytes as f64 * 8.0 / heard.max(1e-9) / 1e3;
         let mib = sound.bytes as f64 / 1_048_576.0;
-        add("Bytes of sound", format!("{} MiB, {} kb/s per listener", number(mib), number(rate)));
+        add(
+            "Bytes of sound",
+            format!("{} MiB, {} kb/s for each listener, IP and UDP not counted", number(mib), number(rate)),
+        );
     }
     let load = &outcome.load;
     if load.processes > 0 {

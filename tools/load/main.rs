@@ -132,6 +132,9 @@ fn plot(file: &Path, page: Option<&Path>, svg: Option<&Path>) -> Result<u8> {
     let text = fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
     let outcome: Outcome = serde_json::from_str(&text)
         .map_err(|error| Failure::usage(format!("{} is no outcome of this tool: {error}", file.display())))?;
+    if outcome.started.is_empty() {
+        return Err(Failure::usage(format!("{} is no outcome of this tool: nothing was run", file.display())));
+    }
     if let Some(page) = page {
         write(page, &page::page(&outcome))?;
     }

@@ -63,8 +63,8 @@ pub struct Quantiles {
     pub max: f64,
 }
 
-/// Packets of sound, summed over the well-behaved listeners and over every window in which the run was held. Delays and
-/// bytes are the last window's alone, as `held_s` is; a growth's steps and `without_hostile_ms` tell of the others.
+/// Packets of sound, summed over the well-behaved listeners and over every window in which the run was held. Delays
+/// are the last window's alone, as `held_s` is; a growth's steps and `without_hostile_ms` tell of the others.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sound {
     /// Indices that the listeners should have had.

@@ -18,9 +18,14 @@ pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
     crate::sockets::raise_files(0);
     let started = chrono::Local::now();
     let mut progress = Progress::new(profile.most_speakers());
-    progress.say("starting the tree");
+    if profile.attach.is_none() {
+        progress.say("starting the tree");
+    }
     let tree = Tree::start(profile, loa, out)?;
-    progress.say(&format!("{} nodes are ready", tree.readings().len()));
+    progress.say(&match profile.attach {
+        None => format!("{} nodes are ready", tree.readings().len()),
+        Some(_) => "the tree answers; its own speakers will sound what is aired now".to_owned(),
+    });
     let options = options(profile, &tree)?;
     // Encoded before anything is measured.
     let emergency = match profile.run.kind {

@@ -147,8 +147,7 @@ pub fn raise_files(needed: u64) -> u64 {
     limit.rlim_max
 }
 
-/// Gives way to whatever else wants the processor. Where nodes and speakers share one, speakers that have fallen behind
-/// would else take the time of the very node that they wait for.
+/// Gives way to whatever else wants the processor.
 pub fn give_way(nice: i32) {
     // SAFETY: no pointer is passed. Refused: then it takes its share like all others.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };

@@ -131,8 +131,10 @@ impl Tree {
     }
 
     fn attach(profile: &Profile, attach: &Attach) -> Result<Self> {
-        let token = fs::read_to_string(&attach.token_file).map_err(|error| broken(&attach.token_file, &error))?;
-        Root::load(&attach.root_key).map_err(|error| broken(&attach.root_key, &error))?;
+        let token = fs::read_to_string(&attach.token_file)
+            .map_err(|error| Failure::usage(format!("attach.token_file = {:?}: {error}", attach.token_file)))?;
+        Root::load(&attach.root_key)
+            .map_err(|error| Failure::usage(format!("attach.root_key = {:?}: {error}", attach.root_key)))?;
         let others = attach.processes.iter().map(|process| (*process, false));
         let dialled = attach.relays.iter().filter_map(|relay| Some((relay.process?, true)));
         let attached: Vec<(u32, bool)> = others.chain(dialled).collect();
@@ -159,6 +161,10 @@ impl Tree {
             logs: PathBuf::new(),
         };
         tree.civil_offset()?;
+        if let Some(admin) = tree.admin {
+            let answer = tree.api.get_text(admin, "/metrics");
+            answer.map_err(|error| Failure::usage(format!("attach.admin = \"{admin}\" does not answer: {error}")))?;
+        }
         Ok(tree)
     }
 

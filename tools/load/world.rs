@@ -62,9 +62,11 @@ impl World {
         let ear = hot.ears.get_mut(at)?;
         let track = self.tracks.get_mut(ear.track)?;
         let tally = &mut self.report.window[hot.cohort as usize];
+        let due = track.due(index);
+        let counts = self.window.is_some_and(|(from, until)| due >= from && due < until);
         match track.verify(index, bytes, hot.itself) {
-            Verdict::Compared => tally.compared += 1,
-            Verdict::Checked => tally.checked += 1,
+            Verdict::Compared => tally.compared += u64::from(counts),
+            Verdict::Checked => tally.checked += u64::from(counts),
             Verdict::Stale => return None,
             Verdict::Forged | Verdict::Unknown => {
                 tally.forged += 1;
@@ -74,17 +76,16 @@ impl World {
         let placed = ear.insert(index);
         let wall = clock::wall().0;
         hot.last = wall;
-        tally.bytes += bytes.len() as u64;
+        tally.bytes += if counts { bytes.len() as u64 } else { 0 };
         if matches!(placed, Placed::Duplicate | Placed::Old) {
-            tally.duplicates += 1;
+            tally.duplicates += u64::from(counts);
             return Some(placed);
         }
-        let due = track.due(index);
         let delay = wall - due;
         ear.usual += (delay.clamp(0, MOST_USUAL) - ear.usual) / 8;
         self.report.packets += 1;
         self.report.delivery.add(delay);
-        if index >= ear.first() && self.window.is_some_and(|(from, until)| due >= from && due < until) {
+        if index >= ear.first() && counts {
             tally.delivery.add(delay);
         }
         Some(placed)

@@ -1,6 +1,6 @@
 //! What children's sessions say.
 
-use super::{Branch, Cut, Ignored, Notice, Output, Standing};
+use super::{Branch, Cut, Ignored, Notice, Output, REPORTS, REPORTS_APART, Standing};
 use crate::broadcast::Area;
 use crate::node::{Link, Role};
 use crate::proto;
@@ -12,6 +12,14 @@ impl Branch {
     /// answer costs twice what its packet costs among all others, and would make all of them later. They ask again.
     pub fn set_behind(&mut self, behind: bool) {
         self.behind = behind;
+    }
+
+    /// The first report goes up at once, those of the next moment together.
+    pub(super) fn flush_reports(&mut self, now: Local) {
+        if !self.reports.is_empty() && (self.reports_due <= now || self.reports.len() >= REPORTS) {
+            self.reports_due = now + REPORTS_APART;
+            self.outputs.push_back(Output::Notice(Notice::Reports(std::mem::take(&mut self.reports))));
+        }
     }
 
     pub(super) fn handle_event(&mut self, now: Local, link: Link, event: session::parent::Event) {

@@ -15,8 +15,10 @@ impl Course<'_> {
 
     pub(super) fn measure(&mut self, seconds: f64) -> io::Result<()> {
         self.open_window()?;
+        let began = Instant::now();
         self.wait(seconds)?;
-        self.close_window(seconds)
+        // Ctrl-C ends a wait.
+        self.close_window(began.elapsed().as_secs_f64().min(seconds))
     }
 
     pub(super) fn step(&mut self, listeners: u32, tracks: u32, idle_rss_kib: Option<u64>) -> io::Result<()> {
@@ -94,7 +96,7 @@ impl Course<'_> {
             delivery_ms: tally.delivery.quantiles(),
             checked: earlier.checked + tally.checked,
             forged: earlier.forged + tally.forged,
-            bytes: tally.bytes,
+            bytes: earlier.bytes + tally.bytes,
         };
         Ok(())
     }
