@@ -62,6 +62,9 @@ pub struct Children {
     /// Threads, one UDP port each.
     #[serde(default = "one")]
     pub shards: u16,
+    /// What all children of one shard together may send in beats (keep-alive, report, clock), datagrams a second.
+    #[serde(default = "beats")]
+    pub beats_per_second: u32,
     /// Source-specific group (232/8, ff3x::/32) and port of the first shard, by which sound goes once for all
     /// children of a LAN; shard n takes port + n.
     pub multicast: Option<SocketAddr>,
@@ -233,6 +236,10 @@ impl Config {
             if children.listen.port() != 0 && last > 65_536 {
                 return Err(page.wrong("children", "listen", "port + shards goes past 65535; choose a lower port"));
             }
+            if !BEATS.contains(&children.beats_per_second) {
+                let text = format!("must be {} to {}", BEATS.start(), BEATS.end());
+                return Err(page.wrong("children", "beats_per_second", &text));
+            }
             check_multicast(children, page)?;
         }
         if let Some(sources) = &self.sources {
@@ -398,6 +405,10 @@ fn one() -> u16 {
     1
 }
 
+fn beats() -> u32 {
+    4_000
+}
+
 fn complexity() -> i32 {
     10
 }
@@ -430,6 +441,8 @@ fn admin() -> SocketAddr {
 pub const WITHOUT_SOUND: &str = "this loa was built without sound cards: build with --features sound";
 /// A configuration is a page of text; more is the wrong file.
 const LONGEST: u64 = 1 << 20;
+/// Fewer, and a thousand children would have no clock; more, and a core has no time for anything else.
+const BEATS: std::ops::RangeInclusive<u32> = 200..=40_000;
 /// More shards than any machine has cores for; a larger number is a typing mistake.
 const MOST_SHARDS: u16 = 256;
 /// Opus, mono speech.

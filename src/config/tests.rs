@@ -60,6 +60,7 @@ fn values_out_of_range_are_refused_where_they_stand() {
         ("data_mib_per_day = 0\n", "5:1: parent.data_mib_per_day"),
         ("data_mib_per_day = 1048577\n", "5:1: parent.data_mib_per_day"),
         ("multicast = \"232.7.4.60:7470\"\n", "5:13: parent.multicast"),
+        ("[children]\nbeats_per_second = 9\n", "6:1: children.beats_per_second"),
         ("[children]\nmulticast = \"232.0.0.1:7470\"\n", "6:1: children.multicast"),
         ("[children]\nmulticast = \"239.1.1.1:7470\"\n", "6:1: children.multicast"),
         ("[children]\nmulticast = \"232.7.4.60:0\"\n", "6:1: children.multicast"),

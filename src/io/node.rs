@@ -87,8 +87,9 @@ impl Node {
         for (index, (driver, waker, commands, results)) in shards.into_iter().enumerate() {
             let state = Arc::new(Mutex::new(shard::State::default()));
             states.push(state.clone());
-            let (notices, jobs, options) = (notices.clone(), jobs.clone(), branch::Options::default());
-            let children = config.children.as_ref();
+            let (notices, jobs, children) = (notices.clone(), jobs.clone(), config.children.as_ref());
+            let mut options = branch::Options::default();
+            options.beats = children.map_or(options.beats, |children| children.beats_per_second);
             let group =
                 children.and_then(|children| children.multicast).map(|first| shard::address(first, index as u16));
             if let Some(group) = group {

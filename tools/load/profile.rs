@@ -49,6 +49,8 @@ pub struct Tree {
     /// Of every node: threads, one UDP port each.
     #[serde(default = "one")]
     pub shards: u16,
+    /// Of every node's children together; the node's own bound, if left out.
+    pub beats_per_second: Option<u32>,
     /// The processor cores that the nodes may use; all, if empty. One the machine lacks is an error.
     #[serde(default)]
     pub cores: Vec<usize>,

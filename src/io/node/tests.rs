@@ -43,6 +43,7 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
     config.children = speaker.is_none().then(|| Children {
         listen: ([127, 0, 0, 1], 0).into(),
         shards: 1,
+        beats_per_second: 4_000,
         multicast: None,
         interface: None,
     });
@@ -289,8 +290,13 @@ fn a_node_that_cannot_start_says_what_is_in_the_way_and_how_to_mend_it() {
     let node = NewNode { role: Role::Relay, area: area.clone(), name: "a".into(), authority: None };
     root.provision(&data, &node).unwrap();
     let mut config = config(&data);
-    config.children =
-        Some(Children { listen: taken.local_addr().unwrap(), shards: 1, multicast: None, interface: None });
+    config.children = Some(Children {
+        listen: taken.local_addr().unwrap(),
+        shards: 1,
+        beats_per_second: 4_000,
+        multicast: None,
+        interface: None,
+    });
     let error = Node::start(&config).err().unwrap();
     assert!(error.code == "node.port" && error.text.contains("children.listen"), "{error}");
     config.children = None;
@@ -301,8 +307,13 @@ fn a_node_that_cannot_start_says_what_is_in_the_way_and_how_to_mend_it() {
     root.provision(&data, &NewNode { role: Role::Speaker, area, name: "b".into(), authority: None }).unwrap();
     config.node.data = data;
     config.sources = None;
-    config.children =
-        Some(Children { listen: ([127, 0, 0, 1], 0).into(), shards: 1, multicast: None, interface: None });
+    config.children = Some(Children {
+        listen: ([127, 0, 0, 1], 0).into(),
+        shards: 1,
+        beats_per_second: 4_000,
+        multicast: None,
+        interface: None,
+    });
     let error = Node::start(&config).err().unwrap();
     assert!(error.code == "node.role", "{error}");
 }

@@ -47,6 +47,9 @@ impl Member {
         let sessions = ports.udp(tree.shards)?;
         let (admin, api) = (ports.tcp()?, if origin { Some(ports.tcp()?) } else { None });
         let mut text = format!("[node]\ndata = \".\"\n[children]\nlisten = \"{sessions}\"\nshards = {}\n", tree.shards);
+        if let Some(beats) = tree.beats_per_second {
+            text += &format!("beats_per_second = {beats}\n");
+        }
         if let Some(parent) = parent {
             text += &format!("[parent]\naddresses = [\"{parent}\"]\nshards = {}\n", tree.shards);
         }
