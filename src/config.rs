@@ -62,9 +62,9 @@ pub struct Children {
     /// Threads, one UDP port each.
     #[serde(default = "one")]
     pub shards: u16,
-    /// What all children of one shard together may send in beats (keep-alive, report, clock), datagrams a second.
-    #[serde(default = "beats")]
-    pub beats_per_second: u32,
+    /// What all children of one shard together may send in beats (keep-alive, report, clock), datagrams a second; as a
+    /// branch has it, if left out.
+    pub beats_per_second: Option<u32>,
     /// Source-specific group (232/8, ff3x::/32) and port of the first shard, by which sound goes once for all
     /// children of a LAN; shard n takes port + n.
     pub multicast: Option<SocketAddr>,
@@ -236,7 +236,7 @@ impl Config {
             if children.listen.port() != 0 && last > 65_536 {
                 return Err(page.wrong("children", "listen", "port + shards goes past 65535; choose a lower port"));
             }
-            if !BEATS.contains(&children.beats_per_second) {
+            if children.beats_per_second.is_some_and(|beats| !BEATS.contains(&beats)) {
                 let text = format!("must be {} to {}", BEATS.start(), BEATS.end());
                 return Err(page.wrong("children", "beats_per_second", &text));
             }
@@ -403,10 +403,6 @@ fn yes() -> bool {
 
 fn one() -> u16 {
     1
-}
-
-fn beats() -> u32 {
-    4_000
 }
 
 fn complexity() -> i32 {

@@ -89,7 +89,7 @@ impl Node {
             states.push(state.clone());
             let (notices, jobs, children) = (notices.clone(), jobs.clone(), config.children.as_ref());
             let mut options = branch::Options::default();
-            options.beats = children.map_or(options.beats, |children| children.beats_per_second);
+            options.beats = children.and_then(|children| children.beats_per_second).unwrap_or(options.beats);
             let group =
                 children.and_then(|children| children.multicast).map(|first| shard::address(first, index as u16));
             if let Some(group) = group {

@@ -74,7 +74,6 @@ impl Shard {
             self.take_events(now);
             if self.fanout.wants_write() || self.fanout.poll_timeout().is_some_and(|at| at <= now.instant) {
                 self.fanout.handle_timeout(now.instant);
-                self.tell_behind();
             }
             self.setup.driver.flush(now.instant);
             // Flushing may end links; what the branch says to that goes out at once.
@@ -92,6 +91,8 @@ impl Shard {
                 self.count(now.instant);
                 return;
             }
+            // Before the next look at what children say, and at when strangers are due.
+            self.tell_behind();
             let timeout = if more { Duration::ZERO } else { self.timeout(now, late) };
             let socket = self.setup.driver.socket().descriptor();
             let write = self.fanout.wants_write() || self.setup.driver.wants_write();
@@ -117,7 +118,6 @@ impl Shard {
     /// a turn, the kernel's buffer would overflow, and children that are not heard would dial anew.
     fn read(&mut self) -> (Now, bool) {
         let began = Now::read();
-        self.tell_behind();
         let mut now = began;
         loop {
             let more = self.setup.driver.handle_readable(now.instant);

@@ -28,7 +28,7 @@ pub struct Seeker {
     arrivals: Arrivals,
     /// Packets in a row that came after they were asked for.
     late: u32,
-    /// Of a parent with many children: how long this one waits before it first asks, µs.
+    /// Of a parent with many children: see [`Seeker::crowd`].
     crowd: Option<Crowd>,
     round: u32,
     abandoned: u64,

@@ -43,7 +43,7 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
     config.children = speaker.is_none().then(|| Children {
         listen: ([127, 0, 0, 1], 0).into(),
         shards: 1,
-        beats_per_second: 4_000,
+        beats_per_second: None,
         multicast: None,
         interface: None,
     });
@@ -293,7 +293,7 @@ fn a_node_that_cannot_start_says_what_is_in_the_way_and_how_to_mend_it() {
     config.children = Some(Children {
         listen: taken.local_addr().unwrap(),
         shards: 1,
-        beats_per_second: 4_000,
+        beats_per_second: None,
         multicast: None,
         interface: None,
     });
@@ -310,7 +310,7 @@ fn a_node_that_cannot_start_says_what_is_in_the_way_and_how_to_mend_it() {
     config.children = Some(Children {
         listen: ([127, 0, 0, 1], 0).into(),
         shards: 1,
-        beats_per_second: 4_000,
+        beats_per_second: None,
         multicast: None,
         interface: None,
     });
