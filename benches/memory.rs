@@ -326,6 +326,7 @@ fn wish(info: &Info) -> Wish {
         from: 0,
         useful: 700 * MILLISECOND,
         packets: info.packets,
+        counted: false,
     }
 }
 

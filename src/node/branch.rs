@@ -128,6 +128,8 @@ pub struct Carry {
     pub log: bool,
     /// Every child in the areas counts as listening.
     pub emergency: bool,
+    /// Its key went with its order: every child that was there has it.
+    pub rode: bool,
     pub areas: Vec<Area>,
     /// µs per packet.
     pub duration: i64,

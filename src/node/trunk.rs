@@ -3,6 +3,7 @@ mod below;
 mod choice;
 #[cfg(test)]
 mod hostile;
+mod keys;
 mod logs;
 mod orders;
 mod parents;
@@ -26,6 +27,7 @@ use crate::time::{Civil, Local};
 use crate::track::{Packet, Reject, Secret};
 use below::Below;
 use choice::Choosing;
+use keys::Brought;
 use logs::{Ids, LogTrack};
 use parents::Parents;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -56,7 +58,7 @@ pub struct Trunk {
     /// Tracks that this process made, and how many packets of each are stored (0: live).
     own_tracks: BTreeMap<Uuid, u64>,
     /// Secrets that came before their order, in the order of their coming in `early_ids`.
-    early: BTreeMap<Uuid, Secret>,
+    early: BTreeMap<Uuid, (Secret, Brought)>,
     /// Live broadcasts of this node's processes that are gone: to be ended as soon as the time is known.
     orphans: Vec<Uuid>,
     early_ids: VecDeque<Uuid>,
@@ -75,6 +77,8 @@ pub struct Trunk {
     tune_at: Option<Local>,
     /// What the tuner chose last.
     tuned: Option<Choice>,
+    /// What it will choose some seconds on, as far as orders say now.
+    coming: Option<Uuid>,
     event_number: u64,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -105,11 +109,11 @@ enum Pending {
 #[derive(Clone, Debug)]
 enum From {
     /// A packet of a log: it is forwarded once the order is good.
-    Log { track: Uuid, packet: Packet },
+    Log { track: Uuid, packet: Packet, keys: Vec<(Uuid, Secret)> },
     /// Handed over at a join.
     Push,
     /// Given by this node: it goes into the own log, and the reply is sent.
-    Own { request: Option<(u64, Box<Reply>)> },
+    Own { request: Option<(u64, Box<Reply>)>, keys: Vec<(Uuid, Secret)> },
 }
 
 impl Trunk {
@@ -143,6 +147,7 @@ impl Trunk {
             ordered_at: None,
             tune_at: None,
             tuned: None,
+            coming: None,
             event_number: 0,
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -356,7 +361,7 @@ impl Trunk {
         match (pending, done) {
             (Pending::Record, _) => {}
             (Pending::Order { order, signed, from }, Done::Failed(text)) => {
-                if let From::Own { request: Some((id, _)) } = from {
+                if let From::Own { request: Some((id, _)), .. } = from {
                     let text = format!("the order could not be written to disk and was not given: {text}");
                     self.refuse(id, "store.failed", &text);
                 } else {

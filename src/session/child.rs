@@ -1,13 +1,14 @@
 //! The child's side of a link to a parent.
 mod group;
 mod input;
+mod reports;
 
 use super::bulk::{Read, Streams};
 use super::exchange::Line;
-use super::exchange::{Beat, Pulse};
+use super::exchange::Pulse;
 use super::flood::Meter;
 use super::repair::{COPY_AFTER, ROUND_TRIP, Seeker};
-use super::{Arrival, Departure, Exchange, VERSION, Violation, frame, wire};
+use super::{Arrival, Departure, Exchange, VERSION, Violation, wire};
 use crate::proto;
 use crate::proto::datagram::Body;
 use crate::proto::to_parent;
@@ -66,6 +67,9 @@ pub struct Wish {
     pub useful: i64,
     /// Number of packets, if known: beyond it nothing is due.
     pub packets: Option<u64>,
+    /// An emergency whose key came with its order: the parent counts this child in by itself, from the first packet
+    /// on. Nothing is sent.
+    pub counted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,14 +302,33 @@ impl Child {
         }
         let mut seeker = Seeker::new(wish);
         seeker.crowd(self.pulse.crowd());
+        if wish.counted {
+            seeker.anchor(wish.from);
+            self.tracks.push(seeker);
+            return;
+        }
         self.tracks.push(seeker);
         self.control(to_parent::Body::Listen(proto::Listen { track: wire::id(wish.track), from: wish.from }));
+    }
+
+    /// Nothing has come of a track that the parent should send by itself: asks for it.
+    pub fn insist(&mut self, track: Uuid) {
+        if let Some(seeker) = self.seeker(track).filter(|seeker| seeker.wish.counted) {
+            seeker.wish.counted = false;
+            let from = seeker.wish.from;
+            self.control(to_parent::Body::Listen(proto::Listen { track: wire::id(track), from }));
+        }
     }
 
     pub fn unlisten(&mut self, _now: Local, track: Uuid) {
         if self.forget(track) {
             self.control(to_parent::Body::Unlisten(proto::Unlisten { track: wire::id(track) }));
         }
+    }
+
+    /// The track is over, as the parent knows by itself: nothing is sent.
+    pub fn ended(&mut self, track: Uuid) {
+        self.forget(track);
     }
 
     /// Asks for `[from, until)` in bulk. The parent answers with streams of this track and SSRC.
@@ -383,13 +406,6 @@ impl Child {
         if urgent {
             self.pulse.hurry(now);
             self.beat_if_due(now);
-        }
-    }
-
-    /// Sends reports of those below, at most 64 a frame.
-    pub fn health(&mut self, reports: Vec<proto::Report>) {
-        for reports in reports.chunks(REPORTS_PER_FRAME) {
-            self.health_frame(reports);
         }
     }
 
@@ -482,35 +498,6 @@ impl Child {
     fn beat_if_due(&mut self, now: Local) {
         if let Some(beat) = self.pulse.poll_beat(now) {
             self.send_beat(now, beat);
-        }
-    }
-
-    fn send_beat(&mut self, now: Local, beat: Beat) {
-        // At join the beats are for the clock: sixteen times the same report would be waste.
-        let report = self.report.clone().filter(|_| self.fresh || beat == Beat::Regular);
-        let expected = (self.came + self.lost).max(1);
-        let loss = (self.lost as u64 * 1_000 / expected as u64) as u32;
-        (self.came, self.lost, self.fresh) = (0, 0, false);
-        let mut beat = proto::Beat { sent: now.0 as u64, report, loss };
-        if beat.encoded_len() > wire::MAX_DATAGRAM - 8 {
-            // Better alive without a report than silent.
-            beat.report = None;
-            self.counters.dropped += 1;
-        }
-        self.datagram(wire::datagram(Body::Beat(beat)));
-    }
-
-    fn health_frame(&mut self, reports: &[proto::Report]) {
-        let health = proto::Health { reports: reports.to_vec() };
-        if health.encoded_len() <= frame::MAX_FRAME - 16 {
-            self.control(to_parent::Body::Health(health));
-        } else if let (left, right @ [_, ..]) = reports.split_at(reports.len() / 2)
-            && !left.is_empty()
-        {
-            self.health_frame(left);
-            self.health_frame(right);
-        } else {
-            self.counters.dropped += reports.len() as u64;
         }
     }
 

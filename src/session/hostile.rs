@@ -53,7 +53,7 @@ fn beat(sent: u64) -> Arrival {
 }
 
 fn wish() -> Wish {
-    Wish { track: TRACK, ssrc: SSRC, duration: 240_000, from: 0, useful: 640_000, packets: None }
+    Wish { track: TRACK, ssrc: SSRC, duration: 240_000, from: 0, useful: 640_000, packets: None, counted: false }
 }
 
 fn media(index: u64) -> Bytes {
@@ -97,6 +97,34 @@ fn whoever_does_not_introduce_itself_first_is_hung_up_on() {
     assert_eq!(code(below.handle_arrival(Local(0), welcome())), "ok");
     assert_eq!(code(below.handle_arrival(Local(0), welcome())), "welcome.repeated");
     assert_eq!(code(below.handle_arrival(Local(0), push)), "ok");
+}
+
+#[test]
+fn an_emergency_is_expected_without_a_word_and_asked_for_once_if_it_does_not_come() {
+    let mut below = child();
+    below.handle_arrival(Local(0), welcome()).unwrap();
+    let said = |below: &mut Child| {
+        let control = |departure| match departure {
+            Departure::Control(bytes) => proto::ToParent::decode(bytes).unwrap().body,
+            _ => None,
+        };
+        std::iter::from_fn(|| below.poll_departure()).filter_map(control).collect::<Vec<_>>()
+    };
+    said(&mut below);
+    below.listen(Local(0), Wish { counted: true, ..wish() });
+    assert!(said(&mut below).is_empty());
+    // What comes is known, and what an index has overtaken is missing: as if the parent had said `next` is 0.
+    while below.poll_event().is_some() {}
+    below.handle_arrival(Local(1_000), Arrival::Media(media(1))).unwrap();
+    assert!(matches!(below.poll_event(), Some(child::Event::Packet { index: 1, .. })));
+    below.handle_accepted(Local(1_000), TRACK, 1, child::Via::Live);
+    below.handle_timeout(Local(50_000));
+    assert!(std::iter::from_fn(|| below.poll_event()).any(|event| matches!(event, child::Event::Gap { first: 0, .. })));
+    below.insist(TRACK);
+    let listen = proto::Listen { track: wire::id(TRACK), from: 0 };
+    assert_eq!(said(&mut below), [to_parent::Body::Listen(listen)]);
+    below.insist(TRACK);
+    assert!(said(&mut below).is_empty());
 }
 
 #[test]

@@ -237,6 +237,7 @@ impl World {
                         from: 0,
                         useful: self.delay - DURATION - 120 * MILLISECOND,
                         packets: Some(self.packets),
+                        counted: false,
                     };
                     self.child.listen(self.now, wish);
                 }

@@ -70,8 +70,8 @@
 //!    │ ◀──── control  Push {orders} … Push {orders, last}                │ what is in force
 //!    │ ◀──── control  Key {track, secret} …                              │ of each track for the area
 //!    │ ◀════ media    of every log, from its `next` on                   │ needs no Listen
-//!    │ control  Listen {track, from} ──────────────────────────────────▶ │ or the parent begins
-//!    │ ◀──── control  Listening {track, next, together} / Unavailable    │ by itself (emergency)
+//!    │ control  Listen {track, from} ──────────────────────────────────▶ │ needless of an emergency
+//!    │ ◀──── control  Listening {track, next, together} / Unavailable    │ that a log has brought
 //!    │ ◀──── bulk     Bulk, packets `from` … `next − 1`                  │ those it still has
 //!    │ ◀════ media    packets from `next` on                             │ and to the group, if there is one
 //!    │ control  Hearing {group: true} ─────────────────────────────────▶ │ no more of it by unicast
@@ -97,6 +97,14 @@
 //! - **Index of a bare packet.** The 16 bits of its sequence extend to the value nearest the newest
 //!   verified one that came live; before there is one, nearest `next`. A packet that fails its
 //!   verification changes nothing.
+//! - **Emergency.** The log packet of its order brings the key of its first rendition (`Logged.keys`), proven by the
+//!   hash in the order, and from then on the parent counts every child in its areas as listening, from index 0, without
+//!   a Listen or Listening: 20,000 children would otherwise each want a key, a wish and two answers in the very second
+//!   in which the order must reach them. Who is admitted later gets Key and Listening at its welcome. A child that
+//!   hears nothing for 300 ms, and up to a second of its own, beyond the first packet's instant sends Listen. An order too
+//!   long for a key beside it, and one that the parent itself learnt at a join, are followed by Key and Listening as
+//!   any track's is. What an emergency or a hush silences a child leaves within two seconds, at an instant of its own, and
+//!   asks for it again one to three seconds before the known end. Of a track that is over it says nothing.
 //! - **Gaps in bulk.** Within a stream indices rise by one. A sender that lacks one ends the stream
 //!   and begins another; a transfer without packets is one stream of `Bulk` alone. A child reads 8
 //!   streams at once, reads over 56 more, and hangs up beyond.

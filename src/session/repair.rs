@@ -426,8 +426,15 @@ mod tests {
 
     fn seeker(packets: Option<u64>) -> Seeker {
         let useful = 640 * MILLISECOND;
-        let mut seeker =
-            Seeker::new(Wish { track: Uuid::nil(), ssrc: 1, duration: DURATION, from: 0, useful, packets });
+        let mut seeker = Seeker::new(Wish {
+            track: Uuid::nil(),
+            ssrc: 1,
+            duration: DURATION,
+            from: 0,
+            useful,
+            packets,
+            counted: false,
+        });
         seeker.anchor(0);
         seeker
     }
@@ -567,7 +574,8 @@ mod tests {
 
     #[test]
     fn a_missing_order_is_asked_for_ever_more_slowly_and_then_given_up() {
-        let wish = Wish { track: Uuid::nil(), ssrc: 1, duration: 0, from: 7, useful: i64::MAX, packets: None };
+        let wish =
+            Wish { track: Uuid::nil(), ssrc: 1, duration: 0, from: 7, useful: i64::MAX, packets: None, counted: false };
         let mut seeker = Seeker::new(wish);
         seeker.anchor(7);
         seeker.handle_head(Local(0), 8);
@@ -580,7 +588,8 @@ mod tests {
 
     #[test]
     fn a_leap_ahead_leaves_a_bounded_number_of_gaps() {
-        let wish = Wish { track: Uuid::nil(), ssrc: 1, duration: 0, from: 0, useful: i64::MAX, packets: None };
+        let wish =
+            Wish { track: Uuid::nil(), ssrc: 1, duration: 0, from: 0, useful: i64::MAX, packets: None, counted: false };
         let mut seeker = Seeker::new(wish);
         seeker.anchor(0);
         seeker.handle_accepted(Local(0), 1 << 40, true, RTT);

@@ -83,8 +83,8 @@
 //!
 //! ## Payload of a log
 //!
-//! One `Signed` (`src/session/loa.proto`), nothing else: of at most 1,100 bytes, a longer one travels
-//! by bulk stream.
+//! One `Signed` (`src/session/loa.proto`), with an emergency the SRTP key of its sound behind it (`Logged`): at most
+//! 1,100 bytes, a longer one travels by bulk stream.
 //!
 //! ## Payload of sound
 //!

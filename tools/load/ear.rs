@@ -26,8 +26,12 @@ pub struct Ear {
     /// This session listens to the track; and its parent has said what comes live.
     pub asked: bool,
     pub begun: bool,
-    /// The broadcast is over.
+    /// The broadcast is over, or something else sounds.
     pub closed: bool,
+    /// One beyond the last that is waited for.
+    until: u64,
+    /// Its parent has not been asked for it: it sends emergencies by itself.
+    pub counted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,8 @@ impl Ear {
             asked: false,
             begun: false,
             closed: false,
+            until: u64::MAX,
+            counted: false,
         }
     }
 
@@ -81,6 +87,11 @@ impl Ear {
         if !self.heard {
             self.next = self.next.max(first);
         }
+    }
+
+    /// Listens no more: what has not come by now need not.
+    pub fn close(&mut self) {
+        (self.closed, self.asked, self.until) = (true, false, self.next);
     }
 
     pub fn first(&self) -> u64 {
@@ -121,6 +132,7 @@ impl Ear {
 
     /// Indices of `[first, until)`, and how many of them have come.
     pub fn tally(&self, until: u64) -> (u64, u64) {
+        let until = until.min(self.until);
         let expected = until.saturating_sub(self.first);
         let beyond = u64::from((self.window & mask(self.next.saturating_sub(until.max(self.first)))).count_ones());
         (expected, self.came.saturating_sub(beyond).min(expected))

@@ -12,6 +12,7 @@ use crate::hostile::Mischief;
 use crate::plan::{Cohort, Kind};
 use crate::sockets;
 use crate::world::World;
+use bytes::Bytes;
 use listening::ASK_AGAIN;
 use loa::broadcast::{Area, Placement};
 use loa::io::clock::{self, Now};
@@ -22,8 +23,8 @@ use loa::io::tls;
 use loa::node::Link;
 use loa::proto;
 use loa::session::child::{self, Event, Me};
-use loa::session::{Child, Exchange};
-use loa::time::{Local, MILLISECOND, SECOND};
+use loa::session::{Arrival, Child, Exchange};
+use loa::time::{Civil, Local, MILLISECOND, SECOND};
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
@@ -39,6 +40,8 @@ pub struct Hot {
     pub last: i64,
     /// Checks every seal itself.
     pub itself: bool,
+    /// The newest packet of a log that it has read, by SSRC and sequence: what is urgent comes three times.
+    pub read: Option<(u32, u16)>,
     pub cohort: Cohort,
     /// Any packet of sound has come.
     pub sounded: bool,
@@ -66,6 +69,8 @@ pub struct Speaker {
     wanted: Vec<usize>,
     keys: Vec<Uuid>,
     listen_at: Option<Local>,
+    /// Orders that silence what is not an emergency: from when on it is left, and when it is asked for again.
+    silent: Vec<(Uuid, Civil, Civil)>,
     /// Emergencies and hushes that it has heard of.
     pub heard: Vec<Uuid>,
     /// Of the exchange with the shortest way: that way, and civil − local.
@@ -119,6 +124,7 @@ impl Maker {
             ears: SmallVec::new(),
             last: 0,
             itself: checked > 0 && number.is_multiple_of(checked),
+            read: None,
             cohort,
             sounded: false,
             quiet_until: 0,
@@ -140,6 +146,7 @@ impl Maker {
             wanted: Vec::new(),
             keys: Vec::new(),
             listen_at: None,
+            silent: Vec::new(),
             heard: Vec::new(),
             clock: None,
             report_at: Local(0),
@@ -166,6 +173,22 @@ impl Speaker {
         if self.kind() != Some(Kind::Deaf) {
             self.driver.handle_datagram(now.instant, self.parent, bytes);
         }
+    }
+
+    /// A packet of a log, for the session alone: one goes to every speaker in the same instant. Returns when `turn` is
+    /// to be called.
+    pub fn handle_log(&mut self, now: Now, hot: &mut Hot, world: &mut World, bytes: &[u8]) -> Option<Local> {
+        if self.kind() == Some(Kind::Deaf) {
+            return None;
+        }
+        let arrival = Arrival::Media(Bytes::copy_from_slice(bytes));
+        // Nothing in media ends a session.
+        let _ = self.session.as_mut()?.handle_arrival(now.local, arrival);
+        if self.drain(now, hot, world) {
+            return Some(now.local);
+        }
+        let session = self.session.as_ref().and_then(Child::poll_timeout).map(|(at, _)| at);
+        [session, self.listen_at].into_iter().flatten().min()
     }
 
     pub fn parent(&self) -> SocketAddr {
@@ -264,7 +287,8 @@ impl Speaker {
         }
     }
 
-    fn drain(&mut self, now: Now, hot: &mut Hot, world: &mut World) {
+    /// True if anything is to be sent.
+    fn drain(&mut self, now: Now, hot: &mut Hot, world: &mut World) -> bool {
         while let Some(event) = self.session.as_mut().and_then(Child::poll_event) {
             match event {
                 Event::Welcomed { grants, .. } => grants.iter().for_each(|grant| {
@@ -273,7 +297,7 @@ impl Speaker {
                 Event::Log { track, ssrc, secret, .. } => world.orders.log(track, ssrc, &secret),
                 Event::Order(signed) => {
                     if let Some(heard) = world.orders.read_pushed(&signed) {
-                        self.handle_order(now, world, &heard.order);
+                        self.handle_order(now, world, &heard.order, &[]);
                     }
                 }
                 Event::OrdersDone => self.handle_joined(now, hot, world),
@@ -285,14 +309,18 @@ impl Speaker {
                     self.listen_at = Some(now.local);
                 }
                 Event::Listening { track, next, together } => {
-                    if let Some(ear) = hot.ears.iter_mut().find(|ear| world.tracks[ear.track].info.id == track) {
+                    if let Some(ear) =
+                        hot.ears.iter_mut().find(|ear| !ear.closed && world.tracks[ear.track].info.id == track)
+                    {
                         world.tracks[ear.track].bunch(together);
                         ear.begin(next);
                         hot.quiet_until = 0;
                     }
                 }
                 Event::Unavailable { track, .. } => {
-                    if let Some(ear) = hot.ears.iter_mut().find(|ear| world.tracks[ear.track].info.id == track) {
+                    if let Some(ear) =
+                        hot.ears.iter_mut().find(|ear| !ear.closed && world.tracks[ear.track].info.id == track)
+                    {
                         ear.asked = false;
                     }
                     self.listen_at = Some(now.local + ASK_AGAIN);
@@ -303,11 +331,11 @@ impl Speaker {
                 Event::Exchange(exchange, _) => self.handle_exchange(exchange),
                 Event::Silent => {
                     self.hang_up(now, hot, world, "session.silent");
-                    return;
+                    return true;
                 }
                 Event::Goodbye { code, .. } => {
                     self.hang_up(now, hot, world, &code);
-                    return;
+                    return true;
                 }
                 // Everybody here takes sound by unicast: that is what is measured.
                 Event::Group(_)
@@ -317,10 +345,13 @@ impl Speaker {
                 | Event::Fetched { .. } => {}
             }
         }
-        let Some(link) = self.link else { return };
+        let Some(link) = self.link else { return false };
+        let mut sent = false;
         while let Some(departure) = self.session.as_mut().and_then(Child::poll_departure) {
             self.driver.send(now.instant, link, departure);
+            sent = true;
         }
+        sent
     }
 
     fn handle_joined(&mut self, now: Now, hot: &mut Hot, world: &mut World) {

@@ -1,5 +1,5 @@
 //! Tracks and logs as a whole worker knows them: what its speakers share because it is the same bytes for each.
-use loa::broadcast::{Authorities, Body, Kind, Order};
+use loa::broadcast::{Authorities, Body, Kind, Order, Priority};
 use loa::io::clock;
 use loa::key::PublicKey;
 use loa::proto;
@@ -16,6 +16,8 @@ pub struct Track {
     pub broadcast: Uuid,
     /// Of the broadcast, µs.
     pub delay: i64,
+    /// Every parent sends it by itself.
+    pub emergency: bool,
     /// Not listened to from here on.
     pub over: Civil,
     cancelled: bool,
@@ -48,6 +50,7 @@ impl Track {
         Self {
             broadcast: order,
             delay: broadcast.delay,
+            emergency: broadcast.priority == Priority::Emergency,
             over: broadcast.until + broadcast.delay,
             cancelled: false,
             base,
@@ -101,6 +104,11 @@ impl Track {
     fn instant(&self, index: u64) -> i64 {
         // 48 kHz: 125/6 µs a sample.
         self.base + (index.min(1 << 40) as i64) * i64::from(self.info.duration) * 125 / 6
+    }
+
+    /// When its first packet is to leave its origin.
+    pub fn begins(&self) -> Civil {
+        Civil(self.base)
     }
 
     /// The first index due at or after an instant; never beyond the track's end.
@@ -177,6 +185,8 @@ impl<T> Recent<T> {
 /// What came with an order, once per worker.
 pub struct Heard {
     pub order: Order,
+    /// That rode with it.
+    pub keys: Vec<(Uuid, Secret)>,
 }
 
 /// All that the worker's speakers have heard of orders.
@@ -213,7 +223,12 @@ impl Orders {
             return Some(heard.clone());
         }
         let payload = known.cipher.unprotect(index, bytes).ok()?;
-        let heard = self.vouch(&proto::Signed::decode(payload).ok()?)?;
+        let logged = proto::Logged::decode(payload).ok()?;
+        let key =
+            |key: &proto::Key| Some((Uuid::from_slice(&key.track).ok()?, Secret::from_proto(key.secret.as_ref()?)?));
+        let keys = logged.keys.iter().filter_map(key).collect();
+        let signed = proto::Signed { payload: logged.payload, signatures: logged.signatures };
+        let heard = self.vouch(&signed, keys)?;
         self.logs.get_mut(&log)?.recent.put(index, bytes, heard.clone());
         Some(heard)
     }
@@ -223,7 +238,7 @@ impl Orders {
         if let Some(heard) = self.pushed.get(&signed.payload[..]) {
             return Some(heard.clone());
         }
-        let heard = self.vouch(signed)?;
+        let heard = self.vouch(signed, Vec::new())?;
         if self.pushed.len() >= PUSHED {
             self.pushed.clear();
         }
@@ -231,13 +246,13 @@ impl Orders {
         Some(heard)
     }
 
-    fn vouch(&mut self, signed: &proto::Signed) -> Option<Rc<Heard>> {
+    fn vouch(&mut self, signed: &proto::Signed, keys: Vec<(Uuid, Secret)>) -> Option<Rc<Heard>> {
         match self.authorities.check(signed, Some(clock::wall())) {
             Ok(vouched) => {
                 if matches!(vouched.kind(), Kind::Grant | Kind::Revoke) {
                     self.authorities.admit(&vouched, signed);
                 }
-                Some(Rc::new(Heard { order: vouched.into_order() }))
+                Some(Rc::new(Heard { order: vouched.into_order(), keys }))
             }
             Err(_) => {
                 self.refused += 1;
@@ -250,7 +265,7 @@ impl Orders {
 /// Whether an order is one whose spread is measured: an emergency or a hush that silences.
 pub fn measured(order: &Order) -> Option<bool> {
     match &order.body {
-        Body::Broadcast(broadcast) if broadcast.priority == loa::broadcast::Priority::Emergency => Some(false),
+        Body::Broadcast(broadcast) if broadcast.priority == Priority::Emergency => Some(false),
         Body::Hush(hush) if hush.until > order.issued => Some(true),
         _ => None,
     }
@@ -266,7 +281,7 @@ const PUSHED: usize = 4_096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loa::broadcast::{Broadcast, Priority};
+    use loa::broadcast::Broadcast;
     use loa::time::SECOND;
 
     fn track(packets: Option<u64>) -> Track {

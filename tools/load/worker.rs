@@ -130,9 +130,11 @@ impl Worker {
                 self.read(self.poll.ready(at) as usize);
             }
             let now = Now::read();
-            let waiting = self.dial(now, ready >= BUSY);
-            let late = self.expire(now);
-            if self.sweep_at <= now.local {
+            let behind = ready >= BUSY;
+            let waiting = self.dial(now, behind);
+            let late = self.expire(now, behind);
+            // A loudspeaker reads what has come before it misses anything.
+            if self.sweep_at + if behind { SWEEP_AT_LAST } else { 0 } <= now.local {
                 self.sweep_at = now.local + SWEEP;
                 self.sweep(now);
             }
@@ -140,7 +142,7 @@ impl Worker {
                 self.report_at = now.local + SECOND;
                 self.tell()?;
             }
-            if ready < BUSY && !late && !waiting {
+            if !behind && !late && !waiting {
                 let nap = self.timers.peek().map_or(SWEEP, |Reverse((at, _))| *at - now.local);
                 let nap = nap.clamp(0, self.world.plan.nap_us.max(50) as i64);
                 std::thread::sleep(Duration::from_micros(nap.unsigned_abs()));
@@ -231,14 +233,18 @@ impl Worker {
         more
     }
 
-    /// Timers that are due, at most so many that sockets get their turn. True if some are left.
-    fn expire(&mut self, now: Now) -> bool {
+    /// Timers that are due, at most so many that sockets get their turn. True if some are left. While `behind` with
+    /// reading, each speaker reads first.
+    fn expire(&mut self, now: Now, behind: bool) -> bool {
         for _ in 0..TURNS {
             match self.timers.peek() {
                 Some(Reverse((at, _))) if *at <= now.local => {}
                 _ => return false,
             }
             let Some(Reverse((at, number))) = self.timers.pop() else { return false };
+            if behind {
+                self.read(number);
+            }
             let Some(Some(hot)) = self.hots.get_mut(number) else { continue };
             // One that was set anew stands in the heap twice.
             if hot.wake == Some(at) {
@@ -275,10 +281,18 @@ impl Worker {
     fn take(&mut self, at: usize, bytes: &[u8]) -> bool {
         let Some(Some(hot)) = self.hots.get_mut(at) else { return false };
         let header = if is_rtp(bytes) { Header::parse(bytes) } else { None };
+        if header.is_some_and(|header| hot.read == Some((header.ssrc, header.sequence))) {
+            return false;
+        }
         let Some(header) = header.filter(|header| header.payload_type == Header::SOUND) else {
-            if let Some(Some(speaker)) = self.speakers.get_mut(at) {
-                speaker.handle_datagram(Now::read(), bytes);
+            let Some(Some(speaker)) = self.speakers.get_mut(at) else { return false };
+            let now = Now::read();
+            if header.is_some() {
+                let next = speaker.handle_log(now, hot, &mut self.world, bytes);
+                self.wake(at, next);
+                return false;
             }
+            speaker.handle_datagram(now, bytes);
             return true;
         };
         let Some(ear) = hot.ears.iter().position(|ear| ear.ssrc == header.ssrc && !ear.closed) else { return false };
@@ -321,8 +335,13 @@ impl Worker {
         if hot.socket != socket && self.poll.add(hot.socket, at as u64).is_err() {
             return;
         }
+        self.wake(at, next);
+    }
+
+    fn wake(&mut self, at: usize, next: Option<Local>) {
         // An earlier timer stands as it is: when it fires, this is asked again.
         if let Some(next) = next
+            && let Some(Some(hot)) = self.hots.get_mut(at)
             && hot.wake.is_none_or(|wake| next < wake)
         {
             hot.wake = Some(next);
@@ -423,6 +442,8 @@ const DIALS: u32 = 16;
 const TURNS: usize = 1_024;
 /// How often speakers are searched for what is overdue.
 const SWEEP: i64 = 100 * MILLISECOND;
+/// And how much later at the latest, while there is more to read than time.
+const SWEEP_AT_LAST: i64 = SECOND;
 /// Beyond the usual delay, at which a packet is asked for; nodes learn 15 to 150 ms.
 const OVERDUE: i64 = 100 * MILLISECOND;
 /// Packets in a row that are asked for by their due time.

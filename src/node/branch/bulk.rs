@@ -150,6 +150,7 @@ mod tests {
                 secret: Secret { key: [1; 16], salt: [2; 12] },
                 log: false,
                 emergency: false,
+                rode: false,
                 areas: vec!["vn".parse().unwrap()],
                 duration: 240_000,
                 delay: SECOND,

@@ -36,7 +36,7 @@ impl Branch {
                     self.outputs.push_back(Output::Notice(Notice::Hello { link, peer, placement, grants }));
                 }
             }
-            Event::Listen { track, from } => self.listen(now, link, track, from),
+            Event::Listen { track, from } => self.listen(now, link, track, from, true),
             Event::Unlisten { track } => self.unlisten(now, link, track),
             Event::Fetch { track, from, until } => self.fetch(now, link, track, from, until),
             Event::Nack { track, index } => {

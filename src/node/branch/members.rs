@@ -1,12 +1,12 @@
 //! Who listens to what: admission, the tracks carried, Listen and Unlisten.
 
-use super::{Branch, Carried, Carry, Notice, Output, Standing, place, touches};
+use super::{Branch, Carried, Carry, Child, Notice, Output, Standing, place, touches};
 use crate::broadcast::Area;
 use crate::node::{GROUP, Link};
 use crate::proto;
 use crate::time::Local;
 use crate::track::{Packet, Ring};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use uuid::Uuid;
 
 impl Branch {
@@ -42,7 +42,7 @@ impl Branch {
             }
         }
         for track in at_once {
-            self.listen(now, link, track, 0);
+            self.listen(now, link, track, 0, true);
         }
         self.settle(now, link);
     }
@@ -73,8 +73,8 @@ impl Branch {
     }
 
     /// Answers Listen: from here on the child gets every `Air` of the track, and in bulk what it can
-    /// still use of the past.
-    pub(super) fn listen(&mut self, now: Local, link: Link, track: Uuid, from: u64) {
+    /// still use of the past. Not `told`: it knows that without an answer.
+    pub(super) fn listen(&mut self, now: Local, link: Link, track: Uuid, from: u64, told: bool) {
         let Some(child) = self.children.get_mut(&link) else { return };
         let Standing::Member { area, .. } = &child.standing else { return };
         let Some(carried) = self.tracks.get_mut(&track) else {
@@ -95,25 +95,35 @@ impl Branch {
             return;
         }
         let next = carried.next();
+        if !told {
+            child.session.budget(now, track, carry.rate);
+            return Self::count_in(&mut self.outputs, child, carried, link);
+        }
         let reach = (carry.delay / carry.duration.max(1)).unsigned_abs() + 2;
         let backlog: Vec<Packet> = carried.ring.from(from.max(next.saturating_sub(reach))).collect();
         child.session.listening(now, track, next, carry.rate, carry.together, backlog);
-        if new {
-            child.listens.reserve_exact(1);
-            child.listens.push(track);
-            carried.listeners.insert(link);
-            if carried.listeners.len() == 1 {
-                self.outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 1 }));
+        Self::count_in(&mut self.outputs, child, carried, link);
+    }
+
+    fn count_in(outputs: &mut VecDeque<Output>, child: &mut Child, carried: &mut Carried, link: Link) {
+        let track = carried.carry.track;
+        if child.listens.contains(&track) {
+            return;
+        }
+        child.listens.reserve_exact(1);
+        child.listens.push(track);
+        carried.listeners.insert(link);
+        if carried.listeners.len() == 1 {
+            outputs.push_back(Output::Notice(Notice::Wanted { track, listeners: 1 }));
+        }
+        if child.told {
+            carried.told += 1;
+            if carried.told == 1 {
+                outputs.push_back(Output::Listen { link: GROUP, track });
             }
-            if child.told {
-                carried.told += 1;
-                if carried.told == 1 {
-                    self.outputs.push_back(Output::Listen { link: GROUP, track });
-                }
-            }
-            if !child.broken && !child.hears {
-                self.outputs.push_back(Output::Listen { link, track });
-            }
+        }
+        if !child.broken && !child.hears {
+            outputs.push_back(Output::Listen { link, track });
         }
     }
 

@@ -76,6 +76,7 @@ fn carry(track: Uuid, area: &str) -> Carry {
         secret: Secret { key: [1; 16], salt: [2; 12] },
         log: false,
         emergency: false,
+        rode: false,
         areas: vec![area.parse().unwrap()],
         duration: 240_000,
         delay: SECOND,
@@ -219,6 +220,27 @@ fn an_emergency_goes_before_what_waits_and_what_was_dropped_is_not_told() {
     assert_eq!(branch.tracks[&alarm].listeners.len(), 2_000);
     let (_, _, rest) = work(&mut branch, now);
     assert!(keys(&rest, second).is_empty());
+}
+
+#[test]
+fn whom_an_emergencys_key_has_reached_with_its_order_needs_no_word_and_who_comes_later_does() {
+    let (mut branch, now) = (branch(600), Local(SECOND));
+    give(&mut branch, now, Command::Carry(Carry { emergency: true, rode: true, ..carry(LIVE, "vn") }));
+    join(&mut branch, now, 4_000, "vn/01/00001");
+    let mut all = outputs(&mut branch);
+    all.extend(work(&mut branch, now).2);
+    let told: Vec<Link> = told(&all).into_iter().map(|(link, _)| link).collect();
+    assert!(!told.is_empty() && told.iter().all(|link| *link == 4_000), "{told:?}");
+    assert_eq!(keys(&all, LIVE), [4_000]);
+    assert_eq!(branch.tracks[&LIVE].listeners.len(), 601);
+    let listens = all.iter().filter(|output| matches!(output, Output::Listen { track: LIVE, .. })).count();
+    assert_eq!(listens, 601);
+    // Who has been counted in may leave, and is answered when it asks.
+    say(&mut branch, now, 5, Body::Unlisten(proto::Unlisten { track: id(LIVE) }));
+    assert_eq!(branch.tracks[&LIVE].listeners.len(), 600);
+    say(&mut branch, now, 6, Body::Listen(proto::Listen { track: id(LIVE), from: 0 }));
+    let answers = self::told(&outputs(&mut branch));
+    assert!(matches!(answers[..], [(6, Told::Listening(_))]), "{answers:?}");
 }
 
 #[test]

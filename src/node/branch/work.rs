@@ -244,9 +244,15 @@ impl Branch {
             _ if !member => return,
             What::Carry(track) => {
                 let Some(carried) = self.tracks.get(track) else { return };
-                child.session.key(*track, &carried.carry.secret);
-                if carried.carry.emergency {
-                    self.listen(now, link, *track, 0);
+                let carry = &carried.carry;
+                let (rode, emergency) = (carry.rode, carry.emergency);
+                if !rode {
+                    child.session.key(*track, &carry.secret);
+                }
+                if emergency {
+                    // Whoever got the key with the order expects the sound from its first packet on.
+                    let untold = rode && carried.ring.newest().is_none();
+                    self.listen(now, link, *track, 0, !untold);
                 }
             }
             What::Log(log, rate) => {

@@ -1,5 +1,6 @@
 //! What a neighbour that lies can do to a trunk: nothing that lasts.
 
+use super::keys::Brought;
 use super::*;
 use crate::broadcast::{self, Body, Placement, Priority, Tick};
 use crate::key::SigningKey;
@@ -40,6 +41,41 @@ fn tick(number: u64, head: u64) -> proto::Signed {
 /// Anybody who holds the key of the log can make this: a neighbour too.
 fn in_log(index: u64, order: &proto::Signed) -> Packet {
     let bytes = Cipher::new(&secret(), SSRC).protect(index, index as u32, 97, &order.encode_to_vec());
+    Packet { index, bytes }
+}
+
+fn broadcast_of(priority: Priority, secret: &Secret) -> broadcast::Broadcast {
+    let rendition = crate::track::Info {
+        id: id(70),
+        sign: root().public(),
+        ssrc: 5,
+        duration: 5_760,
+        anchor: NOW + 4 * SECOND,
+        key_hash: secret.hash(),
+        bitrate: 24_000,
+        packets: None,
+    };
+    broadcast::Broadcast {
+        priority,
+        from: NOW,
+        until: NOW + 60 * SECOND,
+        delay: 600_000,
+        renditions: vec![rendition],
+        tone: None,
+        title: String::new(),
+        revision: 0,
+        supersedes: None,
+        stored: false,
+        resume: false,
+    }
+}
+
+/// A packet of the log that brings an order and a key for one track.
+fn riding(index: u64, order: &proto::Signed, track: Uuid, secret: &Secret) -> Packet {
+    let keys = vec![proto::Key { track: track.as_bytes().to_vec().into(), secret: Some(secret.to_proto()) }];
+    let (payload, signatures) = (order.payload.clone(), order.signatures.clone());
+    let logged = proto::Logged { payload, signatures, keys };
+    let bytes = Cipher::new(&self::secret(), SSRC).protect(index, index as u32, 97, &logged.encode_to_vec());
     Packet { index, bytes }
 }
 
@@ -104,10 +140,71 @@ fn a_log_packet_that_no_signed_head_can_explain_is_refused() {
 }
 
 #[test]
+fn an_emergencys_key_comes_with_its_order_and_nobody_below_is_told_it_again() {
+    let mut trunk = relay();
+    let key = Secret { key: [8; 16], salt: [9; 12] };
+    let order = signed(20, "vn", Body::Broadcast(broadcast_of(Priority::Emergency, &key)));
+    trunk.handle_log_packet(Local(1), riding(0, &order, id(70), &key), LOG).unwrap();
+    let outputs: Vec<Output> = std::iter::from_fn(|| trunk.poll_output()).collect();
+    let carries = |output: &Output| {
+        matches!(output, Output::Branch { command: Command::Carry(carry), .. }
+            if carry.track == id(70) && carry.rode && carry.emergency && carry.secret == key)
+    };
+    let carried = outputs.iter().position(carries).expect("the track is carried");
+    let sent = |output: &Output| matches!(output, Output::Branch { command: Command::Packet { .. }, .. });
+    // Whoever is admitted in between is told by its welcome, so the order must not have gone before.
+    assert!(outputs.iter().position(sent).is_some_and(|sent| carried < sent));
+}
+
+#[test]
+fn an_emergency_whose_sound_does_not_come_is_asked_for() {
+    let mut trunk = relay();
+    for number in 1..40 {
+        let sent = Local(number * 20_000);
+        let told = NOW + sent.0 + 1_000;
+        let received = sent + 2_000;
+        let exchange =
+            session::Exchange { sent, parent_received: told, parent_sent: told, received, parent_uncertainty: 0 };
+        trunk.time.handle_exchange(received, exchange, session::Line { offset: NOW.0, skew: 0.0 });
+    }
+    trunk.handle_log_packet(Local(SECOND), in_log(0, &tick(10, 0)), LOG).unwrap();
+    let key = Secret { key: [8; 16], salt: [9; 12] };
+    let order = signed(20, "vn", Body::Broadcast(broadcast_of(Priority::Emergency, &key)));
+    trunk.handle_log_packet(Local(SECOND), riding(1, &order, id(70), &key), LOG).unwrap();
+    let mut at = |now: i64| {
+        trunk.handle_timeout(Local(now));
+        while trunk.poll_output().is_some() {}
+        let track = &trunk.tracks[&id(70)];
+        (track.listening, track.asks)
+    };
+    // Its first packet, a live one, leaves its origin at 4.12 s.
+    assert_eq!(at(1_900_000), (false, false));
+    assert_eq!(at(2_100_000), (true, false));
+    assert_eq!(at(4_400_000), (true, false));
+    let asked = (4_400..6_000).step_by(10).find(|at_ms| at(at_ms * 1_000).1);
+    assert!(asked.is_some_and(|at_ms| (4_420..=5_430).contains(&at_ms)), "{asked:?}");
+}
+
+#[test]
+fn a_key_that_its_order_does_not_prove_is_not_taken() {
+    let (key, other) = (Secret { key: [8; 16], salt: [9; 12] }, Secret { key: [7; 16], salt: [9; 12] });
+    let alarm = broadcast_of(Priority::Emergency, &key);
+    let normal = broadcast_of(Priority::Normal, &key);
+    for (broadcast, track, secret) in [(&alarm, id(70), &other), (&alarm, id(71), &key), (&normal, id(70), &key)] {
+        let mut trunk = relay();
+        let order = signed(20, "vn", Body::Broadcast(broadcast.clone()));
+        let _ = trunk.handle_log_packet(Local(1), riding(0, &order, track, secret), LOG);
+        assert!(trunk.early.is_empty());
+        let carried = |output| matches!(output, Output::Branch { command: Command::Carry(_), .. });
+        assert!(!std::iter::from_fn(|| trunk.poll_output()).any(carried), "{track} {:?}", broadcast.priority);
+    }
+}
+
+#[test]
 fn keys_whose_orders_never_come_do_not_shut_later_ones_out() {
     let mut trunk = relay();
     for number in 0..1_000 {
-        trunk.handle_key(Local(1), id(number), secret(), true);
+        trunk.handle_key(Local(1), id(number), secret(), Brought::Link);
     }
     assert!(trunk.early.contains_key(&id(999)), "the newest key is held");
     assert!(trunk.early.len() <= 64);

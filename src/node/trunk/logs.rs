@@ -5,7 +5,7 @@ use crate::broadcast::{Body, Tick};
 use crate::node::branch::{Carry, Command};
 use crate::proto;
 use crate::time::{Local, MILLISECOND, SECOND};
-use crate::track::{Cipher, Packet, Reject, Ring, Secret};
+use crate::track::{Cipher, Info, Packet, Reject, Ring, Secret};
 use prost::Message;
 use uuid::Uuid;
 
@@ -56,6 +56,7 @@ impl Trunk {
             secret: log.secret.clone(),
             log: true,
             emergency: false,
+            rode: false,
             areas: Vec::new(),
             duration: 0,
             delay: 0,
@@ -118,12 +119,14 @@ impl Trunk {
         }
         let payload = log.cipher.unprotect(packet.index, &packet.bytes)?;
         let ahead = packet.index >= log.head.saturating_add(SEEN as u64);
-        let signed = proto::Signed::decode(payload).map_err(|_| Reject::Malformed)?;
+        let logged = proto::Logged::decode(payload).map_err(|_| Reject::Malformed)?;
+        let keys = logged.keys.iter().take(RIDERS).filter_map(read_key).collect();
+        let signed = proto::Signed { payload: logged.payload, signatures: logged.signatures };
         // Only a tick says where it stands, and may so follow a long silence.
         if ahead && !self.is_tick_at(now, &signed, id, packet.index) {
             return Err(Reject::OutOfWindow);
         }
-        self.handle_order(now, signed, From::Log { track: id, packet });
+        self.handle_order(now, signed, From::Log { track: id, packet, keys });
         Ok(())
     }
 
@@ -156,8 +159,8 @@ impl Trunk {
         self.tell_branches(Command::Packet { track, packet, again: false });
     }
 
-    /// Appends an own order to the own log.
-    pub(super) fn append(&mut self, now: Local, signed: &proto::Signed, urgent: bool) {
+    /// Appends an own order to the own log, and with it the keys that ride along.
+    pub(super) fn append(&mut self, now: Local, signed: &proto::Signed, keys: &[(Uuid, Secret)], urgent: bool) {
         let id = self.options.log.track;
         let Some(log) = self.logs.get_mut(&id) else { return };
         let index = log.next;
@@ -166,7 +169,7 @@ impl Trunk {
             self.ordered_at = Some(now);
             self.tick_at = self.tick_at.min(now + TICK_AFTER_ORDER);
         }
-        let bytes = log.cipher.protect(index, index as u32, LOG_PAYLOAD_TYPE, &signed.encode_to_vec());
+        let bytes = log.cipher.protect(index, index as u32, LOG_PAYLOAD_TYPE, &logged(signed, keys).encode_to_vec());
         self.forward(now, id, Packet { index, bytes }, urgent);
     }
 
@@ -184,7 +187,7 @@ impl Trunk {
         let areas = self.place.iter().map(|place| place.area.clone()).collect();
         if let Some((order, signed)) = self.make(now, areas, expires, Body::Tick(tick)) {
             self.below.last_tick = Some((order.authority, signed.clone()));
-            self.append(now, &signed, false);
+            self.append(now, &signed, &[], false);
         }
     }
 
@@ -217,6 +220,33 @@ impl Trunk {
         self.number = (self.number + 1).max(now.0.unsigned_abs());
         self.number
     }
+}
+
+/// The keys that an emergency's packet has room for: with them no node below waits for its parent to hand them to
+/// each of its children.
+pub(super) fn riding(signed: &proto::Signed, tracks: &[(Info, Secret)]) -> Vec<(Uuid, Secret)> {
+    let mut keys: Vec<(Uuid, Secret)> =
+        tracks.iter().take(RIDERS).map(|(info, secret)| (info.id, secret.clone())).collect();
+    while !keys.is_empty() && logged(signed, &keys).encoded_len() > MAX_ORDER {
+        keys.pop();
+    }
+    keys
+}
+
+fn logged(signed: &proto::Signed, keys: &[(Uuid, Secret)]) -> proto::Logged {
+    let key = |(track, secret): &(Uuid, Secret)| proto::Key {
+        track: track.as_bytes().to_vec().into(),
+        secret: Some(secret.to_proto()),
+    };
+    proto::Logged {
+        payload: signed.payload.clone(),
+        signatures: signed.signatures.clone(),
+        keys: keys.iter().map(key).collect(),
+    }
+}
+
+fn read_key(key: &proto::Key) -> Option<(Uuid, Secret)> {
+    Some((Uuid::from_slice(&key.track).ok()?, Secret::from_proto(key.secret.as_ref()?)?))
 }
 
 /// Fresh UUIDv7s out of one seed.
@@ -257,6 +287,8 @@ impl Ids {
 
 /// An order is at most this long, `Signed` included, so that one packet carries it (DESIGN §3).
 pub(super) const MAX_ORDER: usize = 1_100;
+/// Keys that ride with one order: an emergency goes as its first rendition.
+const RIDERS: usize = 1;
 /// RTP payload type of logs.
 const LOG_PAYLOAD_TYPE: u8 = 97;
 /// Log packets remembered against replay: ticks alone fill it in 40 minutes.

@@ -1,11 +1,12 @@
 //! Orders: checked, made durable, acted on, forwarded, in that order; emergencies, cancels and hushes act
 //! first and are written beside (DESIGN §6, §8).
 
+use super::keys::Brought;
 use super::{From, KeyId, Order, Output, Pending, Place, Trunk, Vouched, What};
-use crate::broadcast::{Body, Change, Entry, Kind, Priority, Refusal, State};
+use crate::broadcast::{Body, Broadcast, Change, Entry, Kind, Priority, Refusal, State};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local};
-use crate::track::Secret;
+use crate::track::{Info, Secret};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -42,7 +43,7 @@ impl Trunk {
         }
         for track in self.tracks.keys().copied().collect::<Vec<_>>() {
             if let Some(secret) = keys.remove(&track) {
-                self.handle_key(now, track, secret, false);
+                self.handle_key(now, track, secret, Brought::Journal);
             }
         }
         self.announce_self(now);
@@ -142,7 +143,7 @@ impl Trunk {
         match &order.body {
             Body::Tick(tick) => {
                 // A tick says at which index of its log it stands; packed at another it is a replay.
-                if let From::Log { track, packet } = &from
+                if let From::Log { track, packet, .. } = &from
                     && (tick.log, tick.head) != (*track, packet.index)
                 {
                     let text = format!("tick {} stands at another place than it says", order.id);
@@ -173,6 +174,7 @@ impl Trunk {
                 urgent = true;
                 if let Body::Broadcast(broadcast) = &order.body {
                     title = broadcast.title.clone();
+                    self.take_riders(broadcast, &from);
                 }
                 match self.book.handle(civil, &order, &signed) {
                     Ok(change) => self.act(now, change),
@@ -201,6 +203,18 @@ impl Trunk {
         true
     }
 
+    /// Keys that came with an order, of its own tracks alone: held until those begin, which is now.
+    fn take_riders(&mut self, broadcast: &Broadcast, from: &From) {
+        let From::Log { keys, .. } = from else { return };
+        for (id, secret) in keys {
+            let proven = |info: &&Info| info.id == *id && info.key_hash == secret.hash();
+            let emergency = broadcast.priority == Priority::Emergency;
+            if emergency && broadcast.renditions.first().filter(proven).is_some() {
+                self.hold_early(*id, secret.clone(), Brought::Log);
+            }
+        }
+    }
+
     fn act(&mut self, now: Local, change: Change) {
         match change {
             Change::Broadcast { id, .. } => self.start_tracks(now, id, false),
@@ -211,10 +225,10 @@ impl Trunk {
 
     fn pass_on(&mut self, now: Local, signed: &proto::Signed, from: From, urgent: bool) {
         match from {
-            From::Log { track, packet } => self.forward(now, track, packet, urgent),
+            From::Log { track, packet, .. } => self.forward(now, track, packet, urgent),
             From::Push => {}
-            From::Own { request } => {
-                self.append(now, signed, urgent);
+            From::Own { request, keys } => {
+                self.append(now, signed, &keys, urgent);
                 if let Some((id, reply)) = request {
                     self.outputs.push_back(Output::Reply { id, reply: *reply });
                 }
@@ -230,7 +244,7 @@ impl Trunk {
 
     fn refuse_order(&mut self, now: Local, refusal: &Refusal, from: From) {
         match from {
-            From::Own { request: Some((id, _)) } => self.refuse(id, refusal.code, &refusal.text),
+            From::Own { request: Some((id, _)), .. } => self.refuse(id, refusal.code, &refusal.text),
             // What a parent pushes at every join is mostly known already.
             From::Push if refusal.code == "order.repeated" => {}
             _ => self.note_refusal(now, refusal),

@@ -1,5 +1,6 @@
 //! Sessions with parents: dialling, joining, and what comes over them.
 
+use super::keys::Brought;
 use super::{Counters, From, Link, Output, Packet, Peer, Reason, Role, Trunk, What};
 use crate::session::child::{self, Child, Event, Me, Wish};
 use crate::session::{Arrival, Exchange, Line};
@@ -98,6 +99,19 @@ impl Parents {
     pub fn listen(&mut self, now: Local, wish: Wish) {
         if let Some(child) = self.session() {
             child.listen(now, wish);
+        }
+    }
+
+    /// Asks for a track that the parent was expected to send by itself.
+    pub fn insist(&mut self, track: Uuid) {
+        if let Some(child) = self.session() {
+            child.insist(track);
+        }
+    }
+
+    pub fn ended(&mut self, track: Uuid) {
+        if let Some(child) = self.session() {
+            child.ended(track);
         }
     }
 
@@ -235,7 +249,7 @@ impl Trunk {
                 self.end_logs();
                 self.listen_again(now);
             }
-            Event::Key { track, secret } => self.handle_key(now, track, secret, true),
+            Event::Key { track, secret } => self.handle_key(now, track, secret, Brought::Link),
             Event::Listening { .. } => {}
             Event::Unavailable { track, .. } => self.handle_unavailable(now, track),
             Event::Packet { track, index, bytes, via } => {
@@ -277,7 +291,7 @@ impl Trunk {
     /// The parent does not have the track (yet): ask again in a moment.
     fn handle_unavailable(&mut self, now: Local, id: Uuid) {
         let Some(track) = self.tracks.get_mut(&id) else { return };
-        track.listening = false;
+        (track.listening, track.asks) = (false, true);
         if let Some(fetch) = &mut track.fetch {
             fetch.at = now + SECOND;
         }

@@ -39,7 +39,8 @@ impl Trunk {
         let Some(track) = self.tracks.get(&id) else { return false };
         let chosen = self.tuned.is_some_and(|choice| choice.broadcast == Some(track.broadcast));
         let soon = self.book.get(track.broadcast).is_some_and(|entry| entry.state == State::Known);
-        let here = self.player.is_some() && (chosen || soon) && {
+        let coming = self.coming == Some(track.broadcast);
+        let here = self.player.is_some() && (chosen || soon || coming) && {
             let sounded = self.sounded(track.broadcast);
             let flows = sounded.and_then(|sounded| self.tracks.get(&sounded)).is_some_and(Track::flows);
             sounded == Some(id) || track.listening && !flows

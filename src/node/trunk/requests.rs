@@ -1,5 +1,6 @@
 //! What people ask of this node: broadcasts, cancels, hushes, lists.
 
+use super::keys::Brought;
 use super::{Air, From, Listed, Pending, Reply, Request, Trunk, What};
 use crate::broadcast::{Area, Body, Broadcast, Cancel, Hush, Kind, Priority, State, Tone};
 use crate::proto::{self, record};
@@ -97,20 +98,22 @@ impl Trunk {
         };
         check_length(&signed)?;
         let checked = self.authorities.check(&signed, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
+        let rides = if emergency { super::logs::riding(&signed, &tracks[..1]) } else { Vec::new() };
         let mut records = Vec::new();
         // Beside the order, so that a restart can go on with what is stored; and of what is live knows that
         // it was made here and nobody can go on with it.
         for (info, secret) in tracks {
             self.own_tracks.insert(info.id, packets.unwrap_or(0));
             let stored = (!air.live).then(|| secret.to_proto());
-            self.hold_early(info.id, secret);
+            let rode = rides.iter().any(|(id, _)| *id == info.id);
+            self.hold_early(info.id, secret, if rode { Brought::Log } else { Brought::Link });
             let key = proto::StoredKey { track: info.id.as_bytes().to_vec().into(), secret: stored };
             records.push(proto::Record { body: Some(record::Body::Key(key)) });
         }
         self.journal(now, records, Pending::Record);
         let anchor = track.anchor;
         let reply = Reply::Aired { broadcast: checked.id, accepted: order.issued, from, until, sounds, anchor, delay };
-        self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))) });
+        self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))), keys: rides });
         Ok(())
     }
 
@@ -146,7 +149,7 @@ impl Trunk {
         let key = self.options.authority.as_ref().filter(|key| key.id() == order.authority).ok_or_else(no_authority)?;
         let signed = crate::broadcast::sign(&order, key);
         let reply = Reply::Done { order: order.id };
-        self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))) });
+        self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))), keys: Vec::new() });
         Ok(())
     }
 
@@ -162,7 +165,7 @@ impl Trunk {
             let cancel = Cancel { broadcast: id, at: civil + CANCEL_AHEAD };
             if let Some((_, signed)) = self.make(now, areas, expires, Body::Cancel(cancel)) {
                 self.trouble(now, "live.orphaned", text);
-                self.handle_order(now, signed, From::Own { request: None });
+                self.handle_order(now, signed, From::Own { request: None, keys: Vec::new() });
             }
         }
     }
@@ -182,7 +185,7 @@ impl Trunk {
         let (order, signed) = self.make(now, areas, expires, body).ok_or_else(no_authority)?;
         check_length(&signed)?;
         let reply = Reply::Done { order: order.id };
-        self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))) });
+        self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))), keys: Vec::new() });
         Ok(())
     }
 

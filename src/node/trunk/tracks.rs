@@ -1,12 +1,11 @@
 //! Tracks of sound: keys, verification, the store, and airing what is stored here.
 
+use super::keys::Brought;
 use super::{Command, Job, Packet, Pending, Reason, Reject, Trunk};
 use crate::broadcast::{Area, Priority};
-use crate::node::branch::Carry;
-use crate::proto::{self, record};
 use crate::session::child::Via;
-use crate::time::{Local, MILLISECOND, SECOND};
-use crate::track::{Info, Reader, Ring, Secret, together};
+use crate::time::{Civil, Local, MILLISECOND, SECOND};
+use crate::track::{Info, Reader, Ring};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -32,6 +31,12 @@ pub(super) struct Track {
     pub listening: bool,
     /// A packet has come since.
     pub flowing: bool,
+    /// The parent does not send it by itself, as it does an emergency: it is to be asked.
+    pub asks: bool,
+    /// When it is asked all the same, nothing having come.
+    pub insist_at: Option<Civil>,
+    /// Not sounded any more: listened to until then.
+    pub leave_at: Option<Local>,
     /// This node airs it from its store.
     pub source: Option<Source>,
     pub fetch: Option<Fetch>,
@@ -49,6 +54,12 @@ pub(super) struct Keyed {
     reader: Reader,
     /// Verified lately: against duplicates.
     seen: Ring,
+}
+
+impl Keyed {
+    pub fn new(reader: Reader) -> Self {
+        Self { reader, seen: Ring::new(SEEN) }
+    }
 }
 
 /// Airing from the store.
@@ -148,6 +159,9 @@ impl Trunk {
             have: Have { until: made.unwrap_or(0), ..Have::default() },
             listening: false,
             flowing: false,
+            asks: restored,
+            insist_at: None,
+            leave_at: None,
             source: None,
             fetch: None,
             to_keep: Vec::new(),
@@ -168,8 +182,8 @@ impl Trunk {
         if restored {
             self.count_stored(track_id);
         }
-        if let Some(secret) = self.early.remove(&track_id) {
-            self.handle_key(now, track_id, secret, !restored);
+        if let Some((secret, brought)) = self.early.remove(&track_id) {
+            self.handle_key(now, track_id, secret, if restored { Brought::Journal } else { brought });
         }
     }
 
@@ -180,68 +194,13 @@ impl Trunk {
         self.job(Pending::Air { track }, Job::Fetch { track, from: 0, until: packets.min(READ) });
     }
 
-    /// The SRTP key of a track, from the parent, the journal or this node's own making.
-    pub(super) fn handle_key(&mut self, now: Local, id: Uuid, secret: Secret, write: bool) {
-        let Some(track) = self.tracks.get_mut(&id) else {
-            self.hold_early(id, secret);
-            return;
-        };
-        if track.key.is_some() {
-            return;
-        }
-        let Some(reader) = Reader::new(&track.info, &secret) else {
-            *self.counters.packets_rejected.entry(Reject::Tag).or_default() += 1;
-            return;
-        };
-        track.key = Some(Keyed { reader, seen: Ring::new(SEEN) });
-        let keep = write && track.stored && !track.made_here;
-        let carry = Carry {
-            track: id,
-            ssrc: track.info.ssrc,
-            secret: secret.clone(),
-            log: false,
-            emergency: track.emergency && track.first,
-            areas: track.areas.clone(),
-            duration: track.info.packet_micros(),
-            delay: track.delay,
-            rate: rate(&track.info),
-            together: if track.emergency { 1 } else { together(track.delay, track.info.packet_micros()) },
-            next: 0,
-            stored: if track.stored { track.have.until } else { 0 },
-        };
-        self.tell_branches(Command::Carry(carry));
-        if keep {
-            self.journal_key(now, id, &secret);
-        }
-        self.tune(now);
-    }
-
-    /// A secret that came before its order. The longest held goes first: its order was refused, is over,
-    /// or was lost, and the next join brings both again.
-    pub(super) fn hold_early(&mut self, id: Uuid, secret: Secret) {
-        if self.early.insert(id, secret).is_none() {
-            self.early_ids.push_back(id);
-        }
-        let Self { early, early_ids, .. } = self;
-        early_ids.retain(|id| early.contains_key(id));
-        while early_ids.len() > EARLY
-            && let Some(oldest) = early_ids.pop_front()
-        {
-            early.remove(&oldest);
-        }
-    }
-
-    pub(super) fn journal_key(&mut self, now: Local, track: Uuid, secret: &Secret) {
-        let track = track.as_bytes().to_vec().into();
-        let key = proto::StoredKey { track, secret: Some(secret.to_proto()) };
-        self.journal(now, vec![proto::Record { body: Some(record::Body::Key(key)) }], Pending::Record);
-    }
-
     /// The broadcast is over, or other renditions took its place.
     pub(super) fn end_track(&mut self, now: Local, id: Uuid) {
         let Some(track) = self.tracks.remove(&id) else { return };
-        if track.listening || track.fetch.is_some() {
+        if track.fetch.is_some() {
             self.parents.unlisten(now, id);
+        } else if track.listening {
+            self.parents.ended(id);
         }
         self.tell_branches(Command::Drop { track: id });
         // A track of known length may be on disk from before a restart, which forgets who made it.
@@ -475,18 +434,10 @@ impl Trunk {
     }
 }
 
-/// Media bytes per second of a track: the Opus rate and 100 bytes a packet.
-fn rate(info: &Info) -> u32 {
-    let overhead = 100 * crate::time::RATE / info.duration.max(1);
-    info.bitrate / 8 + overhead
-}
-
 /// Bytes of IPv4 and UDP under each packet.
 const BELOW: usize = 28;
 /// Tracks at once: as many programmes as a province knows of for the coming day.
 const TRACKS: usize = 512;
-/// Secrets that wait for their order.
-const EARLY: usize = 64;
 /// Packets remembered against duplicates: a minute at 240 ms.
 const SEEN: usize = 256;
 /// Packets gathered before a write.
@@ -504,7 +455,7 @@ mod tests {
     use crate::node::Role;
     use crate::node::trunk::{Log, Options};
     use crate::session::{Exchange, Line, child};
-    use crate::time::Civil;
+    use crate::track::Secret;
     use bytes::Bytes;
 
     const NOW: Civil = Civil(1_800_000_000 * SECOND);
@@ -559,6 +510,9 @@ mod tests {
             have: Have { until: 1, ..Have::default() },
             listening: false,
             flowing: false,
+            asks: false,
+            insist_at: None,
+            leave_at: None,
             source: Some(Source { next: 0, read: 1, reading: false, ready }),
             fetch: None,
             to_keep: Vec::new(),

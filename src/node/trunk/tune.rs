@@ -21,14 +21,33 @@ impl Trunk {
             self.end_orphans(now, civil);
         }
         let next_choice = self.choose(now, civil);
+        let next_coming = self.look_ahead(civil);
         let next_pull = civil.and_then(|civil| self.pull(now, civil));
-        let next = [next_choice, next_pull].into_iter().flatten().min();
-        let longest = now + LOOK_AGAIN;
+        let next = [next_choice, next_coming, next_pull].into_iter().flatten().min();
+        let leave = self.tracks.values().filter_map(|track| track.leave_at).min();
+        let longest = leave.map_or(now + LOOK_AGAIN, |leave| leave.clamp(now + MILLISECOND, now + LOOK_AGAIN));
         self.tune_at = Some(match (next, self.time.phase(now)) {
             // One µs on: at the instant itself, rounded down, the answer may still be the old one.
             (Some(at), Some(phase)) => (phase.local(at) + 1).clamp(now + MILLISECOND, longest),
             _ => longest,
         });
+    }
+
+    /// What sounds once an emergency or a hush is over is listened to a moment before, each node at an instant of its
+    /// own: tens of thousands of siblings come back for it. Returns when the answer may change.
+    fn look_ahead(&mut self, civil: Option<Civil>) -> Option<Civil> {
+        self.coming = None;
+        let (place, civil) = (self.place.as_ref()?, civil.filter(|_| self.player.is_some())?);
+        let ahead = COMES_BACK + self.spread(COMES_BACK_SPREAD);
+        let choice = choose(&self.book, &place.area, Some(civil + ahead));
+        self.coming = choice.broadcast;
+        choice.next.map(|next| next - ahead)
+    }
+
+    /// µs in `[0, most)`, this node's own.
+    fn spread(&self, most: i64) -> i64 {
+        let node = self.options.node.as_u128();
+        ((node ^ (node >> 64)) as u64 % most.max(1).unsigned_abs()) as i64
     }
 
     fn end_broadcast(&mut self, now: Local, broadcast: Uuid) {
@@ -108,7 +127,10 @@ impl Trunk {
                 self.plan_fetch(now, civil, id);
             } else if self.wanted(id) {
                 self.start_listening(now, civil, id);
-            } else {
+                if let Some(at) = self.insist(civil, id) {
+                    note(at);
+                }
+            } else if !self.lingers(now, id) {
                 self.stop_listening(now, id);
             }
         }
@@ -116,15 +138,43 @@ impl Trunk {
     }
 
     fn start_listening(&mut self, now: Local, civil: Civil, id: Uuid) {
+        let spread = self.spread(INSIST_SPREAD);
         let Some(track) = self.tracks.get_mut(&id) else { return };
+        track.leave_at = None;
         if track.listening {
             return;
         }
         (track.listening, track.flowing) = (true, false);
         track.fetch = None;
         let wish = wish(track, civil);
-        let wish = Wish { from: self.first_missing(id, wish.from), ..wish };
+        let first = track.info.instant(u64::from(track.info.packets.is_none()));
+        let counted = track.emergency && track.first && !track.asks && civil < first;
+        track.insist_at = counted.then_some(first + INSIST + spread);
+        let wish = Wish { from: self.first_missing(id, wish.from), counted, ..wish };
         self.parents.listen(now, wish);
+    }
+
+    /// An emergency's packets should come without a word: asks for them once they are late. Returns when to look again.
+    fn insist(&mut self, civil: Civil, id: Uuid) -> Option<Civil> {
+        let track = self.tracks.get_mut(&id)?;
+        let at = track.insist_at.filter(|_| !track.flowing)?;
+        if civil < at {
+            return Some(at);
+        }
+        (track.insist_at, track.asks) = (None, true);
+        self.parents.insist(id);
+        None
+    }
+
+    /// What an emergency or a hush silences is listened to a moment longer, each node for a time of its own: tens of
+    /// thousands of siblings have the same to tell their parent, and the emergency comes first.
+    fn lingers(&mut self, now: Local, id: Uuid) -> bool {
+        let spread = self.spread(LEAVES_SPREAD);
+        let chosen = self.tuned.and_then(|choice| choice.broadcast);
+        let Some(track) = self.tracks.get_mut(&id) else { return false };
+        // Another rendition of what sounds is left at once: it was changed for its cost.
+        let silenced = self.player.is_some() && chosen != Some(track.broadcast);
+        track.listening && silenced && *track.leave_at.get_or_insert(now + spread) > now
     }
 
     /// A newer revision of the same track: most often a live one whose last packet is now known.
@@ -147,8 +197,9 @@ impl Trunk {
     fn stop_listening(&mut self, now: Local, id: Uuid) {
         let Some(track) = self.tracks.get_mut(&id) else { return };
         // What it hears was said of this listening: one that begins later has heard nothing yet.
-        track.flowing = false;
+        (track.flowing, track.leave_at) = (false, None);
         if std::mem::take(&mut track.listening) {
+            track.asks = true;
             self.parents.unlisten(now, id);
         }
     }
@@ -156,8 +207,8 @@ impl Trunk {
     /// Fetches a stored track at an instant that the node's id spreads over the time there is; what is wanted only
     /// because a child asks for it, at once: the child has spread it.
     fn plan_fetch(&mut self, now: Local, civil: Civil, id: Uuid) {
-        let node = self.options.node.as_u128();
         let wanted = self.wanted_ahead(id);
+        let spread = self.spread(1 << 62);
         let Some(track) = self.tracks.get_mut(&id) else { return };
         if !wanted {
             track.fetch = track.fetch.take().filter(|fetch| fetch.asked);
@@ -168,14 +219,14 @@ impl Trunk {
         }
         // Half of the time left, so that the slow rate has the other half.
         let window = ((track.info.anchor - civil - LEAD) / 2).clamp(1, FETCH_SPREAD);
-        let spread = if track.asked_ahead { 0 } else { ((node ^ (node >> 64)) as u64 % window.unsigned_abs()) as i64 };
+        let spread = if track.asked_ahead { 0 } else { spread % window };
         track.fetch = Some(Fetch { at: now + spread, asked: false });
     }
 
     /// Says anew what this node wants, to a parent that has just welcomed it.
     pub(super) fn listen_again(&mut self, now: Local) {
         for track in self.tracks.values_mut() {
-            (track.listening, track.flowing) = (false, false);
+            (track.listening, track.flowing, track.asks, track.leave_at) = (false, false, false, None);
             if let Some(fetch) = &mut track.fetch
                 && fetch.asked
             {
@@ -208,6 +259,7 @@ fn wish(track: &Track, civil: Civil) -> Wish {
         from: (late / packet).unsigned_abs(),
         useful: (track.delay - packet - USEFUL_MARGIN).max(packet / 2),
         packets: track.info.packets,
+        counted: false,
     }
 }
 
@@ -215,6 +267,14 @@ fn wish(track: &Track, civil: Civil) -> Wish {
 const LOOK_AGAIN: i64 = SECOND;
 /// Before the first packet is due, by which a relay listens and has its answer.
 const LEAD: i64 = 2 * SECOND;
+/// Beyond the instant at which the first packet of an emergency is sent; and then each node at its own.
+const INSIST: i64 = 300 * MILLISECOND;
+const INSIST_SPREAD: i64 = SECOND;
+/// What is silenced is left within this: an emergency's tone lasts longer, and speech comes behind it.
+const LEAVES_SPREAD: i64 = 2 * SECOND;
+/// What comes back is asked for so long before, and by so much more.
+const COMES_BACK: i64 = SECOND;
+const COMES_BACK_SPREAD: i64 = 2 * SECOND;
 /// Before the first packet is due, by which it is read from the store.
 const READ_LEAD: i64 = 500 * MILLISECOND;
 /// A packet must be at the device's planner before its sound: horizon and decoding.

@@ -94,7 +94,8 @@ impl Child {
         if self.tracks.len() >= MAX_TRACKS {
             return Err(Violation::new("log.too_many", format!("more than {MAX_TRACKS} tracks with this log")));
         }
-        let wish = Wish { track, ssrc: log.ssrc, duration: 0, from: next, useful: i64::MAX, packets: None };
+        let wish =
+            Wish { track, ssrc: log.ssrc, duration: 0, from: next, useful: i64::MAX, packets: None, counted: false };
         let mut seeker = Seeker::new(wish);
         seeker.crowd(self.pulse.crowd());
         seeker.anchor(next);

@@ -1,10 +1,11 @@
 //! What a speaker listens to: orders, tracks, and packets that came out of order or did not come.
 use super::{Hot, Speaker};
 use crate::world::World;
-use loa::broadcast::{Body, Order};
+use loa::broadcast::{Body, Order, Priority};
 use loa::io::clock::{self, Now};
 use loa::session::child::{Via, Wish};
-use loa::time::{MILLISECOND, SECOND};
+use loa::time::{Civil, MILLISECOND, SECOND};
+use loa::track::{Header, Secret};
 use uuid::Uuid;
 
 /// Of a packet out of order: the ear, its `next` before, the packet's index.
@@ -73,19 +74,22 @@ impl Speaker {
         bytes: &[u8],
         via: Via,
     ) {
-        let held = if let Some(at) = hot.ears.iter().position(|ear| world.tracks[ear.track].info.id == track) {
-            world.take(hot, at, index, bytes).is_some()
-        } else if let Some(heard) = world.orders.read_packet(track, index, bytes) {
-            if let Body::Tick(tick) = &heard.order.body
-                && let Some(session) = &mut self.session
-            {
-                session.handle_head(now.local, tick.log, tick.head);
-            }
-            self.handle_order(now, world, &heard.order);
-            true
-        } else {
-            false
-        };
+        let held =
+            if let Some(at) = hot.ears.iter().position(|ear| !ear.closed && world.tracks[ear.track].info.id == track) {
+                world.take(hot, at, index, bytes).is_some()
+            } else if let Some(heard) = world.orders.read_packet(track, index, bytes) {
+                if let Body::Tick(tick) = &heard.order.body
+                    && let Some(session) = &mut self.session
+                {
+                    session.handle_head(now.local, tick.log, tick.head);
+                }
+                let header = Header::parse(bytes);
+                hot.read = header.filter(|_| via == Via::Live).map(|header| (header.ssrc, header.sequence));
+                self.handle_order(now, world, &heard.order, &heard.keys);
+                true
+            } else {
+                false
+            };
         let Some(session) = &mut self.session else { return };
         match held {
             true => session.handle_accepted(now.local, track, index, via),
@@ -93,7 +97,8 @@ impl Speaker {
         }
     }
 
-    pub(super) fn handle_order(&mut self, now: Now, world: &mut World, order: &Order) {
+    /// `keys`: those that came with it.
+    pub(super) fn handle_order(&mut self, now: Now, world: &mut World, order: &Order, keys: &[(Uuid, Secret)]) {
         if !order.areas.iter().any(|area| area.contains(&self.area)) {
             return;
         }
@@ -104,10 +109,24 @@ impl Speaker {
                 {
                     self.wanted.push(track);
                 }
+                for (track, secret) in keys {
+                    world.key(*track, secret);
+                    if !self.keys.contains(track) {
+                        self.keys.push(*track);
+                    }
+                }
+                if broadcast.priority == Priority::Emergency {
+                    self.fall_silent(order.id, broadcast.begins(), broadcast.until + broadcast.delay);
+                }
                 self.listen_at = Some(now.local);
             }
             Body::Cancel(cancel) => {
                 world.cancel(cancel.broadcast, cancel.at);
+                self.silent.retain(|(order, _, _)| *order != cancel.broadcast);
+                self.listen_at = Some(now.local);
+            }
+            Body::Hush(hush) => {
+                self.fall_silent(order.id, order.issued, hush.until);
                 self.listen_at = Some(now.local);
             }
             _ => {}
@@ -127,17 +146,51 @@ impl Speaker {
         }
     }
 
-    /// Listens to what is on or about to be, and no more to what is over: as a node does.
+    /// As a node: leaves what is silenced, and asks for it again, at instants of its own.
+    fn fall_silent(&mut self, order: Uuid, from: Civil, until: Civil) {
+        if self.silent.iter().any(|(known, _, _)| *known == order) {
+            return;
+        }
+        let leaves = from + self.spread(LEAVES_SPREAD);
+        let back = until - COMES_BACK - self.spread(COMES_BACK_SPREAD);
+        self.silent.push((order, leaves, back));
+    }
+
+    /// µs in `[0, most)`: neighbours' are far apart.
+    fn spread(&self, most: i64) -> i64 {
+        i64::from(self.number.wrapping_mul(0x9E37_79B9) >> 1) % most.max(1)
+    }
+
+    /// Whether something that is no emergency is silenced, and when that changes next.
+    fn silenced(&mut self, civil: Civil) -> (bool, Option<Civil>) {
+        self.silent.retain(|(_, _, back)| *back > civil);
+        let now = self.silent.iter().any(|(_, leaves, _)| *leaves <= civil);
+        let changes = self.silent.iter().map(|(_, leaves, back)| if *leaves > civil { *leaves } else { *back });
+        (now, changes.min())
+    }
+
+    /// Listens to what is on or about to be, and no more to what is over or silenced: as a node does.
     pub(super) fn listen(&mut self, now: Now, hot: &mut Hot, world: &World) {
         self.listen_at = None;
-        let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
         let civil = clock::wall();
+        let (silenced, changes) = self.silenced(civil);
+        let late = INSIST + self.spread(INSIST_SPREAD);
+        let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
+        self.listen_at = changes.map(|at| now.local + (at - civil).max(MILLISECOND));
         for &at in &self.wanted {
             let track = &world.tracks[at];
-            let ear = hot.ears.iter().position(|ear| ear.track == at);
+            let ear = hot.ears.iter().position(|ear| ear.track == at && !ear.closed);
             if civil >= track.over {
-                if let Some(ear) = ear.and_then(|ear| hot.ears.get_mut(ear)).filter(|ear| !ear.closed) {
-                    (ear.closed, ear.asked) = (true, false);
+                if let Some(ear) = ear.and_then(|ear| hot.ears.get_mut(ear)) {
+                    ear.closed = true;
+                    ear.asked = false;
+                    session.ended(track.info.id);
+                }
+                continue;
+            }
+            if silenced && !track.emergency {
+                if let Some(ear) = ear.and_then(|ear| hot.ears.get_mut(ear)) {
+                    ear.close();
                     session.unlisten(now.local, track.info.id);
                 }
                 continue;
@@ -161,10 +214,27 @@ impl Speaker {
                 }
             };
             let ear = &mut hot.ears[ear];
+            let expected = track.begins() + late;
+            if ear.asked {
+                if ear.counted && !ear.heard && civil >= expected {
+                    session.insist(track.info.id);
+                }
+                ear.counted &= !ear.heard && civil < expected;
+            } else {
+                ear.counted = track.emergency && civil < track.begins();
+            }
+            if ear.counted {
+                let at = now.local + (expected - civil);
+                self.listen_at = Some(self.listen_at.map_or(at, |known| known.min(at)));
+            }
             if ear.asked {
                 continue;
             }
             ear.asked = true;
+            if ear.counted {
+                ear.begin(from.unsigned_abs());
+                hot.quiet_until = 0;
+            }
             session.listen(
                 now.local,
                 Wish {
@@ -175,6 +245,7 @@ impl Speaker {
                     from: from.unsigned_abs(),
                     useful: (track.delay - packet - USEFUL_MARGIN).max(packet / 2),
                     packets: track.info.packets,
+                    counted: ear.counted,
                 },
             );
         }
@@ -188,6 +259,12 @@ impl Speaker {
     }
 }
 
+/// As a node, for what an emergency or a hush silences, and where an emergency's sound does not come.
+const LEAVES_SPREAD: i64 = 2 * SECOND;
+const COMES_BACK: i64 = SECOND;
+const COMES_BACK_SPREAD: i64 = 2 * SECOND;
+const INSIST: i64 = 300 * MILLISECOND;
+const INSIST_SPREAD: i64 = SECOND;
 /// As a node: before the first packet is due; when a parent lacks a track; what a device's planner needs.
 const LEAD: i64 = 2 * SECOND;
 pub(super) const ASK_AGAIN: i64 = 100 * MILLISECOND;
