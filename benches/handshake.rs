@@ -138,6 +138,7 @@ struct Load {
 struct End {
     driver: Driver,
     stays: bool,
+    up: bool,
 }
 
 impl Load {
@@ -171,7 +172,7 @@ impl Load {
             driver.dial(now, self.parent).expect("an address to dial");
             driver.flush(now);
             self.shaking += 1;
-            self.ends[slot] = Some(End { driver, stays });
+            self.ends[slot] = Some(End { driver, stays, up: false });
         }
     }
 
@@ -202,18 +203,19 @@ impl Load {
         let Some(end) = &mut self.ends[slot] else { return };
         end.driver.handle_timeout(now);
         end.driver.flush(now);
-        let mut gone = false;
+        let mut gone = None;
         while let Some(event) = end.driver.poll_event() {
             match event {
                 Event::Up { link, .. } => {
                     self.shaking -= 1;
                     self.up += 1;
+                    end.up = true;
                     if !end.stays {
                         end.driver.close(now, link, "bench.done", "that was all");
                         end.driver.flush(now);
                     }
                 }
-                Event::Down { .. } if end.driver.links() == 0 => gone = true,
+                Event::Down { reason, .. } if end.driver.links() == 0 => gone = Some(reason),
                 Event::Arrival { arrival: Arrival::Media(bytes), .. } => {
                     let due = bytes.get(12..20).and_then(|due| due.try_into().ok()).map_or(0, u64::from_be_bytes);
                     if self.counted.contains(&due) {
@@ -224,8 +226,8 @@ impl Load {
                 _ => {}
             }
         }
-        if gone {
-            assert!(!end.stays, "a streamer lost its link");
+        if let Some(reason) = gone {
+            assert!(!end.stays || !end.up, "a streamer lost its link: {reason}");
             end.driver.flush(now);
             // One that was refused never came up; it is dialled anew.
             self.ends[slot] = None;

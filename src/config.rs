@@ -79,7 +79,7 @@ pub struct Sources {
     /// `authorities/<name>.key` in the data folder.
     pub authority: String,
     /// Of each Opus rendition, b/s; all are aired, and a node takes the first unless it says otherwise. Never empty once parsed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some_bitrates")]
     pub bitrates: Vec<u32>,
     /// The one rendition's, as older configurations say it; empty once parsed.
     #[serde(default)]
@@ -411,6 +411,14 @@ fn complexity() -> i32 {
 
 fn loudness() -> f64 {
     -16.0
+}
+
+fn some_bitrates<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
+    let bitrates = Vec::deserialize(deserializer)?;
+    match bitrates.is_empty() {
+        true => Err(serde::de::Error::custom("names no rendition; leave it out for one of 24000")),
+        false => Ok(bitrates),
+    }
 }
 
 fn peak() -> f64 {

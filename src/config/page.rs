@@ -14,19 +14,12 @@ impl Page<'_> {
     pub fn refuse(&self, error: &toml::de::Error) -> Error {
         let offset = error.span().map_or(0, |span| span.start);
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        let mut quoted = message.split('`').skip(1).step_by(2);
         let field = self.field(offset);
         if message.starts_with("unknown field") {
-            let unknown = quoted.next().unwrap_or_default();
-            let known: Vec<&str> = quoted.collect();
-            let mend = match nearest(unknown, &known) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("known here: {}", known.join(", ")),
-            };
-            return self.at(offset, "config.unknown_field", &format!("unknown field {unknown}; {mend}"));
+            return self.at(offset, "config.unknown_field", &unknown_field(&message));
         }
         if message.starts_with("missing field") {
-            let missing = quoted.next().unwrap_or_default();
+            let missing = message.split('`').nth(1).unwrap_or_default();
             let text = format!("{field}: the field {missing} is missing; add it");
             return self.at(offset, "config.missing_field", &text);
         }
@@ -75,6 +68,18 @@ impl Page<'_> {
         }
         found
     }
+}
+
+/// What serde says of a field that it does not know, with the nearest one that it does.
+pub fn unknown_field(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next().unwrap_or_default();
+    let known: Vec<&str> = quoted.collect();
+    let mend = match nearest(unknown, &known) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("known here: {}", known.join(", ")),
+    };
+    format!("unknown field {unknown}; {mend}")
 }
 
 /// `table` of a line `[table]`.

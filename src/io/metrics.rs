@@ -101,6 +101,7 @@ fn publish(snapshot: &Snapshot, world: &World<'_>) {
     }
     gauge!("loa_sessions", "side" => "parent").set(trunk.parents as f64);
     gauge!("loa_sessions", "side" => "children").set(trunk.children as f64);
+    gauge!("loa_sessions_paused").set(snapshot.branches.iter().map(|branch| branch.paused).sum::<u64>() as f64);
     gauge!("loa_clock_offset_seconds").set(trunk.offset as f64 / 1e6);
     gauge!("loa_clock_uncertainty_seconds").set(trunk.uncertainty as f64 / 1e6);
     gauge!("loa_delivery_delay_seconds").set(trunk.delivery as f64 / 1e6);
@@ -124,6 +125,7 @@ fn describe() {
     describe_counter!("loa_handshakes_retried_total", "Strangers sent back to prove their address first");
     describe_gauge!("loa_handshakes", "Handshakes of children now: half-open, and waiting for their turn");
     describe_counter!("loa_links_cut_total", "Links cut by this node, by reason");
+    describe_gauge!("loa_sessions_paused", "Children that get no sound since their reports stay away (RFC 8083)");
     describe_gauge!("loa_links_held_bytes", "Control and bulk that other nodes have not acknowledged");
     describe_counter!("loa_violations_total", "Links closed because the other side broke the protocol");
     describe_counter!(

@@ -217,6 +217,8 @@ pub enum Notice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     pub sessions: u64,
+    /// Those of them that get no sound until they report again.
+    pub paused: u64,
     /// `Air`s, not sends.
     pub aired: u64,
     pub nacked: u64,
@@ -537,6 +539,7 @@ impl Branch {
 
     fn remove(&mut self, link: Link) {
         let Some(mut child) = self.children.remove(&link) else { return };
+        self.counters.paused -= u64::from(child.broken);
         self.counters.add_session(child.session.take_counters());
         self.nodes.leave(child.peer.node, link);
         if let Some(joined) = child.joined {

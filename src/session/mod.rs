@@ -101,7 +101,8 @@
 //!   hash in the order, and from then on the parent counts every child in its areas as listening, from index 0, without
 //!   a Listen or Listening: 20,000 children would otherwise each want a key, a wish and two answers in the very second
 //!   in which the order must reach them. Who is admitted later gets Key and Listening at its welcome. A child that
-//!   hears nothing for 300 ms, and up to a second of its own, beyond the first packet's instant sends Listen. An order too
+//!   hears nothing for 300 ms, and up to a second of its own, beyond the first packet's instant sends Listen; one that
+//!   lacks the key does so 500 ms and as much after the order. The answer brings the key. An order too
 //!   long for a key beside it, and one that the parent itself learnt at a join, are followed by Key and Listening as
 //!   any track's is. What an emergency or a hush silences a child leaves within two seconds, at an instant of its own, and
 //!   asks for it again one to three seconds before the known end. Of a track that is over it says nothing.

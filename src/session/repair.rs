@@ -424,17 +424,13 @@ mod tests {
     const DURATION: i64 = 240 * MILLISECOND;
     const RTT: i64 = 100 * MILLISECOND;
 
+    fn log(from: u64) -> Wish {
+        Wish { track: Uuid::nil(), ssrc: 1, duration: 0, from, useful: i64::MAX, packets: None, counted: false }
+    }
+
     fn seeker(packets: Option<u64>) -> Seeker {
         let useful = 640 * MILLISECOND;
-        let mut seeker = Seeker::new(Wish {
-            track: Uuid::nil(),
-            ssrc: 1,
-            duration: DURATION,
-            from: 0,
-            useful,
-            packets,
-            counted: false,
-        });
+        let mut seeker = Seeker::new(Wish { duration: DURATION, useful, packets, ..log(0) });
         seeker.anchor(0);
         seeker
     }
@@ -574,9 +570,7 @@ mod tests {
 
     #[test]
     fn a_missing_order_is_asked_for_ever_more_slowly_and_then_given_up() {
-        let wish =
-            Wish { track: Uuid::nil(), ssrc: 1, duration: 0, from: 7, useful: i64::MAX, packets: None, counted: false };
-        let mut seeker = Seeker::new(wish);
+        let mut seeker = Seeker::new(log(7));
         seeker.anchor(7);
         seeker.handle_head(Local(0), 8);
         let asks = asks(&mut seeker, Local(i64::MAX));
@@ -588,9 +582,7 @@ mod tests {
 
     #[test]
     fn a_leap_ahead_leaves_a_bounded_number_of_gaps() {
-        let wish =
-            Wish { track: Uuid::nil(), ssrc: 1, duration: 0, from: 0, useful: i64::MAX, packets: None, counted: false };
-        let mut seeker = Seeker::new(wish);
+        let mut seeker = Seeker::new(log(0));
         seeker.anchor(0);
         seeker.handle_accepted(Local(0), 1 << 40, true, RTT);
         assert_eq!(seeker.gaps() as u64, MAX_GAPS);

@@ -47,7 +47,10 @@ pub fn figures(outcome: &Outcome) -> Rows {
     let load = &outcome.load;
     if load.processes > 0 {
         let (cpu, rss) = (number(load.cpu_s), number((load.rss_kib / 1_024) as f64));
-        add("The tool itself", format!("{} processes, {cpu} s of CPU, {rss} MiB", count(load.processes)));
+        add(
+            "The tool itself",
+            format!("{}, {cpu} s of CPU, {rss} MiB", several(load.processes, "process", "processes")),
+        );
     }
     all
 }
@@ -65,7 +68,7 @@ pub fn parts(outcome: &Outcome) -> Vec<Rows> {
         ]);
     }
     if let Some(emergency) = &outcome.emergency {
-        let rounds = format!(" in {} rounds", emergency.rounds);
+        let rounds = format!(" in {}", several(emergency.rounds, "round", "rounds"));
         all.push(vec![
             ("Emergency: reached".into(), count(emergency.reached) + &rounds),
             ("Emergency: not reached".into(), count(emergency.not_reached)),
@@ -84,6 +87,11 @@ pub fn parts(outcome: &Outcome) -> Vec<Rows> {
         all.push(rows);
     }
     all
+}
+
+/// With the word that goes with so many.
+fn several(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { more })
 }
 
 pub fn targets(targets: &[Target]) -> Grid {

@@ -124,7 +124,12 @@ fn load(args: &RunArgs, json: bool) -> Result<u8> {
     match (outcome.interrupted, summary::held(&outcome)) {
         (true, _) => Err(Failure::run("interrupted: what was found until then is written and is no verdict")),
         (false, true) => Ok(0),
-        (false, false) => Ok(MISSED),
+        (false, false) => {
+            if json {
+                summary::missed(&outcome).iter().for_each(|line| eprintln!("loa-load: {line}"));
+            }
+            Ok(MISSED)
+        }
     }
 }
 

@@ -9,6 +9,9 @@ pub struct Outcome {
     /// RFC 3339, local time with its zone.
     pub started: String,
     pub command: String,
+    /// The profile as it was run, in TOML, whatever was set on the command line in it.
+    #[serde(default)]
+    pub settings: String,
     /// Ended before its time: what is here is what was found until then.
     pub interrupted: bool,
     pub machine: Machine,

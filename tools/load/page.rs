@@ -299,6 +299,12 @@ fn events(events: &[Event]) -> String {
 
 fn about(outcome: &Outcome) -> String {
     let machine = &outcome.machine;
+    let settings = match outcome.settings.as_str() {
+        "" => String::new(),
+        settings => {
+            format!("<details><summary>The profile as it was run</summary><pre>{}</pre></details>", escape(settings))
+        }
+    };
     let memory = number((machine.memory_mib as f64 / 1_024.0 * 10.0).round() / 10.0);
     format!(
         "<section><h2>How it was measured</h2>\
@@ -306,7 +312,7 @@ fn about(outcome: &Outcome) -> String {
          instant at which a packet's place on its track's timeline gives the origin to send it to its arrival at the \
          speaker; of packets that leave in one send, from the last one's, since the others wait for it by design. A packet is lost if it never came, by whatever way. CPU is user and system time of the processes \
          under test, the kernel's work for their sends in it.</p>\
-         <p>Machine: {} cores, {}, {memory} GiB, Linux {}.</p><pre>{}</pre></section>\n",
+         <p>Machine: {} cores, {}, {memory} GiB, Linux {}.</p><pre>{}</pre>{settings}</section>\n",
         machine.cores,
         escape(&machine.processor),
         escape(&machine.kernel),

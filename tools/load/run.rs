@@ -58,6 +58,7 @@ pub fn run(profile: &Profile, loa: &Path, out: &Path) -> Result<Outcome> {
         outcome.packet_ms = packet_ms(profile);
     }
     outcome.tracks = outcome.tracks.max(profile.sound.tracks);
+    outcome.settings = toml::to_string(profile).unwrap_or_default();
     // Half a run is no ground for a verdict.
     if !outcome.interrupted {
         outcome.thresholds = thresholds::judge(&profile.thresholds, &outcome);

@@ -69,8 +69,10 @@ pub struct Speaker {
     wanted: Vec<usize>,
     keys: Vec<Uuid>,
     listen_at: Option<Local>,
-    /// Orders that silence what is not an emergency: from when on it is left, and when it is asked for again.
+    /// Orders that silence what is not an emergency: from when on it is left, and when it sounds again; and when it did
+    /// after the last that is over.
     silent: Vec<(Uuid, Civil, Civil)>,
+    sounds_from: Civil,
     /// Emergencies and hushes that it has heard of.
     pub heard: Vec<Uuid>,
     /// Of the exchange with the shortest way: that way, and civil − local.
@@ -147,6 +149,7 @@ impl Maker {
             keys: Vec::new(),
             listen_at: None,
             silent: Vec::new(),
+            sounds_from: Civil(0),
             heard: Vec::new(),
             clock: None,
             report_at: Local(0),

@@ -1,6 +1,6 @@
 //! The verdict and the figures for a terminal.
 use crate::found::{Grid, figures, parts, steps, targets};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Threshold};
 use crate::plot::number;
 use crate::thresholds::words;
 use std::fmt::Write;
@@ -21,8 +21,7 @@ pub fn summary(outcome: &Outcome) -> String {
         let (name, unit, least) = words(&threshold.name);
         let (mark, least) =
             (if threshold.held { "held  " } else { "MISSED" }, if least { "at least" } else { "at most" });
-        let value = threshold.value.map_or("not measured".into(), number);
-        let _ = writeln!(text, "{mark} {name:<38} {value} {unit}, {least} {}", number(threshold.bound));
+        let _ = writeln!(text, "{mark} {name:<38} {}, {least} {}", found(threshold, unit), number(threshold.bound));
     }
     let verdict = match (outcome.thresholds.is_empty(), held(outcome)) {
         _ if outcome.interrupted => "interrupted, so nothing is judged",
@@ -32,6 +31,25 @@ pub fn summary(outcome: &Outcome) -> String {
     };
     let _ = write!(text, "{}: {verdict}", outcome.profile);
     text
+}
+
+/// The thresholds that were missed, each in a line, for whoever reads no summary.
+pub fn missed(outcome: &Outcome) -> Vec<String> {
+    let missed = outcome.thresholds.iter().filter(|threshold| !threshold.held);
+    let line = |threshold: &Threshold| {
+        let (name, unit, least) = words(&threshold.name);
+        let side = if least { "at least" } else { "at most" };
+        format!("missed: {name} ({}): {}, {side} {}", threshold.name, found(threshold, unit), number(threshold.bound))
+    };
+    missed.map(line).collect()
+}
+
+fn found(threshold: &Threshold, unit: &str) -> String {
+    match threshold.value {
+        None => "not measured".into(),
+        Some(value) if unit.is_empty() => number(value),
+        Some(value) => format!("{} {unit}", number(value)),
+    }
 }
 
 /// Columns as wide as their widest cell.
@@ -56,6 +74,24 @@ fn write_grid(text: &mut String, grid: &Grid) {
 mod tests {
     use super::*;
     use crate::outcome::{Emergency, Quantiles, Step, Storm, Target};
+
+    #[test]
+    fn what_was_missed_is_said_with_its_unit_and_what_was_not_measured_without() {
+        let threshold = |name: &str, value| Threshold { name: name.into(), bound: 1.0, value, held: false };
+        let thresholds = vec![
+            threshold("joined", Some(0.5)),
+            threshold("hush_p99_ms", Some(7.0)),
+            threshold("join_p99_ms", None),
+            Threshold { held: true, ..threshold("lost", Some(0.0)) },
+        ];
+        let missed = missed(&Outcome { thresholds, ..Default::default() });
+        let expected = [
+            "missed: Speakers that joined, share (joined): 0.5, at least 1",
+            "missed: Hush: silence, p99 (hush_p99_ms): 7 ms, at most 1",
+            "missed: Time to join, p99 (join_p99_ms): not measured, at most 1",
+        ];
+        assert_eq!(missed, expected);
+    }
 
     #[test]
     fn a_terminal_is_told_all_that_a_run_of_any_kind_finds() {

@@ -83,7 +83,8 @@ impl Tree {
     fn grow(profile: &Profile, loa: &Path, out: &Path) -> Result<Self> {
         let wanted = profile.tree.clone().unwrap_or_default();
         process::check_cores(&wanted.cores)?;
-        let folder = std::env::temp_dir().join(format!("loa-load-{}", std::process::id()));
+        sweep();
+        let folder = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
         let logs = out.join("logs");
         for folder in [&folder, &logs] {
             fs::create_dir_all(folder).map_err(|error| broken(folder, &error))?;
@@ -338,6 +339,19 @@ impl Drop for Tree {
     }
 }
 
+/// Folders of runs that were killed, which hold a root key: removed once their process is gone.
+fn sweep() {
+    let all = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for folder in all {
+        let name = folder.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER)).and_then(|id| id.parse::<u32>().ok());
+        if process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            // Somebody else's stays where it is.
+            let _ = fs::remove_dir_all(folder.path());
+        }
+    }
+}
+
 /// Where a node stands, and below which of those before it.
 #[derive(Debug, PartialEq)]
 struct Place {
@@ -377,6 +391,8 @@ fn broken(place: &Path, error: &dyn std::fmt::Display) -> Failure {
 }
 
 const COUNTRY: &str = "vn";
+/// In the system's folder for temporary files, with the process's number behind it.
+const FOLDER: &str = "loa-load-";
 /// Handshakes, clocks and a first report of each level, on a machine that is busy.
 const READY: Duration = Duration::from_secs(60);
 /// A speaker reports every ten seconds, and each level passes that on at its own pace.

@@ -84,7 +84,12 @@ impl Branch {
             }
             Event::Hearing { group } => self.hear(link, group),
             Event::Breaker { open } => {
-                child.broken = open;
+                if std::mem::replace(&mut child.broken, open) != open {
+                    match open {
+                        true => self.counters.paused += 1,
+                        false => self.counters.paused -= 1,
+                    }
+                }
                 let hears = child.hears;
                 for track in child.listens.clone().into_iter().filter(|_| !hears) {
                     self.outputs.push_back(match open {

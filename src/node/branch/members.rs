@@ -35,7 +35,9 @@ impl Branch {
                 child.session.budget(now, *track, carried.carry.rate);
                 self.outputs.push_back(Output::Listen { link, track: *track });
             } else if touches(&carried.carry.areas, &area) {
-                child.session.key(*track, &carried.carry.secret);
+                if !carried.carry.rode {
+                    child.session.key(*track, &carried.carry.secret);
+                }
                 if carried.carry.emergency {
                     at_once.push(*track);
                 }
@@ -101,6 +103,10 @@ impl Branch {
         }
         let reach = (carry.delay / carry.duration.max(1)).unsigned_abs() + 2;
         let backlog: Vec<Packet> = carried.ring.from(from.max(next.saturating_sub(reach))).collect();
+        if carry.rode {
+            // Whoever asks may lack it: what came with the order can be repacked without it by any holder of the log's key.
+            child.session.key(track, &carry.secret);
+        }
         child.session.listening(now, track, next, carry.rate, carry.together, backlog);
         Self::count_in(&mut self.outputs, child, carried, link);
     }

@@ -240,7 +240,34 @@ fn whom_an_emergencys_key_has_reached_with_its_order_needs_no_word_and_who_comes
     assert_eq!(branch.tracks[&LIVE].listeners.len(), 600);
     say(&mut branch, now, 6, Body::Listen(proto::Listen { track: id(LIVE), from: 0 }));
     let answers = self::told(&outputs(&mut branch));
-    assert!(matches!(answers[..], [(6, Told::Listening(_))]), "{answers:?}");
+    assert!(matches!(answers[..], [(6, Told::Key(_)), (6, Told::Listening(_))]), "{answers:?}");
+}
+
+#[test]
+fn a_child_whose_reports_stay_away_is_counted_until_it_reports_or_goes() {
+    let mut branch = branch(1);
+    give(&mut branch, Local(0), Command::Carry(carry(LIVE, "vn")));
+    say(&mut branch, Local(0), 0, Body::Listen(proto::Listen { track: id(LIVE), from: 0 }));
+    outputs(&mut branch);
+    let until = |branch: &mut Branch, wanted: fn(&Output) -> bool| {
+        while let Some((at, _)) = branch.poll_timeout().filter(|(at, _)| *at < Local(30 * SECOND)) {
+            branch.handle_timeout(at);
+            if outputs(branch).iter().any(wanted) {
+                return at;
+            }
+        }
+        panic!("nothing of the kind within half a minute");
+    };
+    let unlistened = |output: &Output| matches!(output, Output::Unlisten { link: 0, track: LIVE });
+    let silent = until(&mut branch, unlistened);
+    assert_eq!(branch.counters().paused, 1);
+    send(&mut branch, silent, 0, Said::Beat(proto::Beat { sent: 1, report: None, loss: 0 }));
+    let again = outputs(&mut branch);
+    assert!(again.iter().any(|output| matches!(output, Output::Listen { link: 0, track: LIVE })), "{again:?}");
+    assert_eq!(branch.counters().paused, 0);
+    until(&mut branch, unlistened);
+    branch.handle_input(Local(30 * SECOND), Input::Down { link: 0 });
+    assert_eq!((branch.counters().paused, branch.counters().sessions), (0, 0));
 }
 
 #[test]

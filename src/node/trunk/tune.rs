@@ -38,10 +38,15 @@ impl Trunk {
     fn look_ahead(&mut self, civil: Option<Civil>) -> Option<Civil> {
         self.coming = None;
         let (place, civil) = (self.place.as_ref()?, civil.filter(|_| self.player.is_some())?);
-        let ahead = COMES_BACK + self.spread(COMES_BACK_SPREAD);
+        let ahead = self.comes_back();
         let choice = choose(&self.book, &place.area, Some(civil + ahead));
         self.coming = choice.broadcast;
         choice.next.map(|next| next - ahead)
+    }
+
+    /// So long before it sounds again it is asked for, µs.
+    fn comes_back(&self) -> i64 {
+        COMES_BACK + self.spread(COMES_BACK_SPREAD)
     }
 
     /// µs in `[0, most)`, this node's own.
@@ -90,6 +95,7 @@ impl Trunk {
 
     /// Listens, airs and fetches as the broadcasts in the book ask. Returns the next instant of interest.
     fn pull(&mut self, now: Local, civil: Civil) -> Option<Civil> {
+        let ahead = LEAD + if self.options.branches > 0 { STARTS_SPREAD } else { self.spread(STARTS_SPREAD) };
         let mut next: Option<Civil> = None;
         let mut note = |at: Civil| next = Some(next.map_or(at, |next| next.min(at)));
         for id in self.tracks.keys().copied().collect::<Vec<_>>() {
@@ -99,7 +105,7 @@ impl Trunk {
                 continue;
             };
             let over = entry.cancelled_at.unwrap_or(entry.broadcast.until + entry.broadcast.delay);
-            let starts = track.info.anchor - LEAD;
+            let starts = track.info.anchor - ahead;
             if civil >= over {
                 if matches!(entry.state, State::Cancelled) || entry.cancelled_at.is_some() {
                     self.end_track(now, id);
@@ -120,6 +126,9 @@ impl Trunk {
                 continue;
             }
             if track.key.is_none() {
+                if let Some(at) = self.ask_for_key(now, civil, id) {
+                    note(at);
+                }
                 continue;
             }
             if civil < starts {
@@ -138,7 +147,8 @@ impl Trunk {
     }
 
     fn start_listening(&mut self, now: Local, civil: Civil, id: Uuid) {
-        let spread = self.spread(INSIST_SPREAD);
+        let (spread, ahead) = (self.spread(INSIST_SPREAD), self.comes_back());
+        let silenced = self.is_silenced(civil, id);
         let Some(track) = self.tracks.get_mut(&id) else { return };
         track.leave_at = None;
         if track.listening {
@@ -146,12 +156,34 @@ impl Trunk {
         }
         (track.listening, track.flowing) = (true, false);
         track.fetch = None;
-        let wish = wish(track, civil);
+        let wish = wish(track, if silenced { civil + ahead } else { civil });
         let first = track.info.instant(u64::from(track.info.packets.is_none()));
         let counted = track.emergency && track.first && !track.asks && civil < first;
         track.insist_at = counted.then_some(first + INSIST + spread);
         let wish = Wish { from: self.first_missing(id, wish.from), counted, ..wish };
         self.parents.listen(now, wish);
+    }
+
+    /// It is on, something else sounds or nothing may, and it comes back: what would have sounded before is of no use.
+    fn is_silenced(&self, civil: Civil, id: Uuid) -> bool {
+        let Some(track) = self.tracks.get(&id).filter(|track| !track.listened_to()) else { return false };
+        let begun = self.book.get(track.broadcast).is_some_and(|entry| entry.broadcast.from <= civil);
+        let chosen = self.tuned.and_then(|choice| choice.broadcast);
+        begun && self.coming == Some(track.broadcast) && chosen != self.coming
+    }
+
+    /// An emergency whose key should have come with its order, or from a parent that thinks it has: Listen is answered
+    /// with the key. Returns when to look again.
+    fn ask_for_key(&mut self, now: Local, civil: Civil, id: Uuid) -> Option<Civil> {
+        let wait = KEY_WAIT + self.spread(INSIST_SPREAD);
+        let track = self.tracks.get_mut(&id).filter(|track| track.emergency && track.first && !track.listening)?;
+        let at = *track.insist_at.get_or_insert(civil + wait);
+        if civil < at {
+            return Some(at);
+        }
+        track.asks = true;
+        self.start_listening(now, civil, id);
+        None
     }
 
     /// An emergency's packets should come without a word: asks for them once they are late. Returns when to look again.
@@ -265,11 +297,15 @@ fn wish(track: &Track, civil: Civil) -> Wish {
 
 /// The rule is asked at least this often: a guard, not a clock.
 const LOOK_AGAIN: i64 = SECOND;
-/// Before the first packet is due, by which a relay listens and has its answer.
+/// Before the first packet is due, by which a relay listens and has its answer; and how much sooner: a relay with
+/// those below at its back, and each of them at an instant of its own.
 const LEAD: i64 = 2 * SECOND;
+const STARTS_SPREAD: i64 = 2 * SECOND;
 /// Beyond the instant at which the first packet of an emergency is sent; and then each node at its own.
 const INSIST: i64 = 300 * MILLISECOND;
 const INSIST_SPREAD: i64 = SECOND;
+/// Beyond the order, at which its key is missed.
+const KEY_WAIT: i64 = 500 * MILLISECOND;
 /// What is silenced is left within this: an emergency's tone lasts longer, and speech comes behind it.
 const LEAVES_SPREAD: i64 = 2 * SECOND;
 /// What comes back is asked for so long before, and by so much more.

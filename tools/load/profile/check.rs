@@ -1,6 +1,7 @@
 //! What a profile may say, and what the command line says over it.
 use super::{Hostile, Kind, Profile};
 use crate::failure::{Failure, Result};
+use loa::config::page::unknown_field;
 use std::path::Path;
 
 /// Table, key and what is wrong with it.
@@ -208,7 +209,12 @@ pub(super) fn overridden(text: &str, file: &Path, overrides: &[String]) -> Resul
     }
     let said = overrides.join(", ");
     let wrong = |why: String| Failure::usage(format!("{} with {said} set: {why}", file.display()));
-    let profile: Profile = table.try_into().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))?;
+    let profile: Profile = table.try_into().map_err(|error: toml::de::Error| {
+        wrong(match error.message() {
+            unknown if unknown.starts_with("unknown field") => unknown_field(unknown),
+            other => other.to_owned(),
+        })
+    })?;
     match profile.mistake() {
         Some((table, key, what)) => Err(wrong(format!("{table}.{key}: {what}").replace(".:", ":"))),
         None => Ok(profile),

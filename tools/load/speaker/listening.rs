@@ -151,9 +151,7 @@ impl Speaker {
         if self.silent.iter().any(|(known, _, _)| *known == order) {
             return;
         }
-        let leaves = from + self.spread(LEAVES_SPREAD);
-        let back = until - COMES_BACK - self.spread(COMES_BACK_SPREAD);
-        self.silent.push((order, leaves, back));
+        self.silent.push((order, from + self.spread(LEAVES_SPREAD), until));
     }
 
     /// µs in `[0, most)`: neighbours' are far apart.
@@ -163,9 +161,12 @@ impl Speaker {
 
     /// Whether something that is no emergency is silenced, and when that changes next.
     fn silenced(&mut self, civil: Civil) -> (bool, Option<Civil>) {
-        self.silent.retain(|(_, _, back)| *back > civil);
+        let ahead = COMES_BACK + self.spread(COMES_BACK_SPREAD);
+        let over = self.silent.extract_if(.., |(_, _, until)| *until - ahead <= civil).map(|(_, _, until)| until);
+        self.sounds_from = over.fold(self.sounds_from, Civil::max);
         let now = self.silent.iter().any(|(_, leaves, _)| *leaves <= civil);
-        let changes = self.silent.iter().map(|(_, leaves, back)| if *leaves > civil { *leaves } else { *back });
+        let changes =
+            self.silent.iter().map(|(_, leaves, until)| if *leaves > civil { *leaves } else { *until - ahead });
         (now, changes.min())
     }
 
@@ -174,7 +175,7 @@ impl Speaker {
         self.listen_at = None;
         let civil = clock::wall();
         let (silenced, changes) = self.silenced(civil);
-        let late = INSIST + self.spread(INSIST_SPREAD);
+        let (late, ahead) = (INSIST + self.spread(INSIST_SPREAD), LEAD + self.spread(STARTS_SPREAD));
         let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
         self.listen_at = changes.map(|at| now.local + (at - civil).max(MILLISECOND));
         for &at in &self.wanted {
@@ -195,7 +196,7 @@ impl Speaker {
                 }
                 continue;
             }
-            let starts = track.info.anchor - LEAD;
+            let starts = track.info.anchor - ahead;
             if civil < starts {
                 let at = now.local + (starts - civil);
                 self.listen_at = Some(self.listen_at.map_or(at, |known| known.min(at)));
@@ -205,7 +206,9 @@ impl Speaker {
                 continue;
             }
             let packet = track.info.packet_micros().max(1);
-            let from = (civil - (track.info.anchor + track.delay)).max(0) / packet;
+            // Nothing of what comes back is of use that would sound before.
+            let sounds = if track.emergency { civil } else { civil.max(self.sounds_from) };
+            let from = (sounds - (track.info.anchor + track.delay)).max(0) / packet;
             let ear = match ear {
                 Some(ear) => ear,
                 None => {
@@ -267,5 +270,6 @@ const INSIST: i64 = 300 * MILLISECOND;
 const INSIST_SPREAD: i64 = SECOND;
 /// As a node: before the first packet is due; when a parent lacks a track; what a device's planner needs.
 const LEAD: i64 = 2 * SECOND;
+const STARTS_SPREAD: i64 = 2 * SECOND;
 pub(super) const ASK_AGAIN: i64 = 100 * MILLISECOND;
 const USEFUL_MARGIN: i64 = 120 * MILLISECOND;
