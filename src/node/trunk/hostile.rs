@@ -50,7 +50,7 @@ fn broadcast_of(priority: Priority, secret: &Secret) -> broadcast::Broadcast {
         sign: root().public(),
         ssrc: 5,
         duration: 5_760,
-        anchor: NOW + 4 * SECOND,
+        anchor: NOW + 6 * SECOND,
         key_hash: secret.hash(),
         bitrate: 24_000,
         packets: None,
@@ -199,12 +199,12 @@ fn an_emergency_whose_sound_does_not_come_is_asked_for() {
         let track = &trunk.tracks[&id(70)];
         (track.listening, track.asks)
     };
-    // Its first packet, a live one, leaves its origin at 4.12 s.
+    // Its first packet, a live one, leaves its origin at 6.12 s; a relay listens four seconds before its anchor.
     assert_eq!(at(1_900_000), (false, false));
     assert_eq!(at(2_100_000), (true, false));
-    assert_eq!(at(4_400_000), (true, false));
-    let asked = (4_400..6_000).step_by(10).find(|at_ms| at(at_ms * 1_000).1);
-    assert!(asked.is_some_and(|at_ms| (4_420..=5_430).contains(&at_ms)), "{asked:?}");
+    assert_eq!(at(6_400_000), (true, false));
+    let asked = (6_400..8_000).step_by(10).find(|at_ms| at(at_ms * 1_000).1);
+    assert!(asked.is_some_and(|at_ms| (6_420..=7_430).contains(&at_ms)), "{asked:?}");
 }
 
 #[test]
