@@ -227,7 +227,8 @@ impl Load {
             }
         }
         if let Some(reason) = gone {
-            assert!(!end.stays || !end.up, "a streamer lost its link: {reason}");
+            let what = if end.up { "lost its link" } else { "was not let in" };
+            assert!(!end.stays, "a streamer {what}: {reason}");
             end.driver.flush(now);
             // One that was refused never came up; it is dialled anew.
             self.ends[slot] = None;

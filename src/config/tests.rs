@@ -46,6 +46,7 @@ fn values_out_of_range_are_refused_where_they_stand() {
         ("[sources]\nauthority = \"a\"\nbitrate = 24\n", "7:1: sources.bitrate"),
         ("[sources]\nauthority = \"../a\"\n", "6:1: sources.authority"),
         ("[sources]\nauthority = \"a\"\nbitrates = [24000, 9]\n", "7:1: sources.bitrates"),
+        ("[sources]\nauthority = \"a\"\nbitrates = []\n", "7:12: sources.bitrates"),
         ("[sources]\nauthority = \"a\"\nbitrates = [24000, 16000, 24000]\n", "7:1: sources.bitrates"),
         ("[sources]\nauthority = \"a\"\nbitrates = [16000]\nbitrate = 24000\n", "8:1: sources.bitrate"),
         ("[sources]\nauthority = \"a\"\ncomplexity = 11\n", "7:1: sources.complexity"),

@@ -24,6 +24,7 @@
 //! choose theirs.
 
 pub mod branch;
+pub mod instants;
 mod places;
 pub mod trunk;
 

@@ -302,21 +302,19 @@ impl Child {
         }
         let mut seeker = Seeker::new(wish);
         seeker.crowd(self.pulse.crowd());
-        if wish.counted {
-            seeker.anchor(wish.from);
-            self.tracks.push(seeker);
-            return;
+        match wish.counted {
+            true => seeker.anchor(wish.from),
+            false => self.control(listen(&wish)),
         }
         self.tracks.push(seeker);
-        self.control(to_parent::Body::Listen(proto::Listen { track: wire::id(wish.track), from: wish.from }));
     }
 
     /// Nothing has come of a track that the parent should send by itself: asks for it.
     pub fn insist(&mut self, track: Uuid) {
         if let Some(seeker) = self.seeker(track).filter(|seeker| seeker.wish.counted) {
             seeker.wish.counted = false;
-            let from = seeker.wish.from;
-            self.control(to_parent::Body::Listen(proto::Listen { track: wire::id(track), from }));
+            let body = listen(&seeker.wish);
+            self.control(body);
         }
     }
 
@@ -533,6 +531,10 @@ impl Child {
             self.events.push_back(event);
         }
     }
+}
+
+fn listen(wish: &Wish) -> to_parent::Body {
+    to_parent::Body::Listen(proto::Listen { track: wire::id(wish.track), from: wish.from })
 }
 
 fn hearing(group: bool) -> Departure {

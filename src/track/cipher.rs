@@ -35,6 +35,11 @@ impl Secret {
     pub fn from_proto(secret: &crate::proto::Secret) -> Option<Self> {
         Some(Self { key: secret.key.as_ref().try_into().ok()?, salt: secret.salt.as_ref().try_into().ok()? })
     }
+
+    /// A track's, as it rides with an order.
+    pub fn of_track(key: &crate::proto::Key) -> Option<(uuid::Uuid, Self)> {
+        Some((uuid::Uuid::from_slice(&key.track).ok()?, Self::from_proto(key.secret.as_ref()?)?))
+    }
 }
 
 impl std::fmt::Debug for Secret {

@@ -224,9 +224,7 @@ impl Orders {
         }
         let payload = known.cipher.unprotect(index, bytes).ok()?;
         let logged = proto::Logged::decode(payload).ok()?;
-        let key =
-            |key: &proto::Key| Some((Uuid::from_slice(&key.track).ok()?, Secret::from_proto(key.secret.as_ref()?)?));
-        let keys = logged.keys.iter().filter_map(key).collect();
+        let keys = logged.keys.iter().filter_map(Secret::of_track).collect();
         let signed = proto::Signed { payload: logged.payload, signatures: logged.signatures };
         let heard = self.vouch(&signed, keys)?;
         self.logs.get_mut(&log)?.recent.put(index, bytes, heard.clone());

@@ -346,7 +346,7 @@ fn sweep() {
         let name = folder.file_name();
         let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER)).and_then(|id| id.parse::<u32>().ok());
         if process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
-            // Somebody else's stays where it is.
+            // What may not be removed stays: another user's.
             let _ = fs::remove_dir_all(folder.path());
         }
     }

@@ -120,7 +120,7 @@ impl Trunk {
         let payload = log.cipher.unprotect(packet.index, &packet.bytes)?;
         let ahead = packet.index >= log.head.saturating_add(SEEN as u64);
         let logged = proto::Logged::decode(payload).map_err(|_| Reject::Malformed)?;
-        let keys = logged.keys.iter().take(RIDERS).filter_map(read_key).collect();
+        let keys = logged.keys.iter().take(RIDERS).filter_map(Secret::of_track).collect();
         let signed = proto::Signed { payload: logged.payload, signatures: logged.signatures };
         // Only a tick says where it stands, and may so follow a long silence.
         if ahead && !self.is_tick_at(now, &signed, id, packet.index) {
@@ -243,10 +243,6 @@ fn logged(signed: &proto::Signed, keys: &[(Uuid, Secret)]) -> proto::Logged {
         signatures: signed.signatures.clone(),
         keys: keys.iter().map(key).collect(),
     }
-}
-
-fn read_key(key: &proto::Key) -> Option<(Uuid, Secret)> {
-    Some((Uuid::from_slice(&key.track).ok()?, Secret::from_proto(key.secret.as_ref()?)?))
 }
 
 /// Fresh UUIDv7s out of one seed.

@@ -1,6 +1,9 @@
 //! What this node pulls, airs from its store and sounds, now: worked out anew at every order, key and
 //! instant at which the answer may change (DESIGN §3 "Who gets what", §7).
 
+use super::super::instants::{
+    COMES_BACK, COMES_BACK_SPREAD, INSIST, INSIST_SPREAD, LEAD, LEAVES_SPREAD, STARTS_SPREAD, spread,
+};
 use super::tracks::{Fetch, Track};
 use super::{Command, Trunk, What};
 use crate::broadcast::{State, choose};
@@ -46,13 +49,7 @@ impl Trunk {
 
     /// So long before it sounds again it is asked for, µs.
     fn comes_back(&self) -> i64 {
-        COMES_BACK + self.spread(COMES_BACK_SPREAD)
-    }
-
-    /// µs in `[0, most)`, this node's own.
-    fn spread(&self, most: i64) -> i64 {
-        let node = self.options.node.as_u128();
-        ((node ^ (node >> 64)) as u64 % most.max(1).unsigned_abs()) as i64
+        COMES_BACK + spread(self.options.node, COMES_BACK_SPREAD)
     }
 
     fn end_broadcast(&mut self, now: Local, broadcast: Uuid) {
@@ -95,7 +92,8 @@ impl Trunk {
 
     /// Listens, airs and fetches as the broadcasts in the book ask. Returns the next instant of interest.
     fn pull(&mut self, now: Local, civil: Civil) -> Option<Civil> {
-        let ahead = LEAD + if self.options.branches > 0 { STARTS_SPREAD } else { self.spread(STARTS_SPREAD) };
+        let ahead =
+            LEAD + if self.options.branches > 0 { STARTS_SPREAD } else { spread(self.options.node, STARTS_SPREAD) };
         let mut next: Option<Civil> = None;
         let mut note = |at: Civil| next = Some(next.map_or(at, |next| next.min(at)));
         for id in self.tracks.keys().copied().collect::<Vec<_>>() {
@@ -147,7 +145,7 @@ impl Trunk {
     }
 
     fn start_listening(&mut self, now: Local, civil: Civil, id: Uuid) {
-        let (spread, ahead) = (self.spread(INSIST_SPREAD), self.comes_back());
+        let (own, ahead) = (spread(self.options.node, INSIST_SPREAD), self.comes_back());
         let silenced = self.is_silenced(civil, id);
         let Some(track) = self.tracks.get_mut(&id) else { return };
         track.leave_at = None;
@@ -159,7 +157,7 @@ impl Trunk {
         let wish = wish(track, if silenced { civil + ahead } else { civil });
         let first = track.info.instant(u64::from(track.info.packets.is_none()));
         let counted = track.emergency && track.first && !track.asks && civil < first;
-        track.insist_at = counted.then_some(first + INSIST + spread);
+        track.insist_at = counted.then_some(first + INSIST + own);
         let wish = Wish { from: self.first_missing(id, wish.from), counted, ..wish };
         self.parents.listen(now, wish);
     }
@@ -175,7 +173,7 @@ impl Trunk {
     /// An emergency whose key should have come with its order, or from a parent that thinks it has: Listen is answered
     /// with the key. Returns when to look again.
     fn ask_for_key(&mut self, now: Local, civil: Civil, id: Uuid) -> Option<Civil> {
-        let wait = KEY_WAIT + self.spread(INSIST_SPREAD);
+        let wait = KEY_WAIT + spread(self.options.node, INSIST_SPREAD);
         let track = self.tracks.get_mut(&id).filter(|track| track.emergency && track.first && !track.listening)?;
         let at = *track.insist_at.get_or_insert(civil + wait);
         if civil < at {
@@ -201,12 +199,12 @@ impl Trunk {
     /// What an emergency or a hush silences is listened to a moment longer, each node for a time of its own: tens of
     /// thousands of siblings have the same to tell their parent, and the emergency comes first.
     fn lingers(&mut self, now: Local, id: Uuid) -> bool {
-        let spread = self.spread(LEAVES_SPREAD);
+        let own = spread(self.options.node, LEAVES_SPREAD);
         let chosen = self.tuned.and_then(|choice| choice.broadcast);
         let Some(track) = self.tracks.get_mut(&id) else { return false };
         // Another rendition of what sounds is left at once: it was changed for its cost.
         let silenced = self.player.is_some() && chosen != Some(track.broadcast);
-        track.listening && silenced && *track.leave_at.get_or_insert(now + spread) > now
+        track.listening && silenced && *track.leave_at.get_or_insert(now + own) > now
     }
 
     /// A newer revision of the same track: most often a live one whose last packet is now known.
@@ -240,7 +238,7 @@ impl Trunk {
     /// because a child asks for it, at once: the child has spread it.
     fn plan_fetch(&mut self, now: Local, civil: Civil, id: Uuid) {
         let wanted = self.wanted_ahead(id);
-        let spread = self.spread(1 << 62);
+        let node = self.options.node;
         let Some(track) = self.tracks.get_mut(&id) else { return };
         if !wanted {
             track.fetch = track.fetch.take().filter(|fetch| fetch.asked);
@@ -251,7 +249,7 @@ impl Trunk {
         }
         // Half of the time left, so that the slow rate has the other half.
         let window = ((track.info.anchor - civil - LEAD) / 2).clamp(1, FETCH_SPREAD);
-        let spread = if track.asked_ahead { 0 } else { spread % window };
+        let spread = if track.asked_ahead { 0 } else { spread(node, window) };
         track.fetch = Some(Fetch { at: now + spread, asked: false });
     }
 
@@ -297,20 +295,8 @@ fn wish(track: &Track, civil: Civil) -> Wish {
 
 /// The rule is asked at least this often: a guard, not a clock.
 const LOOK_AGAIN: i64 = SECOND;
-/// Before the first packet is due, by which a relay listens and has its answer; and how much sooner: a relay with
-/// those below at its back, and each of them at an instant of its own.
-const LEAD: i64 = 2 * SECOND;
-const STARTS_SPREAD: i64 = 2 * SECOND;
-/// Beyond the instant at which the first packet of an emergency is sent; and then each node at its own.
-const INSIST: i64 = 300 * MILLISECOND;
-const INSIST_SPREAD: i64 = SECOND;
 /// Beyond the order, at which its key is missed.
 const KEY_WAIT: i64 = 500 * MILLISECOND;
-/// What is silenced is left within this: an emergency's tone lasts longer, and speech comes behind it.
-const LEAVES_SPREAD: i64 = 2 * SECOND;
-/// What comes back is asked for so long before, and by so much more.
-const COMES_BACK: i64 = SECOND;
-const COMES_BACK_SPREAD: i64 = 2 * SECOND;
 /// Before the first packet is due, by which it is read from the store.
 const READ_LEAD: i64 = 500 * MILLISECOND;
 /// A packet must be at the device's planner before its sound: horizon and decoding.

@@ -3,8 +3,11 @@ use super::{Hot, Speaker};
 use crate::world::World;
 use loa::broadcast::{Body, Order, Priority};
 use loa::io::clock::{self, Now};
+use loa::node::instants::{
+    COMES_BACK, COMES_BACK_SPREAD, INSIST, INSIST_SPREAD, LEAD, LEAVES_SPREAD, STARTS_SPREAD, spread,
+};
 use loa::session::child::{Via, Wish};
-use loa::time::{Civil, MILLISECOND, SECOND};
+use loa::time::{Civil, MILLISECOND};
 use loa::track::{Header, Secret};
 use uuid::Uuid;
 
@@ -151,17 +154,12 @@ impl Speaker {
         if self.silent.iter().any(|(known, _, _)| *known == order) {
             return;
         }
-        self.silent.push((order, from + self.spread(LEAVES_SPREAD), until));
-    }
-
-    /// µs in `[0, most)`: neighbours' are far apart.
-    fn spread(&self, most: i64) -> i64 {
-        i64::from(self.number.wrapping_mul(0x9E37_79B9) >> 1) % most.max(1)
+        self.silent.push((order, from + spread(self.me.node, LEAVES_SPREAD), until));
     }
 
     /// Whether something that is no emergency is silenced, and when that changes next.
     fn silenced(&mut self, civil: Civil) -> (bool, Option<Civil>) {
-        let ahead = COMES_BACK + self.spread(COMES_BACK_SPREAD);
+        let ahead = COMES_BACK + spread(self.me.node, COMES_BACK_SPREAD);
         let over = self.silent.extract_if(.., |(_, _, until)| *until - ahead <= civil).map(|(_, _, until)| until);
         self.sounds_from = over.fold(self.sounds_from, Civil::max);
         let now = self.silent.iter().any(|(_, leaves, _)| *leaves <= civil);
@@ -175,7 +173,7 @@ impl Speaker {
         self.listen_at = None;
         let civil = clock::wall();
         let (silenced, changes) = self.silenced(civil);
-        let (late, ahead) = (INSIST + self.spread(INSIST_SPREAD), LEAD + self.spread(STARTS_SPREAD));
+        let (late, ahead) = (INSIST + spread(self.me.node, INSIST_SPREAD), LEAD + spread(self.me.node, STARTS_SPREAD));
         let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
         self.listen_at = changes.map(|at| now.local + (at - civil).max(MILLISECOND));
         for &at in &self.wanted {
@@ -262,14 +260,6 @@ impl Speaker {
     }
 }
 
-/// As a node, for what an emergency or a hush silences, and where an emergency's sound does not come.
-const LEAVES_SPREAD: i64 = 2 * SECOND;
-const COMES_BACK: i64 = SECOND;
-const COMES_BACK_SPREAD: i64 = 2 * SECOND;
-const INSIST: i64 = 300 * MILLISECOND;
-const INSIST_SPREAD: i64 = SECOND;
-/// As a node: before the first packet is due; when a parent lacks a track; what a device's planner needs.
-const LEAD: i64 = 2 * SECOND;
-const STARTS_SPREAD: i64 = 2 * SECOND;
+/// As a node: when a parent lacks a track; what a device's planner needs.
 pub(super) const ASK_AGAIN: i64 = 100 * MILLISECOND;
 const USEFUL_MARGIN: i64 = 120 * MILLISECOND;
