@@ -7,7 +7,7 @@
 //!
 //! **Why the comparison is fair.** What a send costs depends on the pace: a reader that sleeps must be woken, and
 //! a sender that wakes more often pays for the wakes. So both follow one rule: a bunch is spread over half of a
-//! packet's duration; a wake, a millisecond after the one before, sends what is due by the clock. Late wakes then
+//! packet's duration; a wake, two milliseconds after the one before, sends what is due by the clock. Late wakes then
 //! make neither have more or fewer of them, and the wakes of both are shown: where they differ by much, the ratio
 //! says nothing. The bare loop has no queue, no tracks, no error paths, one vector, and sleeps where a shard
 //! polls its sockets; that difference is what is measured.
@@ -35,8 +35,8 @@ const BOUND: f64 = 1.15;
 /// As `io::fanout` has it: packets a second from which sends are paced, a wake's rest, its smallest batch and
 /// the kernel's largest.
 const PACED: f64 = 20_000.0;
-const REST: Duration = Duration::from_millis(1);
-const LEAST: usize = 64;
+const REST: Duration = Duration::from_millis(2);
+const LEAST: usize = 128;
 const MOST: usize = 1_024;
 /// Sockets of one address: the kernel gives out 28,000 ports each.
 const PER_ADDRESS: usize = 20_000;

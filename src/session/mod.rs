@@ -104,8 +104,9 @@
 //!   hears nothing for 300 ms, and up to a second of its own, beyond the first packet's instant sends Listen; one that
 //!   lacks the key does so 500 ms and as much after the order. The answer brings the key. An order too
 //!   long for a key beside it, and one that the parent itself learnt at a join, are followed by Key and Listening as
-//!   any track's is. What an emergency or a hush silences a child leaves within two seconds, at an instant of its own, and
-//!   asks for it again one to three seconds before the known end. Of a track that is over it says nothing.
+//!   any track's is. What an emergency or a hush silences a child leaves one to five seconds later, at an instant of its
+//!   own, and asks for it again one to nine seconds before the known end (`node::instants`). Of a track that is over it
+//!   says nothing.
 //! - **Gaps in bulk.** Within a stream indices rise by one. A sender that lacks one ends the stream
 //!   and begins another; a transfer without packets is one stream of `Bulk` alone. A child reads 8
 //!   streams at once, reads over 56 more, and hangs up beyond.

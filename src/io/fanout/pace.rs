@@ -84,10 +84,11 @@ impl Pace {
     }
 }
 
-/// Between two turns: a wake costs as much as three sends.
-pub(super) const REST: Duration = Duration::from_millis(1);
+/// Between two turns: a wake costs as much as thirty sends where 5,000 listeners hear 240 ms packets
+/// (`tools/compare icecast`).
+pub(super) const REST: Duration = Duration::from_millis(2);
 /// Sends in the smallest turn, for the same reason.
-pub(super) const LEAST: usize = 64;
+pub(super) const LEAST: usize = 128;
 /// Counted of the time between two turns: children are read, handshakes made and packets sent for some
 /// milliseconds each.
 const LONGEST_TURN: Duration = Duration::from_millis(16);
@@ -99,7 +100,7 @@ const MILLION: u64 = 1_000_000;
 mod tests {
     use super::*;
 
-    /// Turns of a millisecond until `sends` are through: what each sent.
+    /// Turns until `sends` are through: what each sent.
     fn run(pace: &mut Pace, began: Instant, mut sends: usize) -> Vec<usize> {
         let mut turns = Vec::new();
         let mut now = began;
@@ -119,8 +120,8 @@ mod tests {
         let mut pace = Pace::new(now);
         (0..200).for_each(|_| pace.begin(now, 50, Duration::from_millis(120)));
         let turns = run(&mut pace, now, 10_000);
-        assert!((110..=120).contains(&turns.len()), "{} turns", turns.len());
-        assert!(turns.iter().all(|turn| *turn <= 2 * 84), "{turns:?}");
+        assert!((55..=60).contains(&turns.len()), "{} turns", turns.len());
+        assert!(turns.iter().all(|turn| *turn <= 2 * 167), "{turns:?}");
     }
 
     #[test]
@@ -131,8 +132,8 @@ mod tests {
         pace.spend(now, 0);
         let late = now + Duration::from_millis(90);
         let turns = run(&mut pace, late, 12_000);
-        assert!(turns.iter().all(|turn| *turn <= 200), "{turns:?}");
-        assert!(turns[..40].iter().all(|turn| *turn == 200), "{turns:?}");
+        assert!(turns.iter().all(|turn| *turn <= 400), "{turns:?}");
+        assert!(turns[..20].iter().all(|turn| *turn == 400), "{turns:?}");
     }
 
     #[test]

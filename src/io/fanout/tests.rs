@@ -182,7 +182,8 @@ fn tracks_due_at_one_instant_are_paced_together_and_none_is_left_behind() {
         turns.push(fanout.counters().sent - turns.iter().sum::<u64>());
     }
     assert_eq!(turns.iter().sum::<u64>(), 1_200);
-    assert!(turns.iter().all(|turn| *turn <= 2 * 120), "{turns:?}");
+    // 240 in a turn of two milliseconds, and what is late at twice that.
+    assert!(turns.iter().all(|turn| *turn <= 2 * 240), "{turns:?}");
     assert!(last - now <= Duration::from_millis(10), "{:?}", last - now);
     assert!(sockets.iter().all(|socket| heard(socket).len() == 30));
 }

@@ -2,7 +2,7 @@
 //! instant at which the answer may change (DESIGN §3 "Who gets what", §7).
 
 use super::super::instants::{
-    COMES_BACK, COMES_BACK_SPREAD, INSIST, INSIST_SPREAD, LEAD, LEAVES_SPREAD, STARTS_SPREAD, spread,
+    COMES_BACK, COMES_BACK_SPREAD, INSIST, INSIST_SPREAD, LEAD, LEAVES, LEAVES_SPREAD, STARTS_SPREAD, spread,
 };
 use super::tracks::{Fetch, Track};
 use super::{Command, Trunk, What};
@@ -199,7 +199,7 @@ impl Trunk {
     /// What an emergency or a hush silences is listened to a moment longer, each node for a time of its own: tens of
     /// thousands of siblings have the same to tell their parent, and the emergency comes first.
     fn lingers(&mut self, now: Local, id: Uuid) -> bool {
-        let own = spread(self.options.node, LEAVES_SPREAD);
+        let own = LEAVES + spread(self.options.node, LEAVES_SPREAD);
         let chosen = self.tuned.and_then(|choice| choice.broadcast);
         let Some(track) = self.tracks.get_mut(&id) else { return false };
         // Another rendition of what sounds is left at once: it was changed for its cost.

@@ -4,7 +4,7 @@ use crate::world::World;
 use loa::broadcast::{Body, Order, Priority};
 use loa::io::clock::{self, Now};
 use loa::node::instants::{
-    COMES_BACK, COMES_BACK_SPREAD, INSIST, INSIST_SPREAD, LEAD, LEAVES_SPREAD, STARTS_SPREAD, spread,
+    COMES_BACK, COMES_BACK_SPREAD, INSIST, INSIST_SPREAD, LEAD, LEAVES, LEAVES_SPREAD, STARTS_SPREAD, spread,
 };
 use loa::session::child::{Via, Wish};
 use loa::time::{Civil, MILLISECOND};
@@ -154,7 +154,7 @@ impl Speaker {
         if self.silent.iter().any(|(known, _, _)| *known == order) {
             return;
         }
-        self.silent.push((order, from + spread(self.me.node, LEAVES_SPREAD), until));
+        self.silent.push((order, from + LEAVES + spread(self.me.node, LEAVES_SPREAD), until));
     }
 
     /// Whether something that is no emergency is silenced, and when that changes next.
