@@ -73,7 +73,7 @@ pub struct Enrol {
     /// Lets it speak to its own area, by an authority of this name
     #[arg(long, value_name = "NAME")]
     authority: Option<String>,
-    /// Where a speaker sounds, as [playout] device has it
+    /// Where a speaker sounds, as playout.device has it
     #[arg(long, default_value = "null")]
     device: String,
     #[command(flatten)]
