@@ -217,7 +217,7 @@ impl Speaker {
         let name = "speaker".to_owned();
         let node = NewNode { role: Role::Speaker, area: place.clone(), name: name.clone(), authority: None };
         let id = root.provision(data, &node).expect("a folder for the speaker");
-        let placement = root.placement(Placement { node: id, area: place, name }, clock::wall());
+        let placement = root.placement(Placement { node: id, area: place, name, parents: Vec::new() }, clock::wall());
         let identity = Identity::load(data).expect("the keys just written");
         std::fs::remove_dir_all(data).expect("they are not needed twice");
         let client = tls::client(&identity).expect("a TLS configuration");

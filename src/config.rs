@@ -4,6 +4,7 @@
 //! field's name.
 pub mod page;
 
+use crate::address::{Address, MOST_ADDRESSES};
 use page::Page;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +45,9 @@ pub struct Parent {
     /// Whether to take sound by the parent's multicast group, where it has one.
     #[serde(default = "yes")]
     pub multicast: bool,
+    /// Whether to take sound from two parents at once, where there are two: for wired links.
+    #[serde(default)]
+    pub both: bool,
     /// Of several renditions, the highest that is taken, b/s; `None`: the first that a source lists.
     #[serde(default)]
     pub bitrate: Option<u32>,
@@ -70,6 +74,9 @@ pub struct Children {
     pub multicast: Option<SocketAddr>,
     /// Name of the interface for it, where the routing table does not say.
     pub interface: Option<String>,
+    /// `host:port` of the first shard of other parents that stand in for this one; as many shards each as this one.
+    #[serde(default)]
+    pub siblings: Vec<String>,
 }
 
 /// This node may speak itself.
@@ -240,6 +247,10 @@ impl Config {
                 let text = format!("must be {} to {}", BEATS.start(), BEATS.end());
                 return Err(page.wrong("children", "beats_per_second", &text));
             }
+            if children.siblings.len() > MOST_ADDRESSES {
+                return Err(page.wrong("children", "siblings", &format!("must name at most {MOST_ADDRESSES}")));
+            }
+            check_addresses(page, "children", "siblings", &children.siblings, children.shards)?;
             check_multicast(children, page)?;
         }
         if let Some(sources) = &self.sources {
@@ -272,21 +283,12 @@ fn check_parent(parent: &Parent, page: &Page<'_>) -> Result<(), Error> {
     if parent.data_mib_per_day.is_some_and(|data| !(1..=MOST_DATA).contains(&data)) {
         return Err(page.wrong("parent", "data_mib_per_day", &format!("must be 1 to {MOST_DATA} MiB, or left out")));
     }
-    for address in &parent.addresses {
-        let port = address.rsplit_once(':').and_then(|(host, port)| {
-            let bare = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
-            (bare && !host.is_empty()).then(|| port.parse::<u16>().ok()).flatten()
-        });
-        match port {
-            Some(port) if port > 0 && u32::from(port) + u32::from(parent.shards) <= 65_536 => {}
-            _ => {
-                let text =
-                    format!("\"{address}\" is not host:port, such as \"relay.example:7460\" or \"[2001:db8::1]:7460\"");
-                return Err(page.wrong("parent", "addresses", &text));
-            }
-        }
-    }
-    Ok(())
+    check_addresses(page, "parent", "addresses", &parent.addresses, parent.shards)
+}
+
+fn check_addresses(page: &Page<'_>, table: &str, field: &str, hosts: &[String], shards: u16) -> Result<(), Error> {
+    let wrong = hosts.iter().find_map(|host| Address::new(host, shards).err());
+    wrong.map_or(Ok(()), |error| Err(page.wrong(table, field, &error.to_string())))
 }
 
 fn check_multicast(children: &Children, page: &Page<'_>) -> Result<(), Error> {

@@ -57,12 +57,12 @@
 //! | [`io`] | the world: sockets, QUIC, threads, files, sound devices, TLS, metrics, clocks |
 //! | [`control`] | people and programs: HTTP, the command line, the demonstration tree |
 //! | [`config`] | the one typed configuration file |
-//! | [`time`], [`key`], [`proto`] | leaves: the two clocks, Ed25519 keys and their domains, the wire messages |
+//! | [`time`], [`key`], [`address`], [`proto`] | leaves: the two clocks, Ed25519 keys and their domains, where a parent is dialled, the wire messages |
 //!
 //! Imports point one way; `tests/tidy.rs` enforces the arrows, and that no room above the line touches the world:
 //!
 //! ```text
-//!   time, key, proto          leaves: anybody may name them
+//!   time, key, address, proto   leaves: anybody may name them
 //!   track                     ← audio, broadcast
 //!   track, broadcast          ← session
 //!   all of these              ← playout ← node ← sim
@@ -73,6 +73,7 @@
 //! Only [`io`], [`control`] and `main` see [`config`]; a room takes its own `Options`. Only `io::quic` names the QUIC
 //! library. `unsafe` stands in [`io`] alone.
 
+pub mod address;
 pub mod audio;
 pub mod broadcast;
 pub mod config;

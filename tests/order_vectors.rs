@@ -74,7 +74,12 @@ fn orders() -> Vec<(&'static str, &'static str, &'static str, Body)> {
     let local = [Broadcast, Cancel, Hush, Tick];
     let commune = "vn/01/00004";
     let tick = loa::broadcast::Tick { time: NOW, log: id(101), head: 41, epoch: 0 };
-    let placement = loa::broadcast::Placement { node: id(102), area: area(commune), name: "Nhà văn hóa".to_owned() };
+    let placement = loa::broadcast::Placement {
+        node: id(102),
+        area: area(commune),
+        name: "Nhà văn hóa".to_owned(),
+        parents: Vec::new(),
+    };
     let hush = loa::broadcast::Hush {
         until: NOW + 300 * SECOND,
         up_to: Priority::Priority,

@@ -8,20 +8,21 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("key", &[]),
+    ("address", &["proto"]),
     ("track", &["time", "key", "proto"]),
     ("audio", &["time", "track"]),
-    ("broadcast", &["time", "key", "proto", "track"]),
+    ("broadcast", &["time", "key", "address", "proto", "track"]),
     ("session", &["time", "key", "proto", "track", "broadcast"]),
     ("playout", &["time", "track", "audio", "broadcast", "session"]),
     ("node", &["time", "key", "proto", "track", "audio", "broadcast", "session", "playout"]),
     ("sim", &["time", "key", "proto", "track", "audio", "broadcast", "session", "playout", "node"]),
-    ("config", &[]),
+    ("config", &["address"]),
     ("io", &["time", "key", "proto", "track", "audio", "broadcast", "session", "playout", "node", "config"]),
     ("control", &["time", "key", "proto", "track", "audio", "broadcast", "session", "playout", "node", "config", "io"]),
 ];
 
 /// Rooms that run in virtual time from a seed.
-const PURE: &[&str] = &["time", "key", "track", "audio", "broadcast", "session", "playout", "node", "sim"];
+const PURE: &[&str] = &["time", "key", "address", "track", "audio", "broadcast", "session", "playout", "node", "sim"];
 
 /// What a pure room never says, outside its tests: clocks, sockets, files, threads, randomness, and maps
 /// whose order differs from run to run.

@@ -185,6 +185,13 @@ impl Authorities {
         by_sequence.into_values().cloned().collect()
     }
 
+    /// Every grant held, and whether a chain from a root makes it hold now; in the order of their coming.
+    pub fn grants(&self) -> Vec<(&Grant, bool)> {
+        let mut held: Vec<&Held> = self.grants.values().flatten().collect();
+        held.sort_by_key(|held| held.sequence);
+        held.into_iter().map(|held| (&held.grant, held.depth.is_some())).collect()
+    }
+
     /// The highest priority that `key` may give orders of `kind` at; `Normal` if it may not at all.
     pub fn highest(&self, key: KeyId, kind: Kind) -> Priority {
         if self.roots.contains_key(&key) {

@@ -5,7 +5,7 @@
 
 use super::order::*;
 use super::refusal::{MALFORMED, Refusal, refuse};
-use super::{Area, Grant};
+use super::{Address, Area, Grant, MOST_ADDRESSES};
 use crate::key::{KeyId, PublicKey};
 use crate::proto;
 use crate::time::{Civil, SECOND};
@@ -49,6 +49,7 @@ impl Order {
                 node: write_id(placement.node),
                 area: placement.area.to_string(),
                 name: placement.name.clone(),
+                parents: placement.parents.iter().map(Address::to_proto).collect(),
             }),
             Body::Tick(tick) => Wire::Tick(proto::Tick {
                 time: tick.time.0,
@@ -99,6 +100,7 @@ fn read_order(payload: &[u8]) -> Read<Order> {
             node: read_id(&body.node, "placement.node")?,
             area: read_area(&body.area, "placement.area")?,
             name: read_text(body.name, "placement.name", MAX_NAME)?,
+            parents: read_addresses(&body.parents)?,
         }),
         proto::order::Body::Tick(body) => Body::Tick(Tick {
             time: read_time(body.time, "tick.time")?,
@@ -120,6 +122,12 @@ fn read_order(payload: &[u8]) -> Read<Order> {
     };
     check_life(&order)?;
     Ok(order)
+}
+
+fn read_addresses(wire: &[proto::Address]) -> Read<Vec<Address>> {
+    ensure(wire.len() <= MOST_ADDRESSES, "placement.parents: name at most eight")?;
+    let read = |address| Address::from_proto(address).map_err(|error| format!("placement.parents: {error}"));
+    wire.iter().map(read).collect()
 }
 
 /// What the times and ids of an order must be to one another.

@@ -41,6 +41,7 @@ mod refusal;
 mod tests;
 mod tuner;
 
+pub use crate::address::{Address, MOST_ADDRESSES, NoAddress};
 pub use area::Area;
 pub use authority::{Authorities, Vouched};
 pub use book::{Book, Change, Entry, State};

@@ -1,6 +1,6 @@
 //! Orders: anything a node is told to do, signed by an authority.
 
-use super::{Area, Grant};
+use super::{Address, Area, Grant};
 use crate::key::{Domain, KeyId, SigningKey};
 use crate::proto;
 use crate::time::{Civil, SECOND};
@@ -125,6 +125,8 @@ pub struct Placement {
     pub node: Uuid,
     pub area: Area,
     pub name: String,
+    /// Whom the node dials, best first, before those that its configuration names; at most 8.
+    pub parents: Vec<Address>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

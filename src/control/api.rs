@@ -10,6 +10,8 @@
 //! POST   /v1/live?areas=A             a stream of sound          → Live, when it has ended
 //! GET    /v1/live, /v1/live/{id}
 //! POST   /v1/stop                     Stop                           → Done
+//! GET    /v1/authorities                                             → Authorities
+//! POST   /v1/authorities              Give: a grant, revocation or placement of a root's  → Done
 //! GET    /v1/nodes                                                   → Nodes
 //! GET    /v1/events?after=N                                          → Events
 //! ```
@@ -72,6 +74,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/live", post(live::http::post).get(live::http::list))
         .route("/v1/live/{id}", get(live::http::one))
         .route("/v1/stop", post(stop))
+        .route("/v1/authorities", get(authorities).post(give))
         .route("/v1/nodes", get(nodes))
         .route("/v1/events", get(events))
         .fallback(no_path)
@@ -237,6 +240,28 @@ async fn stop(State(api): Shared, Extension(language): Extension<Language>, body
         // A stop reaches whoever may still appear there, as an emergency does.
         reach::check(&areas, &known(&api).await?, true)?;
         ordered(request(&api, Request::Hush { areas, duration: form.minutes * 60 * SECOND }).await)
+    };
+    done(work.await, language)
+}
+
+async fn authorities(State(api): Shared, Extension(language): Extension<Language>) -> Response {
+    let work = async {
+        match request(&api, Request::Authorities).await {
+            Ok(Reply::Authorities(granted)) => {
+                let authorities = granted.iter().map(|granted| forms::Authority::new(granted, api.zone)).collect();
+                Ok(forms::Authorities { authorities })
+            }
+            other => Err(unexpected(other)),
+        }
+    };
+    done(work.await, language)
+}
+
+async fn give(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
+    let work = async {
+        let form: forms::Give = read(body).await?;
+        let order = form.read().ok_or_else(|| Failure::new("order.unread", []))?;
+        ordered(request(&api, Request::Give(Box::new(order))).await)
     };
     done(work.await, language)
 }

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::forms::{Air, Level, Nodes, Stop};
 use super::text::{Failure, Language, say};
 use super::transcode::{self, Transcode};
-use super::{report, serve, speak, table, up, when};
+use super::{enrol, report, serve, speak, table, up, when};
 use crate::audio::Pcm;
 use crate::config::Config;
 use crate::io::decoder::{self, Form};
@@ -36,6 +36,19 @@ enum Command {
     },
     /// Runs a whole tree on this machine: an origin, two relays, six loudspeakers
     Up(up::Options),
+    /// Makes a new tree's roots, to be carried away, and its first node
+    Init(enrol::Init),
+    /// Makes the folder of a further node with a root at hand, or renews what runs out in one
+    Enrol(enrol::Enrol),
+    /// Lists who may say what, or takes it from one of them
+    Revoke {
+        /// As the list names it; without it, lists
+        key: Option<String>,
+        #[command(flatten)]
+        root: enrol::AtHand,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
     /// Says what is wrong with a configuration file, without starting anything
     Check {
         #[arg(long, value_name = "FILE")]
@@ -166,6 +179,27 @@ async fn command(command: Command, json: bool, language: Language) -> Result<u8,
             serve::run(&config, serve::interrupted()).await.map(|()| DONE)
         }
         Command::Up(options) => up::up(options, json, language).await,
+        Command::Init(options) => {
+            let made = enrol::init(&options, language)?;
+            told(json, &made, || enrol::made(&made, true, language));
+            Ok(DONE)
+        }
+        Command::Revoke { key, root, node } => {
+            let client = find(&node, language)?;
+            let Some(key) = key else {
+                let list = client.authorities().await?;
+                told(json, &list, || table::authorities(&list.authorities, language).trim_end().to_owned());
+                return Ok(DONE);
+            };
+            let done = enrol::revoke(&client, &key, &root, language).await?;
+            told(json, &done, || say(language, "revoke.done", [&key]));
+            Ok(DONE)
+        }
+        Command::Enrol(options) => {
+            let made = enrol::enrol(options, language).await?;
+            told(json, &made, || enrol::made(&made, false, language));
+            Ok(DONE)
+        }
         Command::Check { config: file } => {
             let config = load(&file)?;
             let kinds = [

@@ -4,6 +4,7 @@ use super::media::Media;
 use super::text::{Failure, Language};
 use super::token::{self, Token};
 use crate::config::Config;
+use crate::proto;
 use reqwest::{Body, Method, RequestBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -74,6 +75,15 @@ impl Client {
 
     pub async fn cancel(&self, broadcast: Uuid) -> Result<forms::Done, Failure> {
         self.ask(self.to(Method::DELETE, &format!("/v1/broadcasts/{broadcast}"))).await
+    }
+
+    pub async fn authorities(&self) -> Result<forms::Authorities, Failure> {
+        self.ask(self.to(Method::GET, "/v1/authorities")).await
+    }
+
+    /// Hands the node an order that was signed elsewhere.
+    pub async fn give(&self, order: &proto::Signed) -> Result<forms::Done, Failure> {
+        self.send("/v1/authorities", &forms::Give::new(order)).await
     }
 
     pub async fn stop(&self, form: &forms::Stop) -> Result<forms::Done, Failure> {

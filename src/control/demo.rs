@@ -4,7 +4,7 @@ use super::client::CONFIG;
 use super::text::Failure;
 use crate::broadcast::{Area, Body, Order, Placement};
 use crate::io::clock;
-use crate::io::identity::{Identity, NewNode, Root, load_authority};
+use crate::io::identity::{Identity, NewNode, Root, SPEAKS, load_authority};
 use crate::io::store::Store;
 use crate::node::Role;
 use crate::proto;
@@ -187,13 +187,13 @@ fn renew(root: &Root, place: Place, area: Area, data: &Path) -> io::Result<()> {
     };
     let mut renewed = Vec::new();
     if !lasting(&|order| matches!(&order.body, Body::Placement(placement) if placement.node == node)) {
-        let placement = Placement { node, area: area.clone(), name: place.name.into() };
+        let placement = Placement { node, area: area.clone(), name: place.name.into(), parents: Vec::new() };
         renewed.push(root.placement(placement, now));
     }
     if place.parent.is_none() {
         let key = load_authority(data, AUTHORITY)?.public();
         if !lasting(&|order| matches!(&order.body, Body::Grant(grant) if grant.key == key)) {
-            renewed.push(root.grant(&key, area, AUTHORITY, now));
+            renewed.push(root.grant(&key, area, AUTHORITY, &SPEAKS, now));
         }
     }
     if renewed.is_empty() {

@@ -5,6 +5,7 @@ use crate::node::trunk;
 use crate::proto;
 use crate::time::Civil;
 use chrono_tz::Tz;
+use prost::Message;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -149,6 +150,64 @@ pub struct Live {
     pub dropped: u64,
     /// Why it ended, or was never aired.
     pub end: Option<Fault>,
+}
+
+/// `GET /v1/authorities`: who may say what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Authorities {
+    pub authorities: Vec<Authority>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Authority {
+    /// The first 16 bytes of SHA-256(public key), in hex.
+    pub key: String,
+    pub name: String,
+    pub areas: Vec<String>,
+    pub kinds: Vec<String>,
+    pub up_to: Level,
+    pub from: String,
+    pub until: String,
+    pub until_us: i64,
+    /// Neither expired nor revoked, nor anybody above it.
+    pub alive: bool,
+}
+
+impl Authority {
+    pub fn new(granted: &trunk::Granted, zone: Tz) -> Self {
+        let grant = &granted.grant;
+        Self {
+            key: grant.key.id().to_string(),
+            name: grant.name.clone(),
+            areas: grant.areas.iter().map(ToString::to_string).collect(),
+            kinds: grant.kinds.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect(),
+            up_to: grant.up_to.into(),
+            from: when::show(grant.from, zone),
+            until: when::show(grant.until, zone),
+            until_us: grant.until.0,
+            alive: granted.alive,
+        }
+    }
+}
+
+/// `POST /v1/authorities`: an order signed elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Give {
+    /// A message `Signed` of loa.v1, in hex.
+    pub order: String,
+}
+
+impl Give {
+    pub fn new(order: &proto::Signed) -> Self {
+        Self { order: order.encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect() }
+    }
+
+    pub fn read(&self) -> Option<proto::Signed> {
+        let digits = Some(self.order.as_bytes()).filter(|digits| digits.len() % 2 == 0 && self.order.is_ascii())?;
+        let pairs = digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        proto::Signed::decode(pairs.collect::<Option<Vec<u8>>>()?.as_slice()).ok()
+    }
 }
 
 /// The answer to a cancel and a stop.

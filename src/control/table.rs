@@ -1,5 +1,5 @@
 //! The live table of nodes: aligned text, refreshed in place on a terminal.
-use super::forms::Node;
+use super::forms::{Authority, Node};
 use super::text::{Language, say};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -41,6 +41,23 @@ pub fn nodes(nodes: &[Node], titles: &BTreeMap<Uuid, String>, language: Language
         ]
     });
     align(std::iter::once(head).chain(rows).collect(), &[4, 5, 6, 7, 8, 9])
+}
+
+/// One line per grant.
+pub fn authorities(authorities: &[Authority], language: Language) -> String {
+    let head =
+        ["revoke.key", "demo.area", "revoke.name", "revoke.kinds", "revoke.until"].map(|code| say(language, code, []));
+    let rows = authorities.iter().map(|authority| {
+        let gone = if authority.alive { String::new() } else { format!(" {}", say(language, "revoke.gone", [])) };
+        [
+            authority.key.clone(),
+            authority.areas.join(","),
+            authority.name.clone(),
+            authority.kinds.join(","),
+            format!("{}{gone}", authority.until),
+        ]
+    });
+    align(std::iter::once(head).chain(rows).collect(), &[])
 }
 
 /// Columns as wide as their widest cell; `right` names those whose numbers stand under each other.

@@ -1,16 +1,19 @@
 //! Who a node is: its key and certificate, the roots it trusts, its authorities; and how a tree's
 //! identities are made.
+mod sealed;
+
 use super::clock;
 use super::store::Store;
 use super::tls;
-use crate::broadcast::{self, Area, Body, Grant, Kind, Order, Placement, Priority};
-use crate::key::{PublicKey, SigningKey};
+use crate::broadcast::{self, Address, Area, Body, Grant, Kind, Order, Placement, Priority, Revoke};
+use crate::key::{KeyId, PublicKey, SigningKey};
 use crate::node::Role;
 use crate::proto;
 use crate::time::{Civil, SECOND};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sealed::Sealed;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -88,6 +91,27 @@ impl Root {
         Ok(Self::from_seed(seed(file)?))
     }
 
+    /// Written sealed, mode 0600; never overwrites. Takes a moment: the passphrase is stretched.
+    pub fn seal(&self, file: &Path, name: &str, passphrase: &str) -> io::Result<()> {
+        let sealed = Sealed::seal(&self.seed, name, passphrase).and_then(|sealed| sealed.write());
+        write_new(file, &sealed.map_err(|error| invalid(file, &error.to_string()))?, 0o600)
+    }
+
+    /// From a file as `seal` wrote it.
+    pub fn open(file: &Path, passphrase: &str) -> io::Result<Self> {
+        refuse_shared(file)?;
+        let seed = Sealed::read(&read(file)?).and_then(|sealed| sealed.open(passphrase));
+        Ok(Self::from_seed(seed.map_err(|error| invalid(file, &error.to_string()))?))
+    }
+
+    /// What every node that trusts this root has of it, and nobody has to hide: `NAME.crt` and `NAME.pub`.
+    pub fn publish(&self, folder: &Path, name: &str) -> io::Result<()> {
+        let certifier = tls::Certifier::new(&self.seed).map_err(io::Error::other)?;
+        make_folder(folder)?;
+        write_new(&folder.join(format!("{name}.crt")), &certifier.root.pem(), 0o644)?;
+        write_new(&folder.join(format!("{name}.pub")), &hex(&self.key.public().0), 0o644)
+    }
+
     /// 64 hex digits, mode 0600. Never overwrites: a lost root cannot be made again.
     pub fn save(&self, file: &Path) -> io::Result<()> {
         write_new(file, &hex(&self.seed), 0o600)
@@ -100,6 +124,17 @@ impl Root {
     /// Writes key, certificate (URI SAN `urn:loa:node:<uuid>:<role>`) and roots of a new node into its
     /// data folder, and its placement and the given grants into its journal.
     pub fn provision(&self, data: &Path, node: &NewNode) -> io::Result<Uuid> {
+        self.provision_with(data, node, &SPEAKS, Vec::new())
+    }
+
+    /// The same, with what its authority may do, and whom its placement lets it dial, best first.
+    pub fn provision_with(
+        &self,
+        data: &Path,
+        node: &NewNode,
+        kinds: &[Kind],
+        parents: Vec<Address>,
+    ) -> io::Result<Uuid> {
         let now = clock::wall();
         let id = new_id(now);
         make_folder(data)?;
@@ -110,13 +145,13 @@ impl Root {
         write_new(&data.join("node.crt"), &issued.certificate, 0o644)?;
         write_new(&data.join("roots/main.crt"), &issued.root, 0o644)?;
         write_new(&data.join("roots/main.pub"), &hex(&self.key.public().0), 0o644)?;
-        let placement = Placement { node: id, area: node.area.clone(), name: node.name.clone() };
+        let placement = Placement { node: id, area: node.area.clone(), name: node.name.clone(), parents };
         let mut orders = vec![self.placement(placement, now)];
         if let Some(name) = &node.authority {
             let seed = Zeroizing::new(random::<32>());
             write_new(&data.join("authorities").join(format!("{name}.key")), &hex(&seed), 0o600)?;
             let key = SigningKey::from_seed(&seed).public();
-            orders.push(self.grant(&key, node.area.clone(), name, now));
+            orders.push(self.grant(&key, node.area.clone(), name, kinds, now));
         }
         let records: Vec<_> =
             orders.into_iter().map(|order| proto::Record { body: Some(proto::record::Body::Order(order)) }).collect();
@@ -132,12 +167,13 @@ impl Root {
         Ok(Mint { certifier, trust: Arc::new(trust), roots: vec![self.key.public()] })
     }
 
-    /// Lets `key` speak to `area`, at any priority, for [`GRANT`].
-    pub fn grant(&self, key: &PublicKey, area: Area, name: &str, now: Civil) -> proto::Signed {
+    /// Lets `key` give orders of these kinds in `area`, at any priority, for 14 days: a stolen key works offline until
+    /// then (DESIGN §6).
+    pub fn grant(&self, key: &PublicKey, area: Area, name: &str, kinds: &[Kind], now: Civil) -> proto::Signed {
         let grant = Grant {
             key: *key,
             areas: vec![area.clone()],
-            kinds: vec![Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick],
+            kinds: kinds.to_vec(),
             up_to: Priority::Emergency,
             // A node whose clock is a little behind must not find the grant in its future.
             from: now - SLACK,
@@ -145,6 +181,12 @@ impl Root {
             name: name.to_owned(),
         };
         self.order(now, GRANT, vec![area], Body::Grant(grant))
+    }
+
+    /// Takes from `key` all that it was granted, and all that it granted.
+    pub fn revoke(&self, key: KeyId, area: Area, now: Civil) -> proto::Signed {
+        let revoke = Revoke { key, epoch: u64::try_from(now.0).unwrap_or(0) };
+        self.order(now, PLACEMENT, vec![area], Body::Revoke(revoke))
     }
 
     /// Says where a node stands.
@@ -196,6 +238,12 @@ pub struct NewNode {
     /// A new authority over `area` for this node: its name, written to `authorities/`.
     pub authority: Option<String>,
 }
+
+/// What a node that speaks may do …
+pub const SPEAKS: [Kind; 4] = [Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick];
+/// … and one that also lets others speak, places nodes and takes rights away.
+pub const GOVERNS: [Kind; 7] =
+    [Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick, Kind::Grant, Kind::Revoke, Kind::Placement];
 
 /// Random bytes from the operating system.
 pub fn random<const N: usize>() -> [u8; N] {
@@ -284,7 +332,7 @@ fn unhex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     Some(bytes)
 }
 
-/// µs that a grant lasts: a stolen key works offline until then (DESIGN §6).
+/// µs that a grant lasts.
 const GRANT: i64 = 14 * 24 * 3600 * SECOND;
 /// µs that a placement lasts: the longest that is accepted is 400 days; setting a tree up again renews it.
 const PLACEMENT: i64 = 400 * 24 * 3600 * SECOND;
@@ -296,7 +344,8 @@ mod tests {
     use super::*;
 
     fn node(role: Role) -> NewNode {
-        NewNode { role, area: "vn/01".parse().unwrap(), name: "Test".into(), authority: Some("main".into()) }
+        let area = "vn/01".parse().unwrap();
+        NewNode { role, area, name: "Test".into(), authority: Some("main".into()) }
     }
 
     #[test]

@@ -100,6 +100,7 @@ fn publish(snapshot: &Snapshot, world: &World<'_>) {
         counter!("loa_queue_dropped_total", "queue" => drops.queue).absolute(drops.count());
     }
     gauge!("loa_sessions", "side" => "parent").set(trunk.parents as f64);
+    counter!("loa_parent_changes_total").absolute(trunk.leads);
     gauge!("loa_sessions", "side" => "children").set(trunk.children as f64);
     gauge!("loa_sessions_paused").set(snapshot.branches.iter().map(|branch| branch.paused).sum::<u64>() as f64);
     gauge!("loa_clock_offset_seconds").set(trunk.offset as f64 / 1e6);
@@ -121,6 +122,7 @@ fn describe() {
     describe_counter!("loa_orders_accepted_total", "Orders taken in");
     describe_counter!("loa_orders_rejected_total", "Orders refused, by reason");
     describe_counter!("loa_frames_concealed_total", "Steps of 10 ms that were made up");
+    describe_counter!("loa_parent_changes_total", "Times that the other of two parents came to lead");
     describe_counter!("loa_handshakes_rejected_total", "Handshakes of children that did not become links");
     describe_counter!("loa_handshakes_retried_total", "Strangers sent back to prove their address first");
     describe_gauge!("loa_handshakes", "Handshakes of children now: half-open, and waiting for their turn");

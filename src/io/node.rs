@@ -10,6 +10,7 @@ use super::store::Store;
 use super::trunk::{self as trunk_loop, Ask};
 use super::wake::Waker;
 use super::{clock, fanout, group, jobs, sound, tls};
+use crate::broadcast::Address;
 use crate::config::{Children, Config};
 use crate::node::trunk::{Event, Log, Reply, Request};
 use crate::node::{Role, branch, trunk};
@@ -125,13 +126,20 @@ impl Node {
             }
             None => None,
         };
-        let parents: Vec<(String, u16)> = config.parent.as_ref().map_or_else(Vec::new, |parent| {
-            parent.addresses.iter().map(|address| (address.clone(), parent.shards)).collect()
-        });
+        let addresses = |hosts: &[String], shards| {
+            // Checked as the configuration was read.
+            hosts.iter().filter_map(|host| Address::new(host, shards).ok()).collect::<Vec<_>>()
+        };
+        let parents = config.parent.as_ref();
+        let parents = parents.map_or_else(Vec::new, |parent| addresses(&parent.addresses, parent.shards));
+        let children = config.children.as_ref();
+        let siblings = children.map_or_else(Vec::new, |children| addresses(&children.siblings, children.shards));
         let options = trunk::Options {
             node: identity.node,
             role: identity.role,
-            parents: parents.len(),
+            parents,
+            siblings,
+            both: config.parent.as_ref().is_some_and(|parent| parent.both),
             branches: commands.len(),
             playout: config.playout.as_ref().map(|device| playout::Options {
                 horizon: sound::Output::new(device).horizon(),
@@ -154,7 +162,7 @@ impl Node {
         };
         let (events, _) = broadcast::channel(EVENTS);
         let state = Arc::new(Mutex::new(trunk_loop::State::default()));
-        let (resolver, resolved) = Resolver::new(identity.node, parents, waker.clone());
+        let (resolver, resolved) = Resolver::new(identity.node, waker.clone());
         let trunk = trunk_loop::Setup {
             journal,
             driver: dialler(&identity)?,

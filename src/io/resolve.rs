@@ -1,20 +1,21 @@
-//! From a parent's configured address to the port of its shard that this node belongs to.
+//! From a parent's address to the port of its shard that this node belongs to.
 use super::wake::Waker;
+use crate::broadcast::Address;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use uuid::Uuid;
 
 /// Looks names up on a thread of its own: a resolver that hangs must not hold packets up. At most one
-/// look-up per parent is under way, since the trunk dials one at a time.
+/// look-up for each of the trunk's sessions is under way.
 pub struct Resolver {
-    parents: Vec<(String, u16)>,
     node: Uuid,
     answers: Sender<Resolved>,
     waker: Waker,
     /// How often each was asked for: names with several addresses are tried in turn.
-    turns: Vec<usize>,
+    turns: BTreeMap<Address, usize>,
     under_way: Arc<AtomicUsize>,
 }
 
@@ -26,20 +27,19 @@ pub struct Resolved {
 }
 
 impl Resolver {
-    /// `parents`: `host:port` of the first shard, and how many shards there are.
-    pub fn new(node: Uuid, parents: Vec<(String, u16)>, waker: Waker) -> (Self, Receiver<Resolved>) {
+    pub fn new(node: Uuid, waker: Waker) -> (Self, Receiver<Resolved>) {
         let (answers, receiver) = bounded(MOST);
-        let turns = vec![0; parents.len()];
-        (Self { parents, node, answers, waker, turns, under_way: Arc::default() }, receiver)
+        (Self { node, answers, waker, turns: BTreeMap::new(), under_way: Arc::default() }, receiver)
     }
 
-    /// The answer comes through the receiver.
-    pub fn resolve(&mut self, parent: usize) -> Result<(), String> {
-        let (Some((name, shards)), Some(turn)) = (self.parents.get(parent), self.turns.get_mut(parent)) else {
-            return Err(format!("there is no parent {parent}"));
-        };
+    /// The answer comes through the receiver, with `parent`.
+    pub fn resolve(&mut self, parent: usize, address: &Address) -> Result<(), String> {
+        if self.turns.len() >= REMEMBERED && !self.turns.contains_key(address) {
+            self.turns.clear();
+        }
+        let turn = self.turns.entry(address.clone()).or_default();
         *turn += 1;
-        let (name, turn, offset) = (name.clone(), *turn - 1, shard(self.node, *shards));
+        let (name, turn, offset) = (address.host().to_owned(), *turn - 1, shard(self.node, address.shards()));
         if let Ok(address) = name.parse::<SocketAddr>() {
             self.answer(parent, Ok(shifted(address, offset)));
             return Ok(());
@@ -89,8 +89,10 @@ fn shifted(address: SocketAddr, offset: u16) -> SocketAddr {
     (address.ip(), address.port().saturating_add(offset)).into()
 }
 
-/// Look-ups under way at once: one for each parent that can be configured.
+/// Look-ups under way at once: of each session the present one, and one that hangs.
 const MOST: usize = 4;
+/// Addresses whose turns are remembered.
+const REMEMBERED: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -110,16 +112,15 @@ mod tests {
 
     #[test]
     fn addresses_and_names_are_resolved_and_what_fails_is_named() {
-        let parents =
-            vec![("127.0.0.1:7000".to_owned(), 1), ("localhost:7001".to_owned(), 1), ("x..y:1".to_owned(), 1)];
-        let (mut resolver, answers) = Resolver::new(Uuid::nil(), parents, Waker::new().unwrap());
-        let mut ask = |parent| {
-            resolver.resolve(parent).unwrap();
-            answers.recv_timeout(Duration::from_secs(30)).unwrap().address
+        let (mut resolver, answers) = Resolver::new(Uuid::nil(), Waker::new().unwrap());
+        let mut ask = |host| {
+            resolver.resolve(1, &Address::new(host, 1).unwrap()).unwrap();
+            let answer = answers.recv_timeout(Duration::from_secs(30)).unwrap();
+            assert_eq!(answer.parent, 1);
+            answer.address
         };
-        assert_eq!(ask(0), Ok(([127, 0, 0, 1], 7000).into()));
-        assert_eq!(ask(1).unwrap().port(), 7001);
-        assert!(ask(2).unwrap_err().contains("x..y"));
-        assert!(resolver.resolve(9).is_err());
+        assert_eq!(ask("127.0.0.1:7000"), Ok(([127, 0, 0, 1], 7000).into()));
+        assert_eq!(ask("localhost:7001").unwrap().port(), 7001);
+        assert!(ask("x..y:1").unwrap_err().contains("x..y"));
     }
 }

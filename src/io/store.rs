@@ -47,6 +47,11 @@ impl Store {
         hold(&self.journal).read()
     }
 
+    /// Every record of a folder that another process uses.
+    pub fn peek(data: &Path) -> io::Result<Vec<proto::Record>> {
+        Journal::peek(data.join("journal/orders"))
+    }
+
     /// Appends and syncs to disk before it returns.
     pub fn append(&self, records: &[proto::Record]) -> io::Result<()> {
         hold(&self.journal).append(records)

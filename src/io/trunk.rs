@@ -90,7 +90,7 @@ struct Loop {
 impl Loop {
     fn new(options: Options, setup: Setup) -> Self {
         let now = Now::read();
-        let root = options.parents == 0;
+        let root = options.parents.is_empty();
         let trunk = Trunk::new(now.local, options);
         let (parents, groups) = (BTreeMap::new(), BTreeMap::new());
         let (replies, again) = (BTreeMap::new(), VecDeque::new());
@@ -294,8 +294,8 @@ impl Loop {
 
     fn output(&mut self, now: Now, output: Output) {
         match output {
-            Output::Dial { parent } => {
-                if let Err(reason) = self.setup.resolver.resolve(parent) {
+            Output::Dial { parent, address } => {
+                if let Err(reason) = self.setup.resolver.resolve(parent, &address) {
                     self.again.push_back(Input::Down { parent, link: None, reason });
                 }
             }

@@ -24,7 +24,7 @@ pub use guard::{CUTS, IGNORED};
 
 use beats::Beats;
 use bulk::Transfer;
-use guard::{Cut, Ignored, Nodes};
+use guard::{Cut, Nodes};
 use work::Work;
 
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +150,7 @@ pub enum Command {
     Admit {
         link: Link,
         area: Area,
-        welcome: proto::Welcome,
+        welcome: Box<proto::Welcome>,
         orders: Vec<proto::Signed>,
     },
     Refuse {
@@ -201,6 +201,12 @@ pub enum Notice {
     Left {
         link: Link,
         node: Uuid,
+    },
+    /// The link is its child's spare, or is no longer.
+    Standby {
+        link: Link,
+        node: Uuid,
+        standby: bool,
     },
     /// How many listen now.
     Wanted {
@@ -267,6 +273,8 @@ struct Child {
     bulk_due: Local,
     /// Media is withheld (RFC 8083).
     broken: bool,
+    /// Another of its sessions brings it sound.
+    standby: bool,
     /// It was told of the multicast group; sound reaches it by that.
     told: bool,
     hears: bool,
@@ -434,6 +442,7 @@ impl Branch {
             reading: false,
             bulk_due: now,
             broken: false,
+            standby: false,
             told: false,
             hears: false,
             timer: None,
@@ -569,19 +578,6 @@ impl Branch {
         }
         // Also of one not admitted yet: the trunk may have counted it, with the answer on its way.
         self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
-    }
-}
-
-impl Counters {
-    fn add_session(&mut self, session: session::parent::Counters) {
-        self.nacked += session.nacked;
-        self.answered += session.answered;
-        self.over_budget += session.over_budget;
-        self.ignored(Ignored::Flood, session.flooded);
-        self.ignored(Ignored::Malformed, session.malformed);
-        self.ignored(Ignored::NackTrack, session.unknown_track);
-        self.ignored(Ignored::NackBudget, session.over_budget);
-        self.ignored(Ignored::Wish, session.wishes);
     }
 }
 

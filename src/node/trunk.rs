@@ -19,7 +19,7 @@ pub use types::*;
 
 use super::branch::{Command, Notice};
 use super::{Done, Job, Link, Peer, Role};
-use crate::broadcast::{Area, Authorities, Book, Choice, Order, State, Vouched};
+use crate::broadcast::{Address, Area, Authorities, Book, Choice, Order, State, Vouched};
 use crate::key::KeyId;
 use crate::playout::{self, Player};
 use crate::proto;
@@ -91,6 +91,8 @@ struct Place {
     name: String,
     signed: proto::Signed,
     authority: KeyId,
+    /// Of the order: a higher one takes its place.
+    number: u64,
 }
 
 /// What a job's answer is for.
@@ -125,10 +127,10 @@ impl Trunk {
             authorities: Authorities::new(options.roots.clone()),
             book: Book::new(),
             number: 0,
-            time: Time::new(options.parents == 0),
+            time: Time::new(options.parents.is_empty()),
             line: None,
             player: options.playout.map(Player::new),
-            parents: Parents::new(now, options.parents),
+            parents: Parents::new(now, options.node, options.parents.clone(), options.both),
             choosing: Choosing::new(now, options.rendition),
             sound_bytes: 0,
             logs: BTreeMap::new(),
@@ -271,7 +273,7 @@ impl Trunk {
 
     /// A root origin with a clock, or a node that a parent has welcomed and that has trusted time.
     pub fn ready(&self) -> bool {
-        self.counters.synced && (self.options.parents == 0 || self.parents.welcomed() > 0)
+        self.counters.synced && (self.options.parents.is_empty() || self.parents.welcomed() > 0)
     }
 
     /// Everything an input may have set in motion.

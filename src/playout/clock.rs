@@ -83,8 +83,9 @@ pub struct Clock {
     /// Skew to expect, ppm, and how sure that is.
     prior: Prior,
     given: Option<Given>,
-    /// Least uncertainty that the parent claimed since it last rose.
+    /// Least uncertainty that the parent claimed since it last rose, and the newest.
     level: f64,
+    claimed: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +154,7 @@ impl Clock {
             return;
         }
         let uncertainty = (exchange.parent_uncertainty as f64).min(LONGEST_ROUND_TRIP as f64);
+        self.claimed = uncertainty;
         let told = line.is_some();
         let line = line.unwrap_or_default();
         let above = exchange.parent_received.0.saturating_sub(exchange.sent.0).saturating_sub(line.offset);
@@ -196,6 +198,22 @@ impl Clock {
             // The line goes on by itself: no slew towards a fit that is no more.
             *given = Given { at: now, offset: given.offset(now), slew: 0.0, rest: 0.0, ..*given };
         }
+    }
+
+    /// Another parent, with which `other` has had its exchanges all along: they count from now on, and `other` keeps
+    /// those of the parent before. The line given out goes on and slews towards them; where they are fewer than a
+    /// join's, it goes on until they are enough.
+    pub fn exchange_samples(&mut self, now: Local, other: &mut Clock) {
+        std::mem::swap(self, other);
+        let Some(given) = other.given else { return };
+        if self.exchanges == 0 {
+            self.base = other.base;
+        }
+        let offset = given.offset(now) + other.base.saturating_sub(self.base) as f64;
+        self.given = Some(Given { at: now, offset, slew: 0.0, rest: 0.0, ..given });
+        self.prior = Prior { skew: given.slope, deviation: OSCILLATOR };
+        self.exchanges = self.exchanges.max(other.exchanges);
+        self.update(now, self.claimed);
     }
 
     /// `None` until acquired. The same line for equal `now`; continuous in `now`.

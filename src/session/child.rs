@@ -85,6 +85,8 @@ pub enum Event {
         node: Uuid,
         placement: Option<proto::Signed>,
         grants: Vec<proto::Signed>,
+        /// Others that this node may dial.
+        parents: Vec<proto::Address>,
     },
     /// A log that the parent carries: the child listens to it by itself (duration 0).
     Log {
@@ -186,6 +188,8 @@ pub struct Child {
     /// The report changed since it was sent.
     fresh: bool,
     tracks: Vec<Seeker>,
+    /// Another session brings sound.
+    standby: bool,
     /// Tracks asked for in bulk, with their SSRC.
     fetches: Vec<(Uuid, u32)>,
     streams: Streams,
@@ -214,6 +218,7 @@ impl Child {
             report: None,
             fresh: false,
             tracks: Vec::new(),
+            standby: false,
             fetches: Vec::new(),
             streams: Streams::default(),
             hears: Hears::default(),
@@ -307,6 +312,33 @@ impl Child {
             false => self.control(listen(&wish)),
         }
         self.tracks.push(seeker);
+    }
+
+    /// Tells the parent whether this session is the node's spare.
+    pub fn stand_by(&mut self, standby: bool) {
+        if std::mem::replace(&mut self.standby, standby) != standby {
+            self.control(to_parent::Body::Standby(proto::Standby { standby }));
+            // What was reported to another parent is news to this one.
+            self.fresh = self.report.is_some();
+        }
+    }
+
+    /// When the first packet of a track listened to should be here: before one has come, nothing else says when another
+    /// is late.
+    pub fn expect(&mut self, track: Uuid, due: Local) {
+        if let Some(seeker) = self.seeker(track) {
+            seeker.expect(due);
+        }
+    }
+
+    /// When sound is so late that another parent should be heard. `None`: nothing is due.
+    pub fn starves_at(&self) -> Option<Local> {
+        self.tracks.iter().filter_map(Seeker::starves_at).min()
+    }
+
+    /// The newest index of a track that came live.
+    pub fn newest(&self, track: Uuid) -> Option<u64> {
+        self.tracks.iter().find(|seeker| seeker.wish.track == track).map(Seeker::newest)
     }
 
     /// Nothing has come of a track that the parent should send by itself: asks for it.

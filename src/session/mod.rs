@@ -85,6 +85,7 @@
 //!    │ control  Health {reports of those below} ───────────────────────▶ │ at most 64 a frame
 //!    │ ◀──── control  Log {…} / Log {track, ended}                       │ logs that come and go
 //!    │ control  Unlisten {track} ──────────────────────────────────────▶ │
+//!    │ control  Standby {standby} ─────────────────────────────────────▶ │ another session brings sound
 //!    │ ◀──── datagram PathNonce {nonce};  path_echo {nonce} ───────────▶ │ before media moves
 //!    │ ◀──── control  Goodbye {code, text} ────────────────────────────▶ │ either side, then close
 //! ```
@@ -160,6 +161,16 @@
 //!   and, unless it is control, ignored. Ten times as much ends the session, and so do ten seconds in a row
 //!   beyond a limit. Listen and Fetch: 256 at once, then twenty a second; beyond, Unavailable. What Listen
 //!   brought in bulk is charged to the repair budget if the child leaves and comes back within ten seconds.
+//! - **Two parents.** A child keeps a session with each of two parents. Logs, orders and keys come by both, sound by the
+//!   one that leads; at the other it says Standby {true}, right after Hello: that parent does not count it in when an
+//!   emergency begins, and reports neither it nor those below it. The other leads once the leader's link is gone, a
+//!   packet of sound is 300 ms beyond its due time (600 where the leader lacks it itself, and up to 150 more of each
+//!   child's own), or no order or tick has come by it for 25 s while they came by the other: Standby {false}, and Listen
+//!   for what is listened to; Standby {true} and Unlisten to the one that led, if it is there. After a change for
+//!   lateness none follows for 2 s, then 4, … 60; a parent that comes first in the child's list leads again after it has
+//!   been back for two to five minutes. A child that takes sound from both stands by all the same, and sends Listen to
+//!   both; a packet that came by one it does not ask for at the other. `Placement.parents` names whom a child dials,
+//!   before its own configuration; `Welcome.parents` others, after it.
 //! - **Sessions.** A node has two with one parent; a third ends the oldest. It joins at most 60 times in two
 //!   minutes.
 //!

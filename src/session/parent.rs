@@ -89,6 +89,10 @@ pub enum Event {
     Hearing {
         group: bool,
     },
+    /// This session is the child's spare, or is no longer.
+    Standby {
+        standby: bool,
+    },
     /// Media stops going to this child (three missed reports, RFC 8083) or may go again.
     Breaker {
         open: bool,

@@ -1,5 +1,6 @@
 //! Between messages and bytes: what `child` and `parent` share in reading and writing loa.proto.
 use super::Violation;
+use crate::broadcast::MOST_ADDRESSES;
 use crate::proto;
 use crate::proto::datagram::Body;
 use crate::track::{LAST_INDEX, Secret};
@@ -61,6 +62,14 @@ pub fn check_grants(grants: &[proto::Signed]) -> Result<(), Violation> {
         return Ok(());
     }
     let text = format!("{} grants in an introduction; a chain has at most {MAX_GRANTS}", grants.len());
+    Err(Violation::new("control.malformed", text))
+}
+
+pub fn check_addresses(addresses: &[proto::Address]) -> Result<(), Violation> {
+    if addresses.len() <= MOST_ADDRESSES {
+        return Ok(());
+    }
+    let text = format!("{} parents in a Welcome; at most {MOST_ADDRESSES}", addresses.len());
     Err(Violation::new("control.malformed", text))
 }
 

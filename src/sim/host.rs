@@ -7,6 +7,7 @@ use super::store::Store;
 use super::tree::Member;
 use super::world::EPOCH;
 use super::{Random, Tracks};
+use crate::broadcast::Address;
 use crate::key::SigningKey;
 use crate::node::trunk::{Event, Reply};
 use crate::node::{Branch, Job, Link, Role, Trunk, branch, trunk};
@@ -65,7 +66,7 @@ pub(super) enum Input {
 
 /// What leaves the machine or takes time.
 pub(super) enum Effect {
-    Dial { parent: usize },
+    Dial { slot: usize, rank: usize },
     Send { link: Link, departure: Departure },
     Air { links: Vec<Link>, packet: Packet },
     Hang { link: Link, code: String, text: String },
@@ -100,7 +101,9 @@ impl Host {
         let options = trunk::Options {
             node: self.member.node,
             role: self.member.role,
-            parents: self.member.parents.len(),
+            parents: self.member.parents.iter().enumerate().map(|(rank, _)| address(rank)).collect(),
+            siblings: Vec::new(),
+            both: self.member.both,
             branches: self.member.branches,
             playout: sounds.then(playout::Options::default),
             session: session::child::Options::default(),
@@ -246,7 +249,9 @@ impl Process {
     fn drain_trunk(&mut self, round: &mut Round<'_>) {
         while let Some(output) = self.trunk.poll_output() {
             match output {
-                trunk::Output::Dial { parent } => round.effects.push(Effect::Dial { parent }),
+                trunk::Output::Dial { parent, address } => {
+                    round.effects.push(Effect::Dial { slot: parent, rank: rank(&address) });
+                }
                 trunk::Output::Send { link, departure } => round.effects.push(Effect::Send { link, departure }),
                 trunk::Output::Hang { link, code, text } => round.effects.push(Effect::Hang { link, code, text }),
                 // No LAN is modelled.
@@ -350,6 +355,16 @@ impl<'a> Round<'a> {
     fn new(now: i64, local: Local, witness: &'a mut Witness, tracks: &'a mut Tracks) -> Self {
         Self { now, local, witness, tracks, work: VecDeque::new(), effects: Vec::new() }
     }
+}
+
+/// How a node's parents are called in its configuration: by their place in it.
+fn address(rank: usize) -> Address {
+    Address::new(&format!("parent-{rank}:7460"), 1).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn rank(address: &Address) -> usize {
+    let name = address.host().strip_prefix("parent-").and_then(|name| name.split(':').next());
+    name.and_then(|rank| rank.parse().ok()).unwrap_or(usize::MAX)
 }
 
 /// µs between an origin's ticks (DESIGN §3).

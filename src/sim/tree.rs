@@ -51,6 +51,8 @@ pub(super) struct Member {
     /// Beats a second that each branch lets its children send.
     pub beats: u32,
     pub rendition: Wished,
+    /// Sound from two parents at once.
+    pub both: bool,
     pub oscillator: super::Oscillator,
     pub device_ppm: f64,
     /// Whether it runs when the world begins.
@@ -98,7 +100,23 @@ impl Tree {
         self.add(name, area, Role::Speaker, vec![(parent, hop)], false)
     }
 
-    /// The newest node runs so many branches.
+    /// The newest node has one more parent; of several it takes sound from the one that leads.
+    pub fn spare(&mut self, parent: &str, hop: Hop) -> &mut Self {
+        let parent = self.index(parent);
+        if let Some(member) = self.members.last_mut() {
+            member.parents.push((parent, hop));
+        }
+        self
+    }
+
+    /// The newest node takes sound from two parents at once.
+    pub fn both(&mut self) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            member.both = true;
+        }
+        self
+    }
+
     /// Of the one added last: which rendition it wishes for.
     pub fn wishing(&mut self, rendition: Wished) -> &mut Self {
         if let Some(member) = self.members.last_mut() {
@@ -107,6 +125,7 @@ impl Tree {
         self
     }
 
+    /// The newest node runs so many branches.
     pub fn branches(&mut self, count: usize) -> &mut Self {
         if let Some(member) = self.members.last_mut() {
             member.branches = count;
@@ -138,7 +157,7 @@ impl Tree {
         if let Some(seed) = &authority {
             journal.extend(self.grants(name, &area, SigningKey::from_seed(seed).public()));
         }
-        let placement = Placement { node, area: area.clone(), name: name.into() };
+        let placement = Placement { node, area: area.clone(), name: name.into(), parents: Vec::new() };
         journal.push(self.order_of_root(vec![area.clone()], Body::Placement(placement)));
         let error = |tree: &mut Self| tree.random.between(-tree.ppm, tree.ppm);
         let ppm = error(self);
@@ -156,6 +175,7 @@ impl Tree {
             branches: usize::from(role == Role::Relay),
             beats: branch::Options::default().beats,
             rendition: Wished::default(),
+            both: false,
             oscillator,
             device_ppm,
             awake: true,

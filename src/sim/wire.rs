@@ -12,8 +12,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 impl World {
     /// Three flights (RFC 9001 §4.1): both ends are up after one and a half round trips.
-    pub(super) fn dial(&mut self, host: usize, rank: usize) {
+    pub(super) fn dial(&mut self, host: usize, slot: usize, rank: usize) {
         let Some(path) = self.paths.iter().position(|path| path.child == host && path.rank == rank) else { return };
+        self.paths[path].slot = slot;
         let incarnation = self.hosts[host].incarnation;
         self.knock(path, incarnation, self.now, 0);
     }
@@ -50,7 +51,7 @@ impl World {
     }
 
     pub(super) fn establish(&mut self, path: usize, incarnation: u64, server: u64) {
-        let (child, parent, rank) = (self.paths[path].child, self.paths[path].parent, self.paths[path].rank);
+        let (child, parent, slot) = (self.paths[path].child, self.paths[path].parent, self.paths[path].slot);
         if !self.runs(child, incarnation) {
             return;
         }
@@ -77,7 +78,7 @@ impl World {
         self.note(parent, 6, &link.to_le_bytes());
         self.feed(parent, Input::Branch(shard as usize, branch::Input::Up { link, peer: below }));
         self.note(child, 6, &link.to_le_bytes());
-        self.feed(child, Input::Trunk(trunk::Input::Up { parent: rank, link, peer: above }));
+        self.feed(child, Input::Trunk(trunk::Input::Up { parent: slot, link, peer: above }));
     }
 
     pub(super) fn send(&mut self, host: usize, link: Link, departure: Departure) {
@@ -195,7 +196,7 @@ impl World {
         self.note(host, 12, &link.to_le_bytes());
         match end {
             End::Child => {
-                let parent = self.paths[path].rank;
+                let parent = self.paths[path].slot;
                 self.feed(host, Input::Trunk(trunk::Input::Down { parent, link: Some(link), reason }));
             }
             End::Parent => {

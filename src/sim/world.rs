@@ -38,6 +38,8 @@ pub(super) struct Path {
     /// The parent, and which of the child's parents it is.
     pub parent: usize,
     pub rank: usize,
+    /// Which of the child's two sessions it was dialled for last.
+    pub slot: usize,
     pub up: Direction,
     pub down: Direction,
 }
@@ -181,7 +183,7 @@ impl World {
                 let number = 2 * paths.len() as u64;
                 let up = Direction::new(hop.up.clone(), seed, number);
                 let down = Direction::new(hop.down.clone(), seed, number + 1);
-                paths.push(Path { child, parent: *parent, rank, up, down });
+                paths.push(Path { child, parent: *parent, rank, slot: 0, up, down });
             }
         }
         let mut world = Self {
@@ -284,7 +286,7 @@ impl World {
         let incarnation = self.hosts[host].incarnation;
         for effect in effects {
             match effect {
-                Effect::Dial { parent } => self.dial(host, parent),
+                Effect::Dial { slot, rank } => self.dial(host, slot, rank),
                 Effect::Send { link, departure } => self.send(host, link, departure),
                 Effect::Air { links, packet } => {
                     links.into_iter().for_each(|link| self.send(host, link, Departure::Media(packet.bytes.clone())));
@@ -337,7 +339,7 @@ impl World {
             Happening::Initial { path, incarnation, began, attempt } => self.answer(path, incarnation, began, attempt),
             Happening::Established { path, incarnation, server } => self.establish(path, incarnation, server),
             Happening::DialFailed { path, incarnation } => {
-                let (host, parent) = (self.paths[path].child, self.paths[path].rank);
+                let (host, parent) = (self.paths[path].child, self.paths[path].slot);
                 if self.process(host, incarnation).is_some() {
                     self.note(host, 4, &[]);
                     let reason = "no answer from the parent".to_string();

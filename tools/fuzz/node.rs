@@ -1,7 +1,7 @@
 //! A relay as `io` would run it, without the world: trunk and one branch, a parent above, a child below.
 
 use bytes::Bytes;
-use loa::broadcast::{Area, Body, Grant, Kind, Order, Placement, Priority, sign};
+use loa::broadcast::{Address, Area, Body, Grant, Kind, Order, Placement, Priority, sign};
 use loa::key::{Domain, SigningKey};
 use loa::node::branch::{self, Branch};
 use loa::node::trunk::{self, Trunk};
@@ -51,7 +51,9 @@ impl Relay {
         let options = trunk::Options {
             node: RELAY,
             role: Role::Relay,
-            parents: 1,
+            parents: vec![Address::new("parent:7460", 1).expect("an address")],
+            siblings: Vec::new(),
+            both: false,
             branches: 1,
             playout: Some(loa::playout::Options::default()),
             session: child::Options::default(),
@@ -253,7 +255,7 @@ pub fn log_secret() -> Secret {
 }
 
 pub fn placement(node: Uuid, place: &str) -> proto::Signed {
-    let placement = Placement { node, area: area(place), name: "a node".into() };
+    let placement = Placement { node, area: area(place), name: "a node".into(), parents: Vec::new() };
     by_root(node.as_u128() as u64 & 0xff, Body::Placement(placement))
 }
 

@@ -77,6 +77,7 @@ fn joined() -> Vec<u8> {
         grants: vec![node::grant()],
         logs: vec![log()],
         group: None,
+        parents: Vec::new(),
     }));
     script.datagram(datagram::Body::Echo(echo(0)));
     // All but the hush and the cancel.

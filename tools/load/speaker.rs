@@ -108,7 +108,7 @@ impl Maker {
         let tls = tls.map_err(|error| error.to_string())?;
         let area: Area = place.area.parse().map_err(|_| format!("{} is no area", place.area))?;
         let node = identity.node;
-        let placement = Placement { node, area: area.clone(), name: format!("speaker {number}") };
+        let placement = Placement { node, area: area.clone(), name: format!("speaker {number}"), parents: Vec::new() };
         let placement = Some(self.root.placement(placement, clock::wall()));
         let shard = loa::io::shard_of(node, place.addresses.len() as u16);
         let parent = *place.addresses.get(usize::from(shard)).ok_or("a place without addresses")?;

@@ -43,11 +43,11 @@ fn each_authority_speaks_within_its_grant_and_no_further() {
 #[test]
 fn a_kind_that_is_not_granted_is_refused() {
     let c = Country::new();
-    let at_home = Placement { node: fresh_id(), area: area("vn/01/00004"), name: String::new() };
+    let at_home = Placement { node: fresh_id(), area: area("vn/01/00004"), name: String::new(), parents: Vec::new() };
     let placement = c.commune.sign(&["vn/01/00004"], Body::Placement(at_home.clone()));
     assert_eq!(code(c.authorities.check(&placement, Some(NOW))), "order.scope");
     assert!(c.authorities.check(&c.province.sign(&["vn/01"], Body::Placement(at_home)), Some(NOW)).is_ok());
-    let away = Placement { node: fresh_id(), area: area("vn/02/1"), name: String::new() };
+    let away = Placement { node: fresh_id(), area: area("vn/02/1"), name: String::new(), parents: Vec::new() };
     let away = c.province.sign(&["vn/01"], Body::Placement(away));
     assert_eq!(code(c.authorities.check(&away, Some(NOW))), "order.scope");
     assert_eq!(
@@ -151,7 +151,15 @@ fn without_trusted_time_only_what_cannot_wait_is_taken() {
     assert!(check(Body::Broadcast(bulletin(Priority::Emergency, 0, 9))).is_ok());
     assert!(check(cancel(fresh_id(), at(0))).is_ok());
     assert!(check(Body::Grant(grant(&c.stranger, &["vn/01"], &[Kind::Tick], Priority::Normal, 2))).is_ok());
-    assert!(check(Body::Placement(Placement { node: fresh_id(), area: area("vn/01"), name: "x".into() })).is_ok());
+    assert!(
+        check(Body::Placement(Placement {
+            node: fresh_id(),
+            area: area("vn/01"),
+            name: "x".into(),
+            parents: Vec::new()
+        }))
+        .is_ok()
+    );
     assert!(check(Body::Tick(Tick { time: NOW, log: fresh_id(), head: 0, epoch: 0 })).is_ok());
     assert!(check(revoke(&c.commune, 1)).is_ok());
     let outside = c.province.sign(&["vn/02"], Body::Broadcast(bulletin(Priority::Emergency, 0, 9)));

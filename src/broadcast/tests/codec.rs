@@ -113,7 +113,12 @@ fn any_body() -> impl Strategy<Value = Body> {
             2 => Body::Hush(Hush { until: at(minutes), up_to: priority, exempt: areas_of(&["vn/02"]) }),
             3 => Body::Grant(grant(&Signer::new(2), &["vn/01", "vn/02"], &EVERY_KIND[..3], priority, minutes % 200)),
             4 => Body::Revoke(Revoke { key: Signer::new(3).id(), epoch: number }),
-            5 => Body::Placement(Placement { node: fresh_id(), area: area("vn/01/00004"), name: text }),
+            5 => Body::Placement(Placement {
+                node: fresh_id(),
+                area: area("vn/01/00004"),
+                name: text,
+                parents: Vec::new(),
+            }),
             _ => Body::Tick(Tick { time: NOW, log: fresh_id(), head: number, epoch: number / 2 }),
         },
     )

@@ -37,6 +37,7 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
         addresses: vec![parent.handle().listening()[0].to_string()],
         shards: 1,
         multicast: true,
+        both: false,
         bitrate: None,
         data_mib_per_day: None,
     });
@@ -46,6 +47,7 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
         beats_per_second: None,
         multicast: None,
         interface: None,
+        siblings: Vec::new(),
     });
     config.sources = authority.map(Sources::new);
     config.playout = speaker.map(|rate_error_ppm| Playout {
@@ -296,6 +298,7 @@ fn a_node_that_cannot_start_says_what_is_in_the_way_and_how_to_mend_it() {
         beats_per_second: None,
         multicast: None,
         interface: None,
+        siblings: Vec::new(),
     });
     let error = Node::start(&config).err().unwrap();
     assert!(error.code == "node.port" && error.text.contains("children.listen"), "{error}");
@@ -313,6 +316,7 @@ fn a_node_that_cannot_start_says_what_is_in_the_way_and_how_to_mend_it() {
         beats_per_second: None,
         multicast: None,
         interface: None,
+        siblings: Vec::new(),
     });
     let error = Node::start(&config).err().unwrap();
     assert!(error.code == "node.role", "{error}");

@@ -43,6 +43,18 @@ impl Journal {
     }
 
     pub fn read(&mut self) -> io::Result<Vec<proto::Record>> {
+        let (records, whole) = self.all()?;
+        if whole == self.end { Ok(records) } else { Err(self.damaged(whole)) }
+    }
+
+    /// What stands there now, while another process may be writing the next record.
+    pub fn peek(path: PathBuf) -> io::Result<Vec<proto::Record>> {
+        let file = File::open(&path).map_err(|error| at(&path, error))?;
+        let mut journal = Self { file, path, end: 0, broken: false };
+        journal.all().map(|(records, _)| records)
+    }
+
+    fn all(&mut self) -> io::Result<(Vec<proto::Record>, u64)> {
         let mut records = Vec::new();
         let path = self.path.clone();
         let whole = self.scan(|bytes| {
@@ -51,7 +63,7 @@ impl Journal {
             records.push(record);
             Ok(())
         })?;
-        if whole == self.end { Ok(records) } else { Err(self.damaged(whole)) }
+        Ok((records, whole))
     }
 
     /// On disk when it returns, or not there at all.

@@ -141,7 +141,7 @@ mod tests {
         say(&mut branch, Local(0), hello());
         let welcome = proto::Welcome { version: VERSION, node: id(1), ..Default::default() };
         let area = "vn/01".parse().unwrap();
-        let admit = Command::Admit { link: LINK, area, welcome, orders: Vec::new() };
+        let admit = Command::Admit { link: LINK, area, welcome: Box::new(welcome), orders: Vec::new() };
         branch.handle_input(Local(0), Input::Command(admit));
         for track in [10, 11, 12, 13, 20] {
             let carry = Carry {

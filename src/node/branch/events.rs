@@ -1,6 +1,7 @@
 //! What children's sessions say.
 
-use super::{Branch, Cut, Ignored, Notice, Output, REPORTS, REPORTS_APART, Standing};
+use super::guard::Ignored;
+use super::{Branch, Cut, Notice, Output, REPORTS, REPORTS_APART, Standing};
 use crate::broadcast::Area;
 use crate::node::{Link, Role};
 use crate::proto;
@@ -83,6 +84,7 @@ impl Branch {
                 }
             }
             Event::Hearing { group } => self.hear(link, group),
+            Event::Standby { standby } => self.stand_by(now, link, standby),
             Event::Breaker { open } => {
                 if std::mem::replace(&mut child.broken, open) != open {
                     match open {

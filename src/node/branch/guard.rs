@@ -2,6 +2,7 @@
 //! peer can't make metrics grow.
 use super::Counters;
 use crate::node::Link;
+use crate::session;
 use crate::time::{Local, SECOND};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -57,6 +58,17 @@ impl Counters {
 
     pub(super) fn ignored(&mut self, why: Ignored, count: u64) {
         self.ignored[why as usize] += count;
+    }
+
+    pub(super) fn add_session(&mut self, session: session::parent::Counters) {
+        self.nacked += session.nacked;
+        self.answered += session.answered;
+        self.over_budget += session.over_budget;
+        self.ignored(Ignored::Flood, session.flooded);
+        self.ignored(Ignored::Malformed, session.malformed);
+        self.ignored(Ignored::NackTrack, session.unknown_track);
+        self.ignored(Ignored::NackBudget, session.over_budget);
+        self.ignored(Ignored::Wish, session.wishes);
     }
 
     /// Sessions ended or refused, by reason.

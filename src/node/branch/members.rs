@@ -15,14 +15,14 @@ impl Branch {
         now: Local,
         link: Link,
         area: Area,
-        mut welcome: proto::Welcome,
+        mut welcome: Box<proto::Welcome>,
         orders: Vec<proto::Signed>,
     ) {
         let Some(child) = self.children.get_mut(&link) else { return };
         welcome.logs = self.tracks.values().filter(|carried| carried.carry.log).map(log_of).collect();
         child.standing = Standing::Member { area: area.clone(), since: self.work.newest() };
         child.told = welcome.group.is_some();
-        child.session.welcome(welcome);
+        child.session.welcome(*welcome);
         child.session.push(orders);
         if child.joined.is_none() {
             child.joined = Some(now);
@@ -38,7 +38,7 @@ impl Branch {
                 if !carried.carry.rode {
                     child.session.key(*track, &carried.carry.secret);
                 }
-                if carried.carry.emergency {
+                if carried.carry.emergency && !child.standby {
                     at_once.push(*track);
                 }
             }
@@ -47,6 +47,24 @@ impl Branch {
             self.listen(now, link, track, 0, true);
         }
         self.settle(now, link);
+    }
+
+    /// Another session brings the child sound: emergencies do not go to it unasked. Or they do from now on.
+    pub(super) fn stand_by(&mut self, now: Local, link: Link, standby: bool) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        if std::mem::replace(&mut child.standby, standby) == standby {
+            return;
+        }
+        self.outputs.push_back(Output::Notice(Notice::Standby { link, node: child.peer.node, standby }));
+        let Standing::Member { area, .. } = &child.standing else { return };
+        let emergencies = self.tracks.iter().filter(|(_, carried)| carried.carry.emergency);
+        let here = emergencies.filter(|(_, carried)| touches(&carried.carry.areas, area));
+        for track in here.map(|(track, _)| *track).collect::<Vec<_>>() {
+            match standby {
+                true => self.unlisten(now, link, track),
+                false => self.listen(now, link, track, 0, true),
+            }
+        }
     }
 
     /// Takes a track up, or takes over what changed of one already carried.

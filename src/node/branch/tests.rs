@@ -65,7 +65,7 @@ fn join(branch: &mut Branch, now: Local, link: Link, area: &str) {
     up(branch, now, link, node(link));
     let welcome = proto::Welcome { version: VERSION, node: id(Uuid::max()), ..Default::default() };
     let area = area.parse().unwrap();
-    let admit = Command::Admit { link, area, welcome, orders: Vec::new() };
+    let admit = Command::Admit { link, area, welcome: Box::new(welcome), orders: Vec::new() };
     branch.handle_input(now, Input::Command(admit));
 }
 

@@ -245,7 +245,7 @@ impl Branch {
             What::Carry(track) => {
                 let Some(carried) = self.tracks.get(track) else { return };
                 let carry = &carried.carry;
-                let (rode, emergency) = (carry.rode, carry.emergency);
+                let (rode, emergency) = (carry.rode, carry.emergency && !child.standby);
                 if !rode {
                     child.session.key(*track, &carry.secret);
                 }

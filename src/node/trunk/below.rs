@@ -4,7 +4,7 @@ mod lines;
 
 use super::super::places::{Place, place, touched};
 use super::{Command, Link, Notice, Peer, Role, Trunk, What};
-use crate::broadcast::Area;
+use crate::broadcast::{Address, Area};
 use crate::key::KeyId;
 use crate::playout;
 use crate::proto;
@@ -38,6 +38,8 @@ struct Direct {
     role: Role,
     branch: usize,
     link: Link,
+    /// Another parent reports on it: here it is only known.
+    standby: bool,
 }
 
 impl Below {
@@ -95,6 +97,7 @@ impl Trunk {
                 self.handle_hello(now, branch, link, peer, placement, &grants);
             }
             Notice::Left { link, node } => self.handle_left(now, branch, link, node),
+            Notice::Standby { link, node, standby } => self.handle_standby(now, branch, link, node, standby),
             Notice::Wanted { track, listeners } => {
                 if let Some(track) = self.tracks.get_mut(&track)
                     && let Some(count) = track.listeners.get_mut(branch)
@@ -133,10 +136,11 @@ impl Trunk {
                     grants: self.chain_of_place(),
                     logs: Vec::new(),
                     group: None,
+                    parents: self.options.siblings.iter().map(Address::to_proto).collect(),
                 };
                 let orders = self.in_force(now);
                 self.note_joined(now, branch, link, peer, &area, &name);
-                let command = Command::Admit { link, area, welcome, orders };
+                let command = Command::Admit { link, area, welcome: Box::new(welcome), orders };
                 self.outputs.push_back(super::Output::Branch { branch: Some(branch), command });
                 self.tune(now);
                 return;
@@ -154,23 +158,39 @@ impl Trunk {
     }
 
     fn note_joined(&mut self, now: Local, branch: usize, link: Link, peer: Peer, area: &Area, name: &str) {
-        let child = Direct { area: area.clone(), name: name.into(), role: peer.role, branch, link };
+        let child = Direct { area: area.clone(), name: name.into(), role: peer.role, branch, link, standby: false };
         self.below.join(peer.node, child);
+        self.note_leads(now, peer.node);
+    }
+
+    /// A child is reported on from now on.
+    fn note_leads(&mut self, now: Local, node: Uuid) {
         let report =
-            proto::Report { node: peer.node.as_bytes().to_vec().into(), state: "joining".into(), ..Default::default() };
+            proto::Report { node: node.as_bytes().to_vec().into(), state: "joining".into(), ..Default::default() };
         self.handle_report(now, report);
-        self.event(now, What::Child { node: peer.node, up: true });
+        self.event(now, What::Child { node, up: true });
+    }
+
+    fn handle_standby(&mut self, now: Local, branch: usize, link: Link, node: Uuid, standby: bool) {
+        let same = |child: &&mut Direct| child.branch == branch && child.link == link;
+        let Some(child) = self.below.direct.get_mut(&node).filter(same) else { return };
+        match (std::mem::replace(&mut child.standby, standby), standby) {
+            (false, true) => self.below.lines.forget(node),
+            (true, false) => self.note_leads(now, node),
+            _ => {}
+        }
     }
 
     fn handle_left(&mut self, now: Local, branch: usize, link: Link, node: Uuid) {
         // A child that came back over another link before this one was given up has not left.
         let same = |child: &Direct| child.branch == branch && child.link == link;
-        if !self.below.direct.get(&node).is_some_and(same) {
-            return;
-        }
-        self.below.lines.lose(node);
+        let Some(child) = self.below.direct.get(&node).filter(|child| same(child)) else { return };
+        let standby = child.standby;
         self.below.leave(node);
-        self.event(now, What::Child { node, up: false });
+        if !standby {
+            self.below.lines.lose(node);
+            self.event(now, What::Child { node, up: false });
+        }
     }
 
     fn handle_report(&mut self, now: Local, report: proto::Report) {
@@ -179,12 +199,20 @@ impl Trunk {
         let latest = self.time.civil(now).map_or(Civil(i64::MAX), |civil| civil + FUTURE);
         let Some(mut line) = lines::Line::read(&report, latest) else { return self.dropped("reports_too_long") };
         if let Some(child) = self.below.direct.get(&node) {
-            // What another relay says of a child of this node is stale at best; a child names no parent.
-            if !report.parent.is_empty() {
+            // What another relay says of a child of this node is stale at best; a child names no parent. Of one that
+            // stands by here another may have to say something, and itself nothing.
+            if report.parent.is_empty() == child.standby {
                 return;
+            }
+            if child.standby {
+                return self.take_line(node, line);
             }
             line.stand(child.area.as_str(), &child.name, child.role.as_str(), self.options.node);
         }
+        self.take_line(node, line);
+    }
+
+    fn take_line(&mut self, node: Uuid, line: lines::Line) {
         if !self.below.lines.take(node, line) {
             self.dropped("reports");
         }
@@ -194,7 +222,7 @@ impl Trunk {
     pub(super) fn own_report(&self, now: Local) -> proto::Report {
         let counters = self.counters();
         let status = self.player.as_ref().map(|player| player.status(now)).unwrap_or_default();
-        let joined = self.options.parents == 0 || self.parents.welcomed() > 0;
+        let joined = self.options.parents.is_empty() || self.parents.welcomed() > 0;
         let state = match status.state {
             _ if !joined => "joining",
             _ if self.is_hushed() => "hushed",

@@ -85,7 +85,9 @@ fn relay() -> Trunk {
         Options {
             node: id(1),
             role: Role::Relay,
-            parents: 1,
+            parents: vec![Address::new("parent:7460", 1).unwrap()],
+            siblings: Vec::new(),
+            both: false,
             branches: 1,
             playout: None,
             session: session::child::Options::default(),
@@ -98,12 +100,16 @@ fn relay() -> Trunk {
         },
     );
     let place = |node, name: &str| {
-        signed(3, "vn/01", Body::Placement(Placement { node, area: "vn/01".parse().unwrap(), name: name.into() }))
+        signed(
+            3,
+            "vn/01",
+            Body::Placement(Placement { node, area: "vn/01".parse().unwrap(), name: name.into(), parents: Vec::new() }),
+        )
     };
     let own = proto::Record { body: Some(proto::record::Body::Order(place(id(1), "relay"))) };
     trunk.handle_input(Local(0), Input::Restore(vec![own]));
     assert!(trunk.place.is_some());
-    trunk.handle_log(LOG, SSRC, secret(), 0);
+    trunk.handle_log(0, LOG, SSRC, secret(), 0);
     while trunk.poll_output().is_some() {}
     trunk
 }
@@ -163,7 +169,7 @@ fn synchronise(trunk: &mut Trunk) {
         let received = sent + 2_000;
         let exchange =
             session::Exchange { sent, parent_received: told, parent_sent: told, received, parent_uncertainty: 0 };
-        trunk.time.handle_exchange(received, exchange, session::Line { offset: NOW.0, skew: 0.0 });
+        trunk.time.handle_exchange(received, true, exchange, session::Line { offset: NOW.0, skew: 0.0 });
     }
     trunk.handle_log_packet(Local(SECOND), in_log(0, &tick(10, 0)), LOG).unwrap();
 }
@@ -272,7 +278,11 @@ fn a_relay_below_cannot_speak_for_a_child_of_this_node() {
     let mut trunk = relay();
     let child = Peer { node: id(50), role: Role::Speaker };
     let area: Area = "vn/01/1".parse().unwrap();
-    let placement = signed(51, "vn/01", Body::Placement(Placement { node: child.node, area, name: "pole".into() }));
+    let placement = signed(
+        51,
+        "vn/01",
+        Body::Placement(Placement { node: child.node, area, name: "pole".into(), parents: Vec::new() }),
+    );
     let hello = Notice::Hello { link: 4, peer: child, placement: Some(placement), grants: Vec::new() };
     trunk.handle_input(Local(1), Input::Notice { branch: 0, notice: hello });
     let bytes = |id: Uuid| id.as_bytes().to_vec().into();

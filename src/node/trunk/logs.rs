@@ -21,8 +21,8 @@ pub(super) struct LogTrack {
     /// at which index it stands, and every holder of the key can pack one again: what is further ahead
     /// than [`SEEN`] would push the window past packets still to come.
     head: u64,
-    /// The present parent carries it.
-    carried: bool,
+    /// Which of the present parents carry it.
+    carried: [bool; 2],
     /// Those verified and forwarded.
     seen: Ring,
     pub own: bool,
@@ -41,10 +41,15 @@ impl LogTrack {
             secret,
             next,
             head: next,
-            carried: true,
+            carried: [own; 2],
             seen: Ring::new(SEEN),
             own,
         }
+    }
+
+    /// The session with that parent is over: it stays until another has named its logs.
+    pub fn left(&mut self, parent: usize) {
+        self.carried[parent] = self.own;
     }
 }
 
@@ -68,12 +73,12 @@ impl Trunk {
     }
 
     /// The parent carries this log (it says so at every join).
-    pub(super) fn handle_log(&mut self, id: Uuid, ssrc: u32, secret: Secret, next: u64) {
+    pub(super) fn handle_log(&mut self, parent: usize, id: Uuid, ssrc: u32, secret: Secret, next: u64) {
         if let Some(log) = self.logs.get_mut(&id) {
             if !log.own {
                 log.next = log.next.max(next);
                 log.head = log.head.max(next);
-                log.carried = true;
+                log.carried[parent] = true;
             }
             return;
         }
@@ -81,27 +86,30 @@ impl Trunk {
             self.dropped("logs");
             return;
         }
-        let log = LogTrack::new(id, ssrc, secret, next, false);
+        let mut log = LogTrack::new(id, ssrc, secret, next, false);
+        log.carried[parent] = true;
         self.carry_log(&log);
         self.logs.insert(id, log);
     }
 
-    pub(super) fn handle_log_ended(&mut self, id: Uuid) {
-        if self.logs.get(&id).is_some_and(|log| !log.own) {
+    pub(super) fn handle_log_ended(&mut self, parent: usize, id: Uuid) {
+        let Some(log) = self.logs.get_mut(&id).filter(|log| !log.own) else { return };
+        log.carried[parent] = false;
+        if log.carried == [false; 2] {
             self.logs.remove(&id);
             self.tell_branches(Command::Drop { track: id });
         }
     }
 
     /// A parent has welcomed this node, and names its logs next.
-    pub(super) fn begin_logs(&mut self) {
-        self.logs.values_mut().for_each(|log| log.carried = log.own);
+    pub(super) fn begin_logs(&mut self, parent: usize) {
+        self.logs.values_mut().for_each(|log| log.carried[parent] = log.own);
     }
 
     /// It has named them all. Logs of processes that are gone make room for those of their successors.
-    pub(super) fn end_logs(&mut self) {
-        let gone: Vec<Uuid> = self.logs.values().filter(|log| !log.carried).map(|log| log.id).collect();
-        gone.into_iter().for_each(|id| self.handle_log_ended(id));
+    pub(super) fn end_logs(&mut self, parent: usize) {
+        let gone: Vec<Uuid> = self.logs.values().filter(|log| log.carried == [false; 2]).map(|log| log.id).collect();
+        gone.into_iter().for_each(|id| self.handle_log_ended(parent, id));
     }
 
     /// A verified tick names the next index of its log.

@@ -3,7 +3,7 @@
 
 use super::keys::Brought;
 use super::{From, KeyId, Order, Output, Pending, Place, Trunk, Vouched, What};
-use crate::broadcast::{Body, Broadcast, Change, Entry, Kind, Priority, Refusal, State};
+use crate::broadcast::{Body, Broadcast, Change, Entry, Kind, Placement, Priority, Refusal, State};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local};
 use crate::track::{Info, Secret};
@@ -60,8 +60,9 @@ impl Trunk {
         };
         match &order.body {
             Body::Placement(placement) if placement.node == self.options.node => {
-                let (area, name) = (placement.area.clone(), placement.name.clone());
-                self.place = Some(Place { area, name, signed, authority: order.authority });
+                if self.place.as_ref().is_none_or(|place| place.number < order.number) {
+                    self.stand(placement, &order, &signed);
+                }
             }
             Body::Placement(_) | Body::Tick(_) => {}
             Body::Grant(_) | Body::Revoke(_) => {
@@ -112,7 +113,8 @@ impl Trunk {
             _ => false,
         };
         let durable = match &order.body {
-            Body::Tick(_) | Body::Placement(_) => false,
+            Body::Placement(placement) => placement.node == self.options.node,
+            Body::Tick(_) => false,
             Body::Grant(_) | Body::Revoke(_) => self.written.insert(order.id),
             Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => self.concerns_us(&order),
         };
@@ -164,6 +166,14 @@ impl Trunk {
                 self.handle_log_head(tick.log, tick.head);
                 self.parents.handle_head(now, tick.log, tick.head);
             }
+            Body::Placement(placement) if placement.node == self.options.node => {
+                let newer = self.place.as_ref().is_none_or(|place| place.number < order.number);
+                if !newer {
+                    return self.repeat(now, &signed, from);
+                }
+                self.stand(placement, &order, &signed);
+                self.placed(now);
+            }
             Body::Placement(_) => {}
             Body::Grant(_) | Body::Revoke(_) => {
                 self.authorities.admit(&order, &signed);
@@ -195,7 +205,7 @@ impl Trunk {
             self.counters.orders_accepted += 1;
             self.event(now, What::Order { id: order.id, kind: kind_name(order.kind()), title });
         }
-        if matches!(from, From::Push) {
+        if matches!(from, From::Push) && order.kind() != Kind::Placement {
             // Those below may have joined before this node did, and no log will bring it to them.
             self.tell_branches(super::Command::Push(vec![signed.clone()]));
         }
@@ -213,6 +223,20 @@ impl Trunk {
                 self.hold_early(*id, secret.clone(), Brought::Log);
             }
         }
+    }
+
+    /// Where this node stands from now on.
+    fn stand(&mut self, placement: &Placement, order: &Order, signed: &proto::Signed) {
+        let (area, name) = (placement.area.clone(), placement.name.clone());
+        self.parents.place(placement.parents.clone());
+        let (authority, number) = (order.authority, order.number);
+        self.place = Some(Place { area, name, signed: signed.clone(), authority, number });
+    }
+
+    /// Known already: whoever gave it is answered.
+    fn repeat(&mut self, now: Local, signed: &proto::Signed, from: From) -> bool {
+        self.pass_on(now, signed, from, false);
+        false
     }
 
     fn act(&mut self, now: Local, change: Change) {

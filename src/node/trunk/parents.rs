@@ -1,226 +1,255 @@
-//! Sessions with parents: dialling, joining, and what comes over them.
+//! Sessions with parents: two where there are two parents, orders from both, sound from the one that leads (from both on
+//! wired links), and what comes over them.
+//!
+//! ```text
+//!  slot 0 ── session ──▶ parent A   leads: sound, time, fetches, reports    ┐ orders, keys and logs
+//!  slot 1 ── session ──▶ parent B   stands by: clock exchanges              ┘ come by both
+//! ```
+
+mod candidates;
+mod lead;
+mod sessions;
 
 use super::keys::Brought;
-use super::{Counters, From, Link, Output, Packet, Peer, Reason, Role, Trunk, What};
+use super::{Address, From, Link, Output, Packet, Peer, Role, Trunk, What};
+use crate::proto;
 use crate::session::child::{self, Child, Event, Me, Wish};
 use crate::session::{Arrival, Exchange, Line};
 use crate::time::{Local, MILLISECOND, SECOND};
-use crate::track::{Info, Reject};
+use crate::track::Reject;
+use candidates::Candidates;
+use lead::{Election, Why};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// One parent at a time (two come with issue 5): the configured ones are tried in turn.
 pub(super) struct Parents {
-    configured: usize,
-    /// Which one is dialled or joined.
-    current: usize,
-    session: Option<Joined>,
-    /// When to dial next; `None` while a dial or a session is under way.
-    dial_at: Option<Local>,
-    attempts: u32,
+    candidates: Candidates,
+    slots: [Slot; SLOTS],
+    /// The slot that leads, if its session is welcomed.
+    lead: usize,
+    election: Election,
+    /// Sound is listened to at both.
+    both: bool,
+    /// What is listened to, for a session that takes over.
+    wishes: BTreeMap<Uuid, (Wish, Option<Local>)>,
     /// Counters of sessions that have ended.
     past: child::Counters,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Whom it dials, or has joined, or tried last.
+    address: Option<Address>,
+    session: Option<Joined>,
+    /// When to dial next; `None` while a dial or a session is under way, or there is nobody to dial.
+    dial_at: Option<Local>,
+    dialling: bool,
+    attempts: u32,
 }
 
 struct Joined {
     link: Link,
     peer: Peer,
     child: Child,
-    welcomed: bool,
+    /// Since when.
+    welcomed: Option<Local>,
+    /// When an order or tick last came by it.
+    heard: Local,
 }
 
-impl Parents {
-    pub fn new(now: Local, configured: usize) -> Self {
-        let dial_at = (configured > 0).then_some(now);
-        Self { configured, current: 0, session: None, dial_at, attempts: 0, past: child::Counters::default() }
+impl Slot {
+    fn welcomed(&self) -> Option<&Joined> {
+        self.session.as_ref().filter(|joined| joined.welcomed.is_some())
     }
 
-    pub fn poll_timeout(&self) -> Option<(Local, Reason)> {
-        let session = self.session.as_ref().and_then(|joined| joined.child.poll_timeout());
-        let session = session.map(|(at, _)| (at, Reason::Session));
-        let dial = self.dial_at.map(|at| (at, Reason::Dial));
-        session.into_iter().chain(dial).min()
+    fn welcomed_mut(&mut self) -> Option<&mut Joined> {
+        self.session.as_mut().filter(|joined| joined.welcomed.is_some())
     }
 
-    pub fn welcomed(&self) -> usize {
-        self.session.iter().filter(|joined| joined.welcomed).count()
-    }
-
-    pub fn node(&self) -> Option<Uuid> {
-        self.session.as_ref().filter(|joined| joined.welcomed).map(|joined| joined.peer.node)
-    }
-
-    /// Of the present session and of those before.
-    fn counters(&self) -> child::Counters {
-        let mut sum = self.past;
-        if let Some(joined) = &self.session {
-            let now = joined.child.counters();
-            sum.nacks += now.nacks;
-            sum.repaired += now.repaired;
-            sum.came += now.came;
-            sum.missed += now.missed;
-            sum.abandoned += now.abandoned;
-            sum.unknown_ssrc += now.unknown_ssrc;
-            sum.malformed += now.malformed;
-            sum.duplicate += now.duplicate;
-            sum.flooded += now.flooded;
-            sum.dropped += now.dropped;
-        }
-        sum
-    }
-
-    /// Packets that came of themselves, and those that were lost at first.
-    pub fn losses(&self) -> (u64, u64) {
-        let counters = self.counters();
-        (counters.came, counters.missed)
-    }
-
-    /// Adds what sessions have counted to what the trunk has.
-    pub fn count(&self, counters: &mut Counters) {
-        let session = self.counters();
-        counters.repaired = session.repaired;
-        counters.lost = session.abandoned;
-        counters.parents = self.welcomed() as u64;
-        let rejected = [
-            (Reject::UnknownSsrc, session.unknown_ssrc),
-            (Reject::Malformed, session.malformed),
-            (Reject::Duplicate, session.duplicate),
-        ];
-        for (reject, count) in rejected.into_iter().filter(|(_, count)| *count > 0) {
-            *counters.packets_rejected.entry(reject).or_default() += count;
-        }
-        let dropped = [("session.flood", session.flooded), ("session.events", session.dropped)];
-        counters.dropped.extend(dropped.into_iter().filter(|(_, count)| *count > 0));
-    }
-
-    pub fn session(&mut self) -> Option<&mut Child> {
-        self.session.as_mut().filter(|joined| joined.welcomed).map(|joined| &mut joined.child)
-    }
-
-    pub fn listen(&mut self, now: Local, wish: Wish) {
-        if let Some(child) = self.session() {
-            child.listen(now, wish);
-        }
-    }
-
-    /// Asks for a track that the parent was expected to send by itself.
-    pub fn insist(&mut self, track: Uuid) {
-        if let Some(child) = self.session() {
-            child.insist(track);
-        }
-    }
-
-    pub fn ended(&mut self, track: Uuid) {
-        if let Some(child) = self.session() {
-            child.ended(track);
-        }
-    }
-
-    pub fn unlisten(&mut self, now: Local, track: Uuid) {
-        if let Some(child) = self.session() {
-            child.unlisten(now, track);
-        }
-    }
-
-    pub fn fetch(&mut self, now: Local, info: &Info, from: u64, until: u64) {
-        if let Some(child) = self.session() {
-            child.fetch(now, info.id, info.ssrc, from, until);
-        }
-    }
-
-    pub fn handle_head(&mut self, now: Local, log: Uuid, head: u64) {
-        if let Some(child) = self.session() {
-            child.handle_head(now, log, head);
-        }
+    fn poll_event(&mut self) -> Option<Event> {
+        self.session.as_mut()?.child.poll_event()
     }
 }
 
 impl Trunk {
     pub(super) fn handle_parents_timeout(&mut self, now: Local) {
-        if self.parents.dial_at.is_some_and(|at| at <= now) && !self.draining {
-            self.parents.dial_at = None;
-            self.outputs.push_back(Output::Dial { parent: self.parents.current });
+        for slot in 0..SLOTS {
+            if self.parents.slots[slot].dial_at.is_some_and(|at| at <= now) && !self.draining {
+                self.dial(now, slot);
+            }
+            if let Some(joined) = &mut self.parents.slots[slot].session
+                && joined.child.poll_timeout().is_some_and(|(at, _)| at <= now)
+            {
+                joined.child.handle_timeout(now);
+            }
         }
-        if let Some(joined) = &mut self.parents.session
-            && joined.child.poll_timeout().is_some_and(|(at, _)| at <= now)
-        {
-            joined.child.handle_timeout(now);
+        self.elect(now);
+    }
+
+    fn dial(&mut self, now: Local, slot: usize) {
+        let taken = self.parents.slots[1 - slot].address.clone().filter(|_| {
+            let other = &self.parents.slots[1 - slot];
+            other.session.is_some() || other.dialling
+        });
+        let tried = &mut self.parents.slots[slot];
+        tried.dial_at = None;
+        let all = self.parents.candidates.all().len();
+        match self.parents.candidates.next(tried.address.as_ref(), taken.as_ref()) {
+            Some(address) if slot == 0 || all > 1 => {
+                tried.address = Some(address.clone());
+                tried.dialling = true;
+                self.outputs.push_back(Output::Dial { parent: slot, address });
+            }
+            // Another may be named, or the other session end.
+            _ if all == 0 => {}
+            _ => tried.dial_at = Some(now + LOOK_AGAIN),
         }
     }
 
+    /// Lets the other session lead where the rule says so.
+    fn elect(&mut self, now: Local) {
+        let (lead, other) = (self.parents.lead, self.parents.spare());
+        let (leads, spare) = (self.parents.seen(lead), self.parents.seen(other));
+        if let Some(why) = self.parents.election.judge(now, leads, spare) {
+            self.change_lead(now, other, why);
+        }
+    }
+
+    fn change_lead(&mut self, now: Local, slot: usize, why: Why) {
+        self.parents.election.handle_change(now, why);
+        self.parents.lead_by(now, slot);
+        self.time.handle_other_parent(now);
+        self.handle_phase(now);
+        self.below.send_all_again();
+        self.fetch_again(now);
+        self.report_now(now);
+        self.counters.leads += 1;
+        self.event(now, What::Parent { parent: slot, up: true, reason: format!("it leads now: {}", why.text()) });
+    }
+
     pub(super) fn handle_parent_up(&mut self, now: Local, parent: usize, link: Link, peer: Peer) {
-        if peer.role != Role::Relay || self.parents.session.is_some() || self.draining {
+        let Some(slot) = self.parents.slots.get_mut(parent) else { return };
+        slot.dialling = false;
+        let free = slot.session.is_none() && !self.draining;
+        let same = self.parents.slots[1 - parent].session.as_ref().is_some_and(|other| other.peer.node == peer.node);
+        if peer.role != Role::Relay || !free {
             let text = format!("node {} is a {}, which may not be a parent", peer.node, peer.role.as_str());
-            self.outputs.push_back(Output::Hang { link, code: "parent.role".into(), text: text.clone() });
-            if self.parents.session.is_none() {
-                self.dial_later(now, parent, &text);
-            }
-            return;
+            return self.hang_stranger(now, parent, link, "parent.role", &text, free);
+        }
+        if same {
+            let text = format!("node {} is the other parent by another address", peer.node);
+            return self.hang_stranger(now, parent, link, "parent.same", &text, free);
         }
         let me = Me {
             node: self.options.node,
             placement: self.place.as_ref().map(|place| place.signed.clone()),
             grants: self.chain_of_place(),
         };
-        let child = Child::new(now, self.options.session, me);
-        self.parents.session = Some(Joined { link, peer, child, welcomed: false });
+        let mut child = Child::new(now, self.options.session, me);
+        // Said at once, so that an emergency is not sent twice to whoever joins in the middle of it.
+        child.stand_by(self.parents.node().is_some());
+        // Its exchanges begin before it has welcomed this node, and may not mix with those of another.
+        match parent == self.parents.lead {
+            true => self.time.handle_new_parent(now),
+            false => self.time.handle_spare_parent(),
+        }
+        self.parents.slots[parent].session = Some(Joined { link, peer, child, welcomed: None, heard: now });
+    }
+
+    fn hang_stranger(&mut self, now: Local, slot: usize, link: Link, code: &str, text: &str, dial: bool) {
+        self.outputs.push_back(Output::Hang { link, code: code.into(), text: text.into() });
+        if dial {
+            self.dial_later(now, slot, text);
+            if code == "parent.same" {
+                self.parents.slots[slot].dial_at = Some(now + SAME_AGAIN);
+            }
+        }
     }
 
     pub(super) fn handle_parent_down(&mut self, now: Local, parent: usize, link: Option<Link>, reason: &str) {
-        match &self.parents.session {
-            Some(joined) if link == Some(joined.link) => self.leave_parent(now, reason),
-            Some(_) => {}
-            None if link.is_none() => self.dial_later(now, parent, reason),
-            None => {}
+        match link {
+            Some(link) => {
+                if let Some(slot) = self.slot_of(link) {
+                    self.leave_parent(now, slot, reason);
+                }
+            }
+            None => {
+                let Some(slot) = self.parents.slots.get_mut(parent).filter(|slot| slot.session.is_none()) else {
+                    return;
+                };
+                slot.dialling = false;
+                self.dial_later(now, parent, reason);
+            }
         }
     }
 
-    /// The session is over: forget it, keep what was learnt, dial again.
-    fn leave_parent(&mut self, now: Local, reason: &str) {
+    /// The session is over: forget it, keep what was learnt, dial again, hear the other.
+    fn leave_parent(&mut self, now: Local, slot: usize, reason: &str) {
         self.parents.past = self.parents.counters();
-        if let Some(joined) = self.parents.session.take()
-            && joined.welcomed
-        {
-            self.parents.attempts = 0;
+        self.parents.note_newest(slot);
+        if self.parents.slots[slot].session.take().is_some_and(|joined| joined.welcomed.is_some()) {
+            self.parents.slots[slot].attempts = 0;
         }
-        let parent = self.parents.current;
-        self.dial_later(now, parent, reason);
+        self.logs.values_mut().for_each(|log| log.left(slot));
+        self.dial_later(now, slot, reason);
+        self.elect(now);
+        if self.parents.node().is_none() {
+            // What the next one must be asked for is worked out anew.
+            self.parents.wishes.clear();
+        }
         self.report_now(now);
     }
 
-    fn dial_later(&mut self, now: Local, parent: usize, reason: &str) {
-        self.event(now, What::Parent { parent, up: false, reason: reason.into() });
-        if self.draining || self.parents.configured == 0 {
+    fn dial_later(&mut self, now: Local, slot: usize, reason: &str) {
+        self.event(now, What::Parent { parent: slot, up: false, reason: reason.into() });
+        if self.draining {
             return;
         }
-        self.parents.current = (parent + 1) % self.parents.configured;
-        let base = (DIAL_FIRST << self.parents.attempts.min(DIAL_DOUBLINGS)).min(DIAL_LONGEST);
-        self.parents.attempts += 1;
-        self.parents.dial_at = Some(now + base / 2 + self.ids.jitter(base));
+        let slot = &mut self.parents.slots[slot];
+        let base = (DIAL_FIRST << slot.attempts.min(DIAL_DOUBLINGS)).min(DIAL_LONGEST);
+        slot.attempts += 1;
+        slot.dial_at = Some(now + base / 2 + self.ids.jitter(base));
     }
 
-    fn hang_parent(&mut self, now: Local, code: &str, text: &str) {
-        let Some(joined) = &mut self.parents.session else { return };
+    /// This node stands elsewhere now: it introduces itself anew, to whom its placement names.
+    pub(super) fn placed(&mut self, now: Local) {
+        for slot in 0..SLOTS {
+            self.hang_parent(now, slot, "node.placed", "this node stands elsewhere now");
+        }
+        self.tune(now);
+    }
+
+    fn hang_parent(&mut self, now: Local, slot: usize, code: &str, text: &str) {
+        let Some(joined) = &mut self.parents.slots[slot].session else { return };
         let link = joined.link;
         joined.child.goodbye(code, text);
         self.flush_departures();
         self.outputs.push_back(Output::Hang { link, code: code.into(), text: text.into() });
-        self.leave_parent(now, text);
+        self.leave_parent(now, slot, text);
     }
 
     pub(super) fn goodbye_to_parents(&mut self, now: Local) {
-        self.hang_parent(now, "node.stopping", "this node is stopping");
-        self.parents.dial_at = None;
+        // The spare first, so that it does not come to lead for a moment.
+        for slot in [self.parents.spare(), self.parents.lead] {
+            self.hang_parent(now, slot, "node.stopping", "this node is stopping");
+        }
+        self.parents.slots.iter_mut().for_each(|slot| slot.dial_at = None);
     }
 
     pub(super) fn handle_arrival(&mut self, now: Local, link: Link, arrival: Arrival) {
-        let Some(joined) = self.parents.session.as_mut().filter(|joined| joined.link == link) else { return };
+        let Some(slot) = self.slot_of(link) else { return };
+        let Some(joined) = &mut self.parents.slots[slot].session else { return };
         if let Err(violation) = joined.child.handle_arrival(now, arrival) {
-            self.hang_parent(now, violation.code, &violation.text);
+            self.hang_parent(now, slot, violation.code, &violation.text);
         }
     }
 
+    fn slot_of(&self, link: Link) -> Option<usize> {
+        self.parents.slots.iter().position(|slot| slot.session.as_ref().is_some_and(|joined| joined.link == link))
+    }
+
     fn flush_departures(&mut self) {
-        if let Some(joined) = &mut self.parents.session {
+        for joined in self.parents.slots.iter_mut().filter_map(|slot| slot.session.as_mut()) {
             while let Some(departure) = joined.child.poll_departure() {
                 self.outputs.push_back(Output::Send { link: joined.link, departure });
             }
@@ -228,64 +257,95 @@ impl Trunk {
     }
 
     pub(super) fn drain_sessions(&mut self, now: Local) {
-        while let Some(event) = self.parents.session.as_mut().and_then(|joined| joined.child.poll_event()) {
-            self.handle_session_event(now, event);
+        for slot in 0..SLOTS {
+            while let Some(event) = self.parents.slots[slot].poll_event() {
+                self.handle_session_event(now, slot, event);
+            }
         }
         self.flush_departures();
     }
 
-    fn handle_session_event(&mut self, now: Local, event: Event) {
+    fn handle_session_event(&mut self, now: Local, slot: usize, event: Event) {
+        let leads = slot == self.parents.lead;
         match event {
-            Event::Welcomed { node, placement, grants } => self.handle_welcomed(now, node, placement, &grants),
+            Event::Welcomed { node, placement, grants, parents } => {
+                let parents = parents.iter().filter_map(|address| Address::from_proto(address).ok()).collect();
+                self.handle_welcomed(now, slot, node, placement, &grants, parents);
+            }
             Event::Group(group) => {
-                if let Some(joined) = &self.parents.session {
+                if let Some(joined) = &self.parents.slots[slot].session {
                     self.outputs.push_back(Output::Join { link: joined.link, group });
                 }
             }
-            Event::Log { track, ssrc, secret, next } => self.handle_log(track, ssrc, secret, next),
-            Event::LogEnded { track } => self.handle_log_ended(track),
+            Event::Log { track, ssrc, secret, next } => self.handle_log(slot, track, ssrc, secret, next),
+            Event::LogEnded { track } => self.handle_log_ended(slot, track),
             Event::Order(signed) => self.handle_order(now, signed, From::Push),
             Event::OrdersDone => {
-                self.end_logs();
-                self.listen_again(now);
+                self.end_logs(slot);
+                match leads {
+                    true => self.listen_again(now),
+                    false if self.parents.both => self.listen_too(now, slot),
+                    false => {}
+                }
             }
             Event::Key { track, secret } => self.handle_key(now, track, secret, Brought::Link),
             Event::Listening { .. } => {}
-            Event::Unavailable { track, .. } => self.handle_unavailable(now, track),
+            Event::Unavailable { track, .. } if leads => self.handle_unavailable(now, track),
+            Event::Unavailable { .. } => {}
             Event::Packet { track, index, bytes, via } => {
                 let packet = Packet { index, bytes };
-                let result = match self.logs.contains_key(&track) {
+                let log = self.logs.contains_key(&track);
+                let result = match log {
                     true => self.handle_log_packet(now, packet, track),
                     false => self.handle_sound_packet(now, track, packet, via),
                 };
-                let Some(joined) = &mut self.parents.session else { return };
+                let Some(joined) = &mut self.parents.slots[slot].session else { return };
                 match result {
-                    Ok(()) | Err(Reject::Duplicate) => joined.child.handle_accepted(now, track, index, via),
+                    Ok(()) | Err(Reject::Duplicate) => {
+                        joined.child.handle_accepted(now, track, index, via);
+                        if log {
+                            joined.heard = now;
+                        } else {
+                            self.parents.handle_come(now, slot, track, index);
+                        }
+                    }
                     Err(reject) => {
                         joined.child.handle_rejected(now, track, index);
                         *self.counters.packets_rejected.entry(reject).or_default() += 1;
                     }
                 }
-                if result == Err(Reject::Duplicate) {
+                // Of two parents each brings every order.
+                if result == Err(Reject::Duplicate) && !(log && self.parents.welcomed() == SLOTS) {
                     *self.counters.packets_rejected.entry(Reject::Duplicate).or_default() += 1;
                 }
             }
-            Event::Missing { track, first, count } | Event::Gap { track, first, count } => {
+            // What one parent lacks the other may still bring.
+            Event::Missing { track, first, count } | Event::Gap { track, first, count } if leads => {
                 self.tell_branches(super::Command::Missing { track, first, count });
             }
+            Event::Missing { .. } | Event::Gap { .. } => {}
             Event::Fetched { track } => self.handle_fetch_ended(now, track),
-            Event::Exchange(exchange, line) => self.handle_exchange(now, exchange, line),
-            Event::Silent => self.hang_parent(now, "session.silent", "the parent does not answer"),
+            Event::Exchange(exchange, line) => self.handle_exchange(now, leads, exchange, line),
+            Event::Silent => self.hang_parent(now, slot, "session.silent", "the parent does not answer"),
             Event::Goodbye { code, text } => {
                 let reason = format!("the parent says {code}: {text}");
-                self.hang_parent(now, "goodbye", &reason);
+                self.hang_parent(now, slot, "goodbye", &reason);
             }
         }
     }
 
-    fn handle_exchange(&mut self, now: Local, exchange: Exchange, line: Line) {
-        self.time.handle_exchange(now, exchange, line);
-        self.handle_phase(now);
+    fn handle_exchange(&mut self, now: Local, leads: bool, exchange: Exchange, line: Line) {
+        self.time.handle_exchange(now, leads, exchange, line);
+        if leads {
+            self.handle_phase(now);
+        }
+    }
+
+    /// A second session brings the same sound.
+    fn listen_too(&mut self, now: Local, slot: usize) {
+        for (wish, due) in self.parents.wishes.values().copied().collect::<Vec<_>>() {
+            self.parents.listen_at(now, slot, wish, due.map(|due| due.max(now)));
+        }
     }
 
     /// The parent does not have the track (yet): ask again in a moment.
@@ -301,12 +361,14 @@ impl Trunk {
     fn handle_welcomed(
         &mut self,
         now: Local,
+        slot: usize,
         node: Uuid,
-        placement: Option<crate::proto::Signed>,
-        grants: &[crate::proto::Signed],
+        placement: Option<proto::Signed>,
+        grants: &[proto::Signed],
+        parents: Vec<Address>,
     ) {
         self.admit_grants(now, grants);
-        let Some(peer) = self.parents.session.as_ref().map(|joined| joined.peer) else { return };
+        let Some(peer) = self.parents.slots[slot].session.as_ref().map(|joined| joined.peer) else { return };
         let refusal = match self.check_placement(now, peer.node, placement.as_ref()) {
             Ok((area, _)) => match &self.place {
                 Some(place) if node == peer.node && area.contains(&place.area) => None,
@@ -316,26 +378,54 @@ impl Trunk {
             Err(refusal) => Some(refusal.to_string()),
         };
         if let Some(text) = refusal {
-            self.hang_parent(now, "parent.place", &text);
+            self.hang_parent(now, slot, "parent.place", &text);
             return;
         }
-        if let Some(joined) = &mut self.parents.session {
-            joined.welcomed = true;
+        let leads = self.parents.node().is_none();
+        let joined = &mut self.parents.slots[slot];
+        joined.attempts = 0;
+        if let Some(joined) = &mut joined.session {
+            (joined.welcomed, joined.heard) = (Some(now), now);
+            joined.child.stand_by(!leads);
         }
-        self.parents.attempts = 0;
-        self.begin_logs();
-        self.time.handle_new_parent(now);
-        let parent = self.parents.current;
-        self.event(now, What::Parent { parent, up: true, reason: String::new() });
+        self.begin_logs(slot);
+        self.event(now, What::Parent { parent: slot, up: true, reason: String::new() });
+        if !leads {
+            return;
+        }
+        if std::mem::replace(&mut self.parents.lead, slot) != slot {
+            self.time.handle_other_parent(now);
+        }
+        self.parents.candidates.suggest(parents);
+        // Whoever waits for a second parent lets all others have their first one before.
+        let spare = &mut self.parents.slots[1 - slot];
+        if spare.session.is_none() && !spare.dialling {
+            spare.dial_at = Some(now + SPARE_AFTER + self.ids.jitter(SPARE_SPREAD));
+        }
         self.below.send_all_again();
         self.report_now(now);
     }
 }
 
+/// Sessions that a node keeps (DESIGN §4).
+const SLOTS: usize = 2;
 /// Delays before dialling again: doubled at each failure, and spread over twice the value, so that a
 /// province that comes back does not come at once.
 const DIAL_FIRST: i64 = 200 * MILLISECOND;
 const DIAL_DOUBLINGS: u32 = 5;
 const DIAL_LONGEST: i64 = 5 * SECOND;
+/// At the start the second candidate is dialled so much later, if the first has not welcomed this node by then.
+const SECOND_AFTER: i64 = 1_500 * MILLISECOND;
+const SECOND_SPREAD: i64 = SECOND;
+/// After the first welcome the spare is dialled.
+const SPARE_AFTER: i64 = 3 * SECOND;
+const SPARE_SPREAD: i64 = 7 * SECOND;
+/// One parent by two addresses: perhaps it will be another one later.
+const SAME_AGAIN: i64 = 60 * SECOND;
+/// There is nobody else to dial: perhaps the other session ends.
+const LOOK_AGAIN: i64 = 5 * SECOND;
 /// A parent that lacks a track mostly learns of it within this.
 const ASK_AGAIN: i64 = 100 * MILLISECOND;
+/// Packets before the newest that came by one parent, from which on they are asked for at the other; which of them are
+/// still of use it knows.
+const AGO: u64 = 64;

@@ -1,8 +1,8 @@
 //! What people ask of this node: broadcasts, cancels, hushes, lists.
 
 use super::keys::Brought;
-use super::{Air, From, Listed, Pending, Reply, Request, Trunk, What};
-use crate::broadcast::{Area, Body, Broadcast, Cancel, Hush, Kind, Priority, State, Tone};
+use super::{Air, From, Granted, Listed, Pending, Reply, Request, Trunk, What};
+use crate::broadcast::{Area, Body, Broadcast, Cancel, Grant, Hush, Kind, Order, Priority, State, Tone};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
 use crate::track::{Info, Secret};
@@ -27,6 +27,17 @@ impl Trunk {
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }
+            Request::Authorities => {
+                let civil = self.time.civil(now);
+                let granted = |(grant, alive): (&Grant, bool)| Granted {
+                    grant: grant.clone(),
+                    alive: alive && grant.is_valid(civil),
+                };
+                let reply = Reply::Authorities(self.authorities.grants().into_iter().map(granted).collect());
+                self.outputs.push_back(super::Output::Reply { id, reply });
+                Ok(())
+            }
+            Request::Give(signed) => self.request_give(now, id, *signed),
             Request::Finish { broadcast, packets } => self.request_finish(now, id, broadcast, packets),
             Request::Note(note) => {
                 self.event(now, What::Note(note));
@@ -42,6 +53,29 @@ impl Trunk {
     fn now_or_refuse(&self, now: Local) -> Result<Civil, Refused> {
         let text = "this node does not know the time yet: it waits for its parent or its clock; try again in a moment";
         self.time.civil(now).ok_or_else(|| ("time.unknown", text.into()))
+    }
+
+    /// Grants and revocations concern all below; a placement this node alone.
+    fn request_give(&mut self, now: Local, id: u64, signed: proto::Signed) -> Result<(), Refused> {
+        let order = Order::decode(&signed.payload).map_err(|refusal| (refusal.code, refusal.text))?;
+        let reply = Reply::Done { order: order.id };
+        match &order.body {
+            Body::Grant(_) | Body::Revoke(_) => {
+                let request = Some((id, Box::new(reply)));
+                self.handle_order(now, signed, From::Own { request, keys: Vec::new() });
+            }
+            Body::Placement(placement) if placement.node == self.options.node => {
+                let checked = self.authorities.check(&signed, self.time.civil(now));
+                checked.map_err(|refusal| (refusal.code, refusal.text))?;
+                self.handle_order(now, signed, From::Push);
+                self.outputs.push_back(super::Output::Reply { id, reply });
+            }
+            other => {
+                let text = format!("a {:?} order is not given this way; give it by its own command", other.kind());
+                return Err(("order.not_here", text));
+            }
+        }
+        Ok(())
     }
 
     fn request_air(&mut self, now: Local, id: u64, air: Air) -> Result<(), Refused> {

@@ -12,6 +12,8 @@ pub(super) struct Time {
     root: bool,
     wall: Option<Phase>,
     clock: Clock,
+    /// Of the parent that stands by.
+    spare: Clock,
     /// The latest signed time, and when it was heard: civil time is never before it.
     floor: Option<Civil>,
     /// A tick has been verified since the start.
@@ -22,7 +24,7 @@ pub(super) struct Time {
 
 impl Time {
     pub fn new(root: bool) -> Self {
-        Self { root, wall: None, clock: Clock::new(), floor: None, ticked: false, teller: None }
+        Self { root, wall: None, clock: Clock::new(), spare: Clock::new(), floor: None, ticked: false, teller: None }
     }
 
     /// The wall clock of a root origin. Returns by how many µs it was stepped under us, if it was.
@@ -44,8 +46,20 @@ impl Time {
         (behind.abs() > STEP).then_some(behind)
     }
 
-    pub fn handle_exchange(&mut self, now: Local, exchange: Exchange, line: Line) {
-        self.clock.handle_exchange_with_line(now, exchange, line);
+    /// `leads`: with the parent whose time this node takes.
+    pub fn handle_exchange(&mut self, now: Local, leads: bool, exchange: Exchange, line: Line) {
+        let clock = if leads { &mut self.clock } else { &mut self.spare };
+        clock.handle_exchange_with_line(now, exchange, line);
+    }
+
+    /// The parent that stood by leads: its exchanges count, and the line given out bends towards them.
+    pub fn handle_other_parent(&mut self, now: Local) {
+        self.clock.exchange_samples(now, &mut self.spare);
+    }
+
+    /// Another stands by.
+    pub fn handle_spare_parent(&mut self) {
+        self.spare = Clock::new();
     }
 
     pub fn handle_new_parent(&mut self, now: Local) {
@@ -118,7 +132,7 @@ mod tests {
             let received = at + 10 * MILLISECOND;
             let exchange =
                 Exchange { sent: at, parent_received: told, parent_sent: told, received, parent_uncertainty: 0 };
-            time.handle_exchange(received, exchange, Line { offset: CIVIL, skew: 0.0 });
+            time.handle_exchange(received, true, exchange, Line { offset: CIVIL, skew: 0.0 });
         }
         time
     }

@@ -466,7 +466,9 @@ mod tests {
         let options = Options {
             node: Uuid::from_u128(1),
             role: Role::Relay,
-            parents: 1,
+            parents: vec![crate::broadcast::Address::new("parent:7460", 1).unwrap()],
+            siblings: Vec::new(),
+            both: false,
             branches: 1,
             playout: None,
             session: child::Options::default(),
@@ -482,7 +484,7 @@ mod tests {
             let sent = Local(number * 20 * MILLISECOND);
             let (told, received) = (NOW + sent.0 + MILLISECOND, sent + 2 * MILLISECOND);
             let exchange = Exchange { sent, parent_received: told, parent_sent: told, received, parent_uncertainty: 0 };
-            trunk.time.handle_exchange(received, exchange, Line { offset: NOW.0, skew: 0.0 });
+            trunk.time.handle_exchange(received, true, exchange, Line { offset: NOW.0, skew: 0.0 });
         }
         trunk.time.handle_tick(Local(0), None, NOW);
         let mut now = Local(SECOND);

@@ -159,7 +159,16 @@ impl Trunk {
         let counted = track.emergency && track.first && !track.asks && civil < first;
         track.insist_at = counted.then_some(first + INSIST + own);
         let wish = Wish { from: self.first_missing(id, wish.from), counted, ..wish };
-        self.parents.listen(now, wish);
+        let due = self.due(now, id, wish.from);
+        self.parents.listen(now, wish, due);
+    }
+
+    /// When the packet should be here, if it is made in time.
+    fn due(&self, now: Local, id: Uuid, index: u64) -> Option<Local> {
+        let info = &self.tracks.get(&id)?.info;
+        // A live one is sent once its sound has been spoken; and as a rule this node has just asked.
+        let sent = info.instant(index + u64::from(info.packets.is_none()));
+        Some(self.line?.local(sent).max(now) + ON_THE_WAY)
     }
 
     /// It is on, something else sounds or nothing may, and it comes back: what would have sounded before is of no use.
@@ -217,7 +226,7 @@ impl Trunk {
             && let Some(civil) = self.time.civil(now)
         {
             let wish = wish(track, civil);
-            self.parents.listen(now, wish);
+            self.parents.listen(now, wish, None);
         }
         if ended {
             self.tell_branches(Command::Flush { track: id });
@@ -257,13 +266,15 @@ impl Trunk {
     pub(super) fn listen_again(&mut self, now: Local) {
         for track in self.tracks.values_mut() {
             (track.listening, track.flowing, track.asks, track.leave_at) = (false, false, false, None);
-            if let Some(fetch) = &mut track.fetch
-                && fetch.asked
-            {
-                fetch.at = now;
-            }
         }
+        self.fetch_again(now);
         self.tune(now);
+    }
+
+    /// What was asked of another parent comes from this one.
+    pub(super) fn fetch_again(&mut self, now: Local) {
+        let fetches = self.tracks.values_mut().filter_map(|track| track.fetch.as_mut());
+        fetches.filter(|fetch| fetch.asked).for_each(|fetch| fetch.at = now);
     }
 
     /// What the branches carry, for nodes whose branches were there before their tracks.
@@ -297,6 +308,8 @@ fn wish(track: &Track, civil: Civil) -> Wish {
 const LOOK_AGAIN: i64 = SECOND;
 /// Beyond the order, at which its key is missed.
 const KEY_WAIT: i64 = 500 * MILLISECOND;
+/// A round trip and some: a packet that was asked for is not late before.
+const ON_THE_WAY: i64 = 150 * MILLISECOND;
 /// Before the first packet is due, by which it is read from the store.
 const READ_LEAD: i64 = 500 * MILLISECOND;
 /// A packet must be at the device's planner before its sound: horizon and decoding.

@@ -3,7 +3,7 @@
 use super::super::branch::{Command, Notice};
 use super::super::{Done, Job, Link, Peer, Role};
 use crate::audio::{Reading, Step};
-use crate::broadcast::{Area, Priority};
+use crate::broadcast::{Address, Area, Grant, Priority};
 use crate::key::{PublicKey, SigningKey};
 use crate::playout;
 use crate::proto;
@@ -16,8 +16,12 @@ use uuid::Uuid;
 pub struct Options {
     pub node: Uuid,
     pub role: Role,
-    /// How many parents are configured; `Output::Dial` names one by its index. 0: a root origin.
-    pub parents: usize,
+    /// Those that are configured, best first. None: a root origin.
+    pub parents: Vec<Address>,
+    /// Others that this node's children may dial.
+    pub siblings: Vec<Address>,
+    /// Sound comes from two of them at once, where two are there.
+    pub both: bool,
     pub branches: usize,
     pub playout: Option<playout::Options>,
     pub session: session::child::Options,
@@ -101,8 +105,10 @@ pub enum Input {
 
 #[derive(Clone, Debug)]
 pub enum Output {
+    /// `parent`: 0 or 1, which of the node's two sessions it is for.
     Dial {
         parent: usize,
+        address: Address,
     },
     Send {
         link: Link,
@@ -149,6 +155,10 @@ pub enum Request {
     },
     Nodes,
     Broadcasts,
+    /// Who may say what, as far as this node knows.
+    Authorities,
+    /// An order signed elsewhere, such as by a root: taken in as if it had come, and given to all below.
+    Give(Box<proto::Signed>),
     /// A live broadcast of this process ends with packet `packets - 1`; to be asked once it is made, or a
     /// little before.
     Finish {
@@ -204,11 +214,19 @@ pub enum Reply {
     },
     Noted,
     Nodes(Vec<proto::Report>),
+    Authorities(Vec<Granted>),
     Broadcasts(Vec<Listed>),
     Refused {
         code: String,
         text: String,
     },
+}
+
+/// A grant, and whether its holder may still use it.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    pub grant: Grant,
+    pub alive: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -283,6 +301,8 @@ pub struct Counters {
     pub orders_accepted: u64,
     pub orders_rejected: BTreeMap<&'static str, u64>,
     pub parents: u64,
+    /// How often the other of two parents came to lead.
+    pub leads: u64,
     pub children: u64,
     pub player: playout::Counters,
     /// Playout error, µs.
@@ -301,6 +321,7 @@ pub struct Counters {
 pub enum Reason {
     Session,
     Dial,
+    Lead,
     Tick,
     Air,
     Repeat,

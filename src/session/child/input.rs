@@ -72,7 +72,9 @@ impl Child {
         wire::check_grants(&welcome.grants)?;
         let node = wire::read_id(&welcome.node, "Welcome.node")?;
         self.welcomed = true;
-        self.event(Event::Welcomed { node, placement: welcome.placement, grants: welcome.grants });
+        wire::check_addresses(&welcome.parents)?;
+        let (placement, grants, parents) = (welcome.placement, welcome.grants, welcome.parents);
+        self.event(Event::Welcomed { node, placement, grants, parents });
         if let Some(group) = welcome.group {
             self.event(Event::Group(group));
         }

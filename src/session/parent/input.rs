@@ -76,6 +76,7 @@ impl Parent {
                 self.events.push_back(Event::Goodbye { code, text });
             }
             Hearing(hearing) => self.events.push_back(Event::Hearing { group: hearing.group }),
+            Standby(word) => self.events.push_back(Event::Standby { standby: word.standby }),
             Nonce(_) => {}
         }
         Ok(())

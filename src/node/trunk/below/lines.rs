@@ -80,6 +80,10 @@ impl Line {
         })
     }
 
+    fn is_lost(&self) -> bool {
+        self.seen.state == LOST
+    }
+
     /// What this node knows better.
     pub fn stand(&mut self, area: &str, name: &str, role: &str, parent: Uuid) {
         let role = ROLES.iter().position(|known| *known == role).unwrap_or(0) as u8;
@@ -144,9 +148,13 @@ impl Changed {
 }
 
 impl Lines {
-    /// False if there is no room for another node.
+    /// False if there is no room for another node. That it is lost is for its own parent to say: whoever had it before
+    /// learns late that it has gone to another.
     pub fn take(&mut self, node: Uuid, line: Line) -> bool {
         let old = self.lines.get(&node);
+        if line.is_lost() && old.is_some_and(|old| !old.is_lost() && old.seen.parent != line.seen.parent) {
+            return true;
+        }
         if old.is_none() && self.lines.len() >= NODES {
             return false;
         }
@@ -163,10 +171,16 @@ impl Lines {
     /// The node's link is down: what sounds there now, and how loud, is not known any more.
     pub fn lose(&mut self, node: Uuid) {
         let Some(line) = self.lines.get(&node) else { return };
-        let state = STATES.iter().position(|state| *state == "lost").unwrap_or(0) as u8;
-        let seen = Seen { state, sounding: Uuid::nil(), trouble: "".into(), ..line.seen.clone() };
+        let seen = Seen { state: LOST, sounding: Uuid::nil(), trouble: "".into(), ..line.seen.clone() };
         let line = Line { seen, peak: None, rms: None, ..line.clone() };
         self.take(node, line);
+    }
+
+    /// Another parent reports on it from now on.
+    pub fn forget(&mut self, node: Uuid) {
+        self.lines.remove(&node);
+        self.seen.nodes.remove(&node);
+        self.counted.nodes.remove(&node);
     }
 
     pub fn send_all_again(&mut self) {
@@ -189,6 +203,7 @@ impl Lines {
 
 /// As loa.proto names them. The first is what a later release may say.
 const STATES: [&str; 7] = ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost"];
+const LOST: u8 = 6;
 const ROLES: [&str; 3] = ["", "relay", "speaker"];
 /// Packets or frames that no node can have counted: nine million years of sound.
 const GREATEST: u64 = 1 << 48;
@@ -250,6 +265,24 @@ mod tests {
             ..report("buffering", 10)
         };
         assert_eq!(Line::read(&report, Civil(100)).unwrap().write(id(3)), report);
+    }
+
+    #[test]
+    fn a_parent_that_a_node_has_left_cannot_say_that_it_is_lost() {
+        assert_eq!(STATES[usize::from(LOST)], "lost");
+        let mut lines = Lines::default();
+        let at = |parent: u8, state: &str| {
+            let report = proto::Report { parent: vec![parent; 16].into(), ..report(state, 1) };
+            Line::read(&report, Civil(i64::MAX)).unwrap()
+        };
+        let state = |lines: &Lines| lines.all().next().unwrap().state;
+        assert!(lines.take(id(0), at(1, "idle")) && lines.take(id(0), at(2, "sounding")));
+        lines.take(id(0), at(1, "lost"));
+        assert_eq!(state(&lines), "sounding");
+        lines.take(id(0), at(2, "lost"));
+        assert_eq!(state(&lines), "lost");
+        lines.forget(id(0));
+        assert_eq!((lines.all().count(), lines.next().len()), (0, 0));
     }
 
     #[test]

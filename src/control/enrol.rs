@@ -1,0 +1,415 @@
+//! Makes a tree's roots and its nodes' folders, and renews what runs out in them.
+//!
+//! ```text
+//! loa init DIR      DIR/carry-away/main.root spare.root     sealed with a passphrase: off the servers, two places
+//!                   DIR/carry-away/roots/                   what every node knows of them
+//!                   DIR/origin/                             the first node: its data folder and loa.toml
+//! loa enrol …       a further node's folder, made with a root at hand
+//! loa enrol --renew new placement and grants in a folder that is there, or given to its running node
+//! ```
+//! A folder appears whole or not at all.
+use super::client::{CONFIG, Client};
+use super::forms::Done;
+use super::passphrase;
+use super::text::{Failure, Language, say};
+use crate::broadcast::{Address, Area, Body, Grant, Order, Placement};
+use crate::io::clock;
+use crate::io::identity::{GOVERNS, Identity, NewNode, Root, SPEAKS};
+use crate::io::store::Store;
+use crate::key::KeyId;
+use crate::node::Role;
+use crate::proto;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// A folder to make
+    folder: PathBuf,
+    /// The whole tree's
+    #[arg(long, default_value = "vn")]
+    area: String,
+    /// What the first node is called
+    #[arg(long, default_value = "origin")]
+    name: String,
+    #[command(flatten)]
+    passphrase: passphrase::Options,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Relay,
+    Speaker,
+}
+
+#[derive(Debug, Args)]
+pub struct Enrol {
+    /// A sealed root, such as carry-away/main.root; roots/ beside it is what nodes know of all roots
+    #[arg(long, value_name = "FILE")]
+    root: PathBuf,
+    /// Makes this folder: the node's data and its loa.toml
+    #[arg(long, value_name = "DIR", required_unless_present = "renew", conflicts_with = "renew")]
+    folder: Option<PathBuf>,
+    /// Renews placement and grants in this data folder, or of the node that runs there
+    #[arg(long, value_name = "DIR")]
+    renew: Option<PathBuf>,
+    #[arg(long, value_enum, required_unless_present = "renew")]
+    role: Option<Kind>,
+    /// Where it stands, such as vn/01/00004
+    #[arg(long, required_unless_present = "renew")]
+    area: Option<String>,
+    /// What people call it
+    #[arg(long, required_unless_present = "renew")]
+    name: Option<String>,
+    /// host:port of a parent's first shard; several, best first
+    #[arg(long = "parent", value_name = "HOST:PORT", value_delimiter = ',', required_unless_present = "renew")]
+    parents: Vec<String>,
+    /// Lets it speak to its own area, by an authority of this name
+    #[arg(long, value_name = "NAME")]
+    authority: Option<String>,
+    /// Where a speaker sounds, as playout.device has it
+    #[arg(long, default_value = "null")]
+    device: String,
+    #[command(flatten)]
+    passphrase: passphrase::Options,
+}
+
+/// What was made, for people and programs.
+#[derive(Debug, Serialize)]
+pub struct Made {
+    pub folder: PathBuf,
+    pub node: Uuid,
+}
+
+pub fn init(options: &Init, language: Language) -> Result<Made, Failure> {
+    let area = area(&options.area)?;
+    let carried = options.folder.join(CARRIED);
+    let passphrase = options.passphrase.choose(&carried.join("main.root"), language)?;
+    whole(&options.folder, |making| {
+        let (main, spare) = (Root::generate(), Root::generate());
+        let (carried, origin) = (making.join(CARRIED), making.join("origin"));
+        for (root, name) in [(&main, "main"), (&spare, "spare")] {
+            root.publish(&carried.join(ROOTS), name)?;
+            root.seal(&carried.join(format!("{name}.root")), name, &passphrase)?;
+        }
+        let authority = Some(AUTHORITY.to_owned());
+        let node = NewNode { role: Role::Relay, area, name: options.name.clone(), authority };
+        let id = main.provision_with(&origin, &node, &GOVERNS, Vec::new())?;
+        trust(&carried.join(ROOTS), &origin)?;
+        let sources = format!("\n[sources]\nauthority = \"{AUTHORITY}\"\n\n[api]\n");
+        fs::write(origin.join(CONFIG), format!("{NODE}{CHILDREN}{sources}"))?;
+        Ok(id)
+    })
+    .map(|node| Made { folder: options.folder.clone(), node })
+}
+
+/// Makes a folder, or renews one.
+pub async fn enrol(options: Enrol, language: Language) -> Result<Made, Failure> {
+    let passphrase = options.passphrase.ask(&options.root, language)?;
+    let root = open(options.root.clone(), passphrase).await?;
+    match &options.renew {
+        Some(data) => renew(&root, data, language).await,
+        None => make(&root, &options),
+    }
+}
+
+/// A root that an order is signed with.
+#[derive(Debug, Args)]
+pub struct AtHand {
+    /// A sealed root, such as carry-away/main.root
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: passphrase::Options,
+}
+
+/// Has the node tell everybody that a key's rights are gone.
+pub async fn revoke(client: &Client, key: &str, root: &AtHand, language: Language) -> Result<Done, Failure> {
+    let known = client.authorities().await?.authorities;
+    let found = known.iter().filter(|authority| authority.key.starts_with(&key.to_lowercase()));
+    let keys: BTreeSet<&str> = found.map(|authority| authority.key.as_str()).collect();
+    let [id] = keys.into_iter().collect::<Vec<_>>()[..] else {
+        return Err(Failure::new("revoke.unknown", [&key]));
+    };
+    let id: KeyId = id.parse().map_err(|_| Failure::new("revoke.unknown", [&key]))?;
+    let Some(file) = root.root.clone() else { return Err(Failure::new("revoke.root", [])) };
+    let passphrase = root.passphrase.ask(&file, language)?;
+    let root = open(file, passphrase).await?;
+    // A root's word holds everywhere: it goes to all below the node that gives it.
+    let nodes = client.nodes().await?;
+    let own = nodes.nodes.iter().find(|node| node.parent.is_none()).map(|node| node.area.as_str()).unwrap_or_default();
+    client.give(&root.revoke(id, area(own)?, clock::wall())).await
+}
+
+/// Stretching a passphrase takes a moment of a core.
+async fn open(file: PathBuf, passphrase: Zeroizing<String>) -> Result<Root, Failure> {
+    let root = tokio::task::spawn_blocking(move || Root::open(&file, &passphrase)).await;
+    let root = root.unwrap_or_else(|error| Err(io::Error::other(error)));
+    root.map_err(|error| Failure::new("enrol.root", [&error]))
+}
+
+fn make(root: &Root, options: &Enrol) -> Result<Made, Failure> {
+    // Clap has asked for them.
+    let (Some(folder), Some(role)) = (&options.folder, options.role) else {
+        return Err(Failure::new("enrol.folder", [&""]));
+    };
+    let area = area(options.area.as_deref().unwrap_or_default())?;
+    let parents: Vec<Address> = options
+        .parents
+        .iter()
+        .map(|host| Address::new(host, 1))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::new("enrol.parent", [&error]))?;
+    let role = if role == Kind::Relay { Role::Relay } else { Role::Speaker };
+    let roots = options.root.parent().unwrap_or(Path::new("")).join(ROOTS);
+    let name = options.name.clone().unwrap_or_default();
+    let node = NewNode { role, area, name, authority: options.authority.clone() };
+    let id = whole(folder, |making| {
+        let id = root.provision_with(making, &node, &SPEAKS, parents.clone())?;
+        trust(&roots, making)?;
+        fs::write(making.join(CONFIG), configuration(options, role))?;
+        Ok(id)
+    })?;
+    Ok(Made { folder: folder.clone(), node: id })
+}
+
+fn configuration(options: &Enrol, role: Role) -> String {
+    let hosts = toml::Value::from(options.parents.clone());
+    let mut text = format!("{NODE}\n[parent]\naddresses = {hosts}\n");
+    match role {
+        Role::Relay => text += CHILDREN,
+        Role::Speaker => text += &format!("\n[playout]\ndevice = {}\n", toml::Value::from(options.device.clone())),
+    }
+    if let Some(authority) = &options.authority {
+        text += &format!("\n[sources]\nauthority = {}\n\n[api]\n", toml::Value::from(authority.clone()));
+    }
+    text
+}
+
+/// New orders in place of the newest of each kind in the folder's journal.
+async fn renew(root: &Root, data: &Path, language: Language) -> Result<Made, Failure> {
+    let unusable = |error: &dyn std::fmt::Display| Failure::new("node.folder", [&data.display(), error]);
+    let identity = Identity::load(data).map_err(|error| unusable(&error))?;
+    let now = clock::wall();
+    match Store::open(data) {
+        Ok(store) => {
+            let orders = renewed(root, &identity, &store.journal().map_err(|error| unusable(&error))?, now);
+            let record = |order| proto::Record { body: Some(proto::record::Body::Order(order)) };
+            let records: Vec<_> = orders.into_iter().map(record).collect();
+            store.append(&records).map_err(|error| unusable(&error))?;
+        }
+        // Its node runs, and takes them by its API.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            let client = Client::find(None, Some(data), language)?;
+            let journal = Store::peek(data).map_err(|error| unusable(&error))?;
+            for order in renewed(root, &identity, &journal, now) {
+                client.give(&order).await?;
+            }
+        }
+        Err(error) => return Err(unusable(&error)),
+    }
+    Ok(Made { folder: data.to_owned(), node: identity.node })
+}
+
+fn renewed(root: &Root, identity: &Identity, journal: &[proto::Record], now: crate::time::Civil) -> Vec<proto::Signed> {
+    let orders = journal.iter().filter_map(|record| match &record.body {
+        Some(proto::record::Body::Order(signed)) => Order::decode(&signed.payload).ok(),
+        _ => None,
+    });
+    let mut placement: Option<Placement> = None;
+    let mut grants: Vec<Grant> = Vec::new();
+    for order in orders {
+        match order.body {
+            Body::Placement(found) if found.node == identity.node => placement = Some(found),
+            // Grants that came from elsewhere are renewed where they were given.
+            Body::Grant(found) if order.authority == root.key().id() => {
+                grants.retain(|grant| grant.key != found.key);
+                grants.push(found);
+            }
+            _ => {}
+        }
+    }
+    let grants = grants.into_iter().flat_map(|grant| {
+        let Grant { key, areas, kinds, name, .. } = grant;
+        areas.into_iter().map(move |area| root.grant(&key, area, &name, &kinds, now))
+    });
+    placement.map(|placement| root.placement(placement, now)).into_iter().chain(grants).collect()
+}
+
+/// Makes a folder by way of another beside it, so that it is whole or not there.
+fn whole(folder: &Path, make: impl FnOnce(&Path) -> io::Result<Uuid>) -> Result<Uuid, Failure> {
+    let failed = |error: &io::Error| Failure::new("enrol.folder", [&format!("{}: {error}", folder.display())]);
+    if folder.exists() {
+        return Err(Failure::new("enrol.exists", [&folder.display()]));
+    }
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".making");
+    let making = folder.with_file_name(name);
+    if let Some(parent) = making.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|error| failed(&error))?;
+    }
+    // What an interrupted run has left holds keys that nobody knows of.
+    if making.exists() {
+        fs::remove_dir_all(&making).map_err(|error| failed(&error))?;
+    }
+    let made = make(&making).and_then(|id| fs::rename(&making, folder).map(|()| id));
+    made.map_err(|error| {
+        let _ = fs::remove_dir_all(&making);
+        failed(&error)
+    })
+}
+
+/// What nodes know of all roots.
+fn trust(from: &Path, data: &Path) -> io::Result<()> {
+    for entry in
+        fs::read_dir(from).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", from.display())))?
+    {
+        let entry = entry?;
+        fs::copy(entry.path(), data.join(ROOTS).join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+fn area(text: &str) -> Result<Area, Failure> {
+    text.parse().map_err(|error| Failure::new("enrol.area", [&error]))
+}
+
+/// What a person reads.
+pub fn made(made: &Made, first: bool, language: Language) -> String {
+    let folder = made.folder.display();
+    match first {
+        true => say(language, "init.made", [&folder, &made.node]),
+        false => say(language, "enrol.made", [&folder, &made.node]),
+    }
+}
+
+const CARRIED: &str = "carry-away";
+const ROOTS: &str = "roots";
+const AUTHORITY: &str = "national";
+const NODE: &str = "# Every field stands in the commented examples of config/.\n[node]\ndata = \".\"\n";
+const CHILDREN: &str = "\n[children]\nlisten = \"0.0.0.0:7460\"\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::time::SECOND;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line<T: Args> {
+        #[command(flatten)]
+        args: T,
+    }
+
+    fn parse<T: Args>(words: &[&str]) -> T {
+        Line::<T>::try_parse_from(std::iter::once(&"loa").chain(words)).unwrap_or_else(|error| panic!("{error}")).args
+    }
+
+    fn tree(folder: &Path) -> (String, PathBuf) {
+        let passphrase = folder.join("passphrase");
+        fs::write(&passphrase, "xin chào các làng xã\n").unwrap();
+        let (passphrase, tree) = (passphrase.display().to_string(), folder.join("tree"));
+        let words = [tree.display().to_string(), "--passphrase-file".into(), passphrase.clone()];
+        init(&parse::<Init>(&words.each_ref().map(String::as_str)), Language::English).unwrap();
+        (passphrase, tree)
+    }
+
+    #[test]
+    fn a_new_trees_folders_are_those_of_nodes_that_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, tree) = tree(folder.path());
+        let config = Config::load(&tree.join("origin/loa.toml")).unwrap();
+        assert!(config.sources.is_some() && config.children.is_some() && config.parent.is_none());
+        let identity = Identity::load(&tree.join("origin")).unwrap();
+        assert_eq!(identity.roots.len(), 2, "main and spare");
+        let carried = fs::read_to_string(tree.join("carry-away/main.root")).unwrap();
+        assert!(carried.contains("sealed = ") && !tree.join("root.key").exists());
+        assert_eq!(fs::read_dir(&tree).unwrap().count(), 2);
+        assert!(!folder.path().join("tree.making").exists());
+    }
+
+    #[tokio::test]
+    async fn a_node_is_enrolled_with_the_sealed_root_and_renewed_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (passphrase, tree) = tree(folder.path());
+        let root = tree.join("carry-away/main.root").display().to_string();
+        let data = folder.path().join("relay");
+        let words = |more: &[&str]| -> Vec<String> {
+            let all = ["--root", &root, "--passphrase-file", &passphrase].into_iter().chain(more.iter().copied());
+            all.map(str::to_owned).collect()
+        };
+        let place = data.display().to_string();
+        let line = words(&[
+            "--folder",
+            &place,
+            "--role",
+            "relay",
+            "--area",
+            "vn/01",
+            "--name",
+            "Hà Nội",
+            "--parent",
+            "origin.example:7460,other.example:7460",
+            "--authority",
+            "ha-noi",
+        ]);
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        let node = enrol(parse(&line), Language::English).await.unwrap().node;
+        let config = Config::load(&data.join("loa.toml")).unwrap();
+        assert_eq!(config.parent.unwrap().addresses.len(), 2);
+        assert_eq!(Identity::load(&data).unwrap().node, node);
+        assert_eq!(enrol(parse(&line), Language::English).await.unwrap_err().code, "enrol.exists");
+
+        let before = Store::open(&data).unwrap().journal().unwrap();
+        let line = words(&["--renew", &place]);
+        enrol(parse(&line.iter().map(String::as_str).collect::<Vec<_>>()), Language::English).await.unwrap();
+        let after = Store::open(&data).unwrap().journal().unwrap();
+        assert_eq!((before.len(), after.len()), (2, 4), "a placement and a grant, each once more");
+        let newest = |journal: &[proto::Record]| -> i64 {
+            let orders = journal.iter().filter_map(|record| match &record.body {
+                Some(proto::record::Body::Order(signed)) => Order::decode(&signed.payload).ok(),
+                _ => None,
+            });
+            orders.filter(|order| matches!(order.body, Body::Grant(_))).map(|order| order.expires.0).max().unwrap()
+        };
+        assert!(newest(&after) > newest(&before) && newest(&after) < clock::wall().0 + 15 * 86_400 * SECOND);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_passphrase_is_said_and_nothing_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, tree) = tree(folder.path());
+        let wrong = folder.path().join("wrong");
+        fs::write(&wrong, "not the passphrase\n").unwrap();
+        let (root, wrong) = (tree.join("carry-away/main.root").display().to_string(), wrong.display().to_string());
+        let data = folder.path().join("pole");
+        let place = data.display().to_string();
+        let line = [
+            "--root",
+            &root,
+            "--passphrase-file",
+            &wrong,
+            "--folder",
+            &place,
+            "--role",
+            "speaker",
+            "--area",
+            "vn/01/1",
+            "--name",
+            "pole",
+            "--parent",
+            "relay.example:7460",
+        ];
+        let failure = enrol(parse(&line), Language::English).await.unwrap_err();
+        assert_eq!(failure.code, "enrol.root");
+        assert!(failure.to_string().contains("passphrase"), "{failure}");
+        assert!(!data.exists() && !folder.path().join("pole.making").exists());
+    }
+}
