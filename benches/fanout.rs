@@ -36,7 +36,7 @@ const BOUND: f64 = 1.15;
 /// the kernel's largest.
 const PACED: f64 = 20_000.0;
 const REST: Duration = Duration::from_millis(2);
-const LEAST: usize = 256;
+const LEAST: usize = 160;
 const MOST: usize = 1_024;
 /// Sockets of one address: the kernel gives out 28,000 ports each.
 const PER_ADDRESS: usize = 20_000;

@@ -88,7 +88,7 @@ impl Pace {
 /// (`tools/compare icecast`).
 pub(super) const REST: Duration = Duration::from_millis(2);
 /// Sends in the smallest turn, for the same reason.
-pub(super) const LEAST: usize = 256;
+pub(super) const LEAST: usize = 160;
 /// Counted of the time between two turns: children are read, handshakes made and packets sent for some
 /// milliseconds each.
 const LONGEST_TURN: Duration = Duration::from_millis(16);
