@@ -219,6 +219,8 @@ pub struct Counters {
     pub sessions: u64,
     /// Those of them that get no sound until they report again.
     pub paused: u64,
+    /// Those that hear the multicast group.
+    pub by_group: u64,
     /// `Air`s, not sends.
     pub aired: u64,
     pub nacked: u64,
@@ -540,6 +542,7 @@ impl Branch {
     fn remove(&mut self, link: Link) {
         let Some(mut child) = self.children.remove(&link) else { return };
         self.counters.paused -= u64::from(child.broken);
+        self.counters.by_group -= u64::from(child.hears);
         self.counters.add_session(child.session.take_counters());
         self.nodes.leave(child.peer.node, link);
         if let Some(joined) = child.joined {
@@ -569,19 +572,6 @@ impl Branch {
         }
         // Also of one not admitted yet: the trunk may have counted it, with the answer on its way.
         self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
-    }
-}
-
-impl Counters {
-    fn add_session(&mut self, session: session::parent::Counters) {
-        self.nacked += session.nacked;
-        self.answered += session.answered;
-        self.over_budget += session.over_budget;
-        self.ignored(Ignored::Flood, session.flooded);
-        self.ignored(Ignored::Malformed, session.malformed);
-        self.ignored(Ignored::NackTrack, session.unknown_track);
-        self.ignored(Ignored::NackBudget, session.over_budget);
-        self.ignored(Ignored::Wish, session.wishes);
     }
 }
 

@@ -2,6 +2,7 @@
 //! peer can't make metrics grow.
 use super::Counters;
 use crate::node::Link;
+use crate::session::parent;
 use crate::time::{Local, SECOND};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -51,6 +52,17 @@ pub(super) enum Ignored {
 }
 
 impl Counters {
+    pub(super) fn add_session(&mut self, session: parent::Counters) {
+        self.nacked += session.nacked;
+        self.answered += session.answered;
+        self.over_budget += session.over_budget;
+        self.ignored(Ignored::Flood, session.flooded);
+        self.ignored(Ignored::Malformed, session.malformed);
+        self.ignored(Ignored::NackTrack, session.unknown_track);
+        self.ignored(Ignored::NackBudget, session.over_budget);
+        self.ignored(Ignored::Wish, session.wishes);
+    }
+
     pub(super) fn cut(&mut self, why: Cut) {
         self.cut[why as usize] += 1;
     }
