@@ -4,6 +4,7 @@
 mod conventions;
 mod dashboards;
 mod exposition;
+mod logs;
 mod prometheus;
 mod rules;
 mod tree;
