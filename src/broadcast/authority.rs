@@ -202,6 +202,15 @@ impl Authorities {
         fitting.map(|held| held.grant.up_to).max().unwrap_or(Priority::Normal)
     }
 
+    /// Until when the grant of `key` that lasts longest is valid; a root needs none. `None` if no living grant is known.
+    pub fn until(&self, key: KeyId) -> Option<Civil> {
+        if self.roots.contains_key(&key) {
+            return Some(Civil(i64::MAX));
+        }
+        let alive = self.grants.get(&key)?.iter().filter(|held| held.depth.is_some());
+        alive.map(|held| held.grant.until).max()
+    }
+
     /// Highest revocation epoch seen.
     pub fn epoch(&self) -> u64 {
         self.epoch

@@ -1,9 +1,10 @@
 //! The command line (DESIGN §9): reads it, does what it says, and ends with 0 done, 1 failed, 2 usage or
 //! config, 3 someone not reached.
 use super::client::Client;
-use super::forms::{Air, Level, Nodes, Stop};
+use super::forms::{Air, Level, Stop};
 use super::text::{Failure, Language, say};
 use super::transcode::{self, Transcode};
+use super::tree::{self, View};
 use super::{enrol, report, serve, speak, table, up, when};
 use crate::audio::Pcm;
 use crate::config::Config;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 #[derive(Debug, Parser)]
@@ -80,11 +81,13 @@ enum Command {
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// Shows the nodes and what sounds where
+    /// Shows the tree of nodes, what sounds where and what is wrong
     Status {
         /// Shows it anew each second until Ctrl-C
         #[arg(long)]
         watch: bool,
+        #[command(flatten)]
+        view: View,
         #[command(flatten)]
         node: NodeArgs,
     },
@@ -236,7 +239,7 @@ async fn command(command: Command, json: bool, language: Language) -> Result<u8,
         Command::Transcode(args) => transcode::run(*args, json, language).await,
         // Done before there was a runtime.
         Command::Decode { .. } => Ok(DONE),
-        Command::Status { watch, node } => status(watch, find(&node, language)?, json, language).await,
+        Command::Status { watch, view, node } => status(watch, &view, find(&node, language)?, json, language).await,
     }
 }
 
@@ -270,31 +273,31 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
     Ok(DONE)
 }
 
-async fn status(watch: bool, client: Client, json: bool, language: Language) -> Result<u8, Failure> {
+async fn status(watch: bool, view: &View, client: Client, json: bool, language: Language) -> Result<u8, Failure> {
     let mut screen = table::Screen::new();
     let mut interrupted = std::pin::pin!(serve::interrupted());
+    let colour = screen.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     loop {
+        let asked = Instant::now();
         let (nodes, broadcasts) = (client.nodes().await?, client.broadcasts().await?);
         if json {
             print_json(&serde_json::json!({ "nodes": nodes, "broadcasts": broadcasts.broadcasts }));
         } else {
             let titles = broadcasts.broadcasts.iter().map(|one| (one.id, one.title.clone())).collect();
-            screen.show(&table::nodes(&rows(&nodes), &titles, language));
+            let picture = tree::draw(&nodes.nodes, &titles, view, language)?;
+            let room = if watch { screen.room() } else { None };
+            screen.show(&picture.text(colour, room, language));
         }
         if !watch {
             return Ok(DONE);
         }
+        // A country's list takes its time: watching it must not be most of what its node does.
+        let pause = WATCH.max(asked.elapsed() * 9);
         tokio::select! {
-            () = tokio::time::sleep(WATCH) => {}
+            () = tokio::time::sleep(pause) => {}
             () = &mut interrupted => return Ok(DONE),
         }
     }
-}
-
-fn rows(nodes: &Nodes) -> Vec<super::forms::Node> {
-    let mut rows = nodes.nodes.clone();
-    rows.sort_by(|a, b| (&a.area, &a.role, &a.name).cmp(&(&b.area, &b.role, &b.name)));
-    rows
 }
 
 fn find(node: &NodeArgs, language: Language) -> Result<Client, Failure> {

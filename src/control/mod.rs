@@ -27,5 +27,6 @@ mod table;
 pub mod text;
 mod token;
 mod transcode;
+mod tree;
 mod up;
 pub mod when;

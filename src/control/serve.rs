@@ -189,7 +189,7 @@ fn serve(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router, end: &w
     };
     tasks.spawn(async move {
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ended).await {
-            tracing::error!(%error, "a listener ended");
+            tracing::error!(code = "node.listener", %error, "a listener ended");
         }
     });
 }

@@ -116,7 +116,7 @@ fn read(source: &Path) -> Result<mpsc::Receiver<Vec<u8>>, Failure> {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    tracing::error!("{}: {error}", name.display());
+                    tracing::error!(code = "client.file", "{}: {error}", name.display());
                     return;
                 }
             }

@@ -111,6 +111,13 @@ impl Screen {
         self.terminal
     }
 
+    /// Lines and columns of the terminal, less the one that the cursor stands in. A picture that is higher could not be
+    /// drawn over.
+    pub fn room(&self) -> Option<(usize, usize)> {
+        let (high, wide) = console::Term::stdout().size_checked().filter(|_| self.terminal)?;
+        Some((usize::from(high.saturating_sub(1)).max(2), usize::from(wide)))
+    }
+
     pub fn show(&mut self, picture: &str) {
         let mut out = std::io::stdout().lock();
         let text = if self.terminal { redraw(picture, self.lines) } else { picture.to_owned() };

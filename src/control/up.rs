@@ -162,7 +162,7 @@ impl Tree {
                 match state {
                     _ if !member.running.handle.snapshot().ready => Some(format!("{name} ({})", state.unwrap_or("-"))),
                     None => Some(format!("{name} (not seen by {ORIGIN})")),
-                    Some("joining" | "lost") => Some(format!("{name} ({})", state.unwrap_or("-"))),
+                    Some("joining" | "lost" | "unknown") => Some(format!("{name} ({})", state.unwrap_or("-"))),
                     Some(_) => None,
                 }
             });

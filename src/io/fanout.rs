@@ -464,6 +464,7 @@ impl Fanout {
     fn break_up(&mut self) {
         if !self.whole {
             tracing::warn!(
+                code = "node.offload",
                 "the network device cannot cut bunches of packets (UDP_SEGMENT needs checksum offload): each packet \
                  is sent by itself, which costs more; ethtool -K DEVICE tx on"
             );

@@ -111,7 +111,7 @@ fn work(store: &Store, job: &Job) -> io::Result<Done> {
 
 fn done(result: io::Result<Done>) -> Done {
     result.unwrap_or_else(|error| {
-        tracing::error!(%error, "the store");
+        tracing::error!(code = "store.failed", %error, "the store");
         Done::Failed(error.to_string())
     })
 }

@@ -7,7 +7,7 @@
 //!     ├─ jobs ── store                             one thread: the disk
 //!     └─ sound                                     one thread: the device
 //!   decoder                                        a process per file, for `control`
-//!   queue, wake   how they speak;  clock, identity, tls, resolve, metrics   what they need
+//!   queue, wake   how they speak;  clock, identity, tls, resolve, metrics, facts   what they need
 //! ```
 //!
 //! A shard's two ways out of one socket, and what each is made of:
@@ -29,6 +29,7 @@
 
 pub mod clock;
 pub mod decoder;
+mod facts;
 pub mod fanout;
 pub mod group;
 pub mod identity;

@@ -9,7 +9,7 @@ use super::socket::Socket;
 use super::store::Store;
 use super::trunk::{self as trunk_loop, Ask};
 use super::wake::Waker;
-use super::{clock, fanout, group, jobs, sound, tls};
+use super::{clock, facts, fanout, group, jobs, sound, tls};
 use crate::broadcast::Address;
 use crate::config::{Children, Config};
 use crate::node::trunk::{Event, Log, Reply, Request};
@@ -21,6 +21,7 @@ use crate::{playout, session};
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{broadcast, oneshot};
@@ -161,6 +162,7 @@ impl Node {
             }),
         };
         let (events, _) = broadcast::channel(EVENTS);
+        let metrics = Arc::new(Metrics::new().map_err(|error| because("node.metrics", error))?);
         let state = Arc::new(Mutex::new(trunk_loop::State::default()));
         let (resolver, resolved) = Resolver::new(identity.node, waker.clone());
         let trunk = trunk_loop::Setup {
@@ -179,6 +181,7 @@ impl Node {
             multicast: config.parent.as_ref().is_some_and(|parent| parent.multicast),
             jobs,
             events: events.clone(),
+            metrics: metrics.clone(),
             state: state.clone(),
         };
         threads.insert(0, trunk_loop::start(options, trunk).map_err(started)?);
@@ -191,7 +194,9 @@ impl Node {
             trunk: state,
             shards: states,
             store,
-            metrics: Metrics::default(),
+            metrics,
+            data: data.clone(),
+            certificate: facts::expires(&identity),
             queues,
             played,
         };
@@ -212,7 +217,7 @@ impl Drop for Node {
         self.handle.0.asks.wait(Ask::Drain);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a thread of the node had panicked");
+                tracing::error!(code = "node.thread", "a thread of the node had panicked");
             }
         }
     }
@@ -231,7 +236,10 @@ struct Shared {
     trunk: Arc<Mutex<trunk_loop::State>>,
     shards: Vec<Arc<Mutex<shard::State>>>,
     store: Arc<Store>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
+    data: PathBuf,
+    /// When it expires.
+    certificate: Option<Civil>,
     queues: Vec<Drops>,
     played: Arc<Mutex<VecDeque<Played>>>,
 }
@@ -282,14 +290,27 @@ impl Handle {
 
     /// Prometheus text.
     pub fn metrics(&self) -> String {
+        let (mut quic, written, tick) = {
+            let trunk = hold(&self.0.trunk);
+            (trunk.quic, trunk.at, trunk.trunk.tick)
+        };
         let mut fanout = fanout::Counters::default();
-        let mut quic = hold(&self.0.trunk).quic;
         for shard in &self.0.shards {
             let shard = *hold(shard);
             fanout += shard.fanout;
             quic += shard.quic;
         }
-        self.0.metrics.render(&self.snapshot(), &World { fanout, quic, queues: &self.0.queues })
+        let now = clock::local();
+        let world = World {
+            fanout,
+            quic,
+            queues: &self.0.queues,
+            age: now - written,
+            tick_age: tick.map(|tick| now - tick),
+            disk: facts::disk(&self.0.data).ok(),
+            certificate: self.0.certificate,
+        };
+        self.0.metrics.render(&self.snapshot(), &world)
     }
 
     /// What the speaker's device has played: the newest chunks (bounded), for sync measurements.

@@ -225,6 +225,7 @@ fn ask_buffers(socket: &socket2::Socket, wanted: usize) {
         let given = given.unwrap_or(0);
         if given < wanted {
             tracing::warn!(
+                code = "node.socket_buffer",
                 wanted,
                 given,
                 "the kernel gives a smaller socket buffer than asked for; bursts may be lost: sysctl -w {key}={wanted}"

@@ -2,6 +2,7 @@
 use super::clock::{self, Now};
 use super::group;
 use super::jobs::{Asker, Jobs};
+use super::metrics::Metrics;
 use super::queue;
 use super::quic::{self, Driver};
 use super::resolve::{Resolved, Resolver};
@@ -9,12 +10,12 @@ use super::sound::Said;
 use super::wake::{Interest, Waker, wait};
 use crate::audio::Step;
 use crate::node::branch::{Command, Notice};
-use crate::node::trunk::{Counters, Event, Input, Options, Output, Reply, Request};
+use crate::node::trunk::{Counters, Event, Input, Options, Output, Reply, Request, What};
 use crate::node::{Done, Link, Trunk};
 use crate::playout::Phase;
 use crate::proto;
 use crate::session::Arrival;
-use crate::time::Civil;
+use crate::time::{Civil, Local};
 use crate::track::Packet;
 use crossbeam_channel::Receiver;
 use std::collections::{BTreeMap, VecDeque};
@@ -51,12 +52,15 @@ pub struct Setup {
     pub multicast: bool,
     pub jobs: Jobs,
     pub events: broadcast::Sender<Event>,
+    pub metrics: Arc<Metrics>,
     pub state: Arc<Mutex<State>>,
 }
 
 /// What the trunk knows and counts, at most a second old.
 #[derive(Clone, Debug, Default)]
 pub struct State {
+    /// When it was written.
+    pub at: Local,
     pub civil: Option<Civil>,
     /// The line from local to civil time, while that is trusted.
     pub phase: Option<Phase>,
@@ -85,6 +89,7 @@ struct Loop {
     again: VecDeque<Input>,
     leaving: Option<Instant>,
     second: Instant,
+    log: Log,
 }
 
 impl Loop {
@@ -105,6 +110,7 @@ impl Loop {
             again,
             leaving: None,
             second: now.instant,
+            log: Log::default(),
         }
     }
 
@@ -169,12 +175,15 @@ impl Loop {
             self.input(now, Input::Wall { civil: clock::wall(), uncertainty: WALL });
         }
         *self.setup.state.lock().unwrap_or_else(PoisonError::into_inner) = State {
+            at: now.local,
             civil: self.trunk.civil(now.local),
             phase: self.trunk.phase(now.local),
             ready: self.trunk.ready(),
             trunk: self.trunk.counters(),
             quic: self.setup.driver.counters(),
         };
+        self.setup.metrics.upkeep();
+        self.log.rest();
         // Whoever asked and went away is forgotten.
         self.replies.retain(|_, reply| !reply.is_closed());
     }
@@ -241,7 +250,9 @@ impl Loop {
             match joined.and_then(|group| group::Listener::join(group, source).map_err(|error| error.to_string())) {
                 Ok(listener) => drop(self.groups.insert(link, listener)),
                 // All comes by unicast, as to whoever was not told.
-                Err(error) => tracing::warn!(%source, %error, "cannot join the parent's multicast group"),
+                Err(error) => {
+                    tracing::warn!(code = "parent.multicast", %source, %error, "cannot join the parent's multicast group")
+                }
             }
         }
     }
@@ -323,8 +334,12 @@ impl Loop {
                     let _ = asker.send(reply);
                 }
             }
-            // Nobody needs to be listening.
-            Output::Event(event) => drop(self.setup.events.send(event)),
+            Output::FirstSound { priority, after } => self.setup.metrics.first_sound(priority, after),
+            Output::Event(event) => {
+                self.log.tell(&event.what);
+                // Nobody needs to be listening.
+                drop(self.setup.events.send(event));
+            }
             Output::Step(step) => {
                 if let Some(steps) = &self.setup.steps {
                     steps.offer(step);
@@ -343,6 +358,39 @@ fn of_device(said: Said) -> Input {
     }
 }
 
+/// What an operator must know goes into the log too, as much of it as one can read: refusals are made by whoever likes.
+#[derive(Default)]
+struct Log {
+    told: u32,
+    held: u64,
+}
+
+impl Log {
+    fn tell(&mut self, what: &What) {
+        let (code, text) = match what {
+            // Said where they arise.
+            What::Trouble { code, .. } if code.starts_with("sound.") || *code == "store.failed" => return,
+            What::Trouble { code, text } => (*code, text),
+            What::Refused { code, text } => (code.as_str(), text),
+            _ => return,
+        };
+        if self.told >= TOLD {
+            self.held += 1;
+            return;
+        }
+        self.told += 1;
+        tracing::warn!(code, "{text}");
+    }
+
+    /// Once a second.
+    fn rest(&mut self) {
+        if self.held > 0 {
+            tracing::warn!(code = "log.held", "{} more refusals and troubles in this second", self.held);
+        }
+        *self = Self::default();
+    }
+}
+
 /// Packets that find a shard's queue full are lost and repaired; what is said once is not.
 fn give(sender: &mut queue::Sender<Command>, command: Command) {
     let kept = match &command {
@@ -353,10 +401,15 @@ fn give(sender: &mut queue::Sender<Command>, command: Command) {
         _ => sender.send(command),
     };
     if !kept {
-        tracing::error!("a shard takes no commands any more; its children miss what was said to them");
+        tracing::error!(
+            code = "node.shard",
+            "a shard takes no commands any more; its children miss what was said to them"
+        );
     }
 }
 
+/// Refusals and troubles told in a second; the others are counted, and stand among the numbered events.
+const TOLD: u32 = 5;
 /// Inputs taken from the queues before the socket is looked at again.
 const TURN: usize = 256;
 /// Requests under way at once: as many as may wait in the queue.

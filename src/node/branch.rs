@@ -225,6 +225,8 @@ pub struct Counters {
     pub sessions: u64,
     /// Those of them that get no sound until they report again.
     pub paused: u64,
+    /// Those that hear the multicast group.
+    pub by_group: u64,
     /// `Air`s, not sends.
     pub aired: u64,
     pub nacked: u64,
@@ -549,6 +551,7 @@ impl Branch {
     fn remove(&mut self, link: Link) {
         let Some(mut child) = self.children.remove(&link) else { return };
         self.counters.paused -= u64::from(child.broken);
+        self.counters.by_group -= u64::from(child.hears);
         self.counters.add_session(child.session.take_counters());
         self.nodes.leave(child.peer.node, link);
         if let Some(joined) = child.joined {

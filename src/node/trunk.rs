@@ -254,6 +254,8 @@ impl Trunk {
         let mut counters = self.counters.clone();
         self.parents.count(&mut counters);
         counters.children = self.below.direct() as u64;
+        counters.known = self.below.known();
+        counters.tick = self.time.ticked_at();
         if let Some(player) = &self.player {
             counters.player = player.counters();
             counters.lost = counters.player.lost;
@@ -397,6 +399,7 @@ impl Trunk {
     }
 
     fn dropped(&mut self, queue: &'static str) {
+        debug_assert!(QUEUES.contains(&queue), "{queue} has no zero to begin from");
         *self.counters.dropped.entry(queue).or_default() += 1;
     }
 }

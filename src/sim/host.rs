@@ -263,6 +263,8 @@ impl Process {
                 }
                 trunk::Output::Job { job, work } => round.effects.push(Effect::Job { owner: Owner::Trunk, job, work }),
                 trunk::Output::Reply { id, reply } => drop(round.witness.replies.insert(id, reply)),
+                // The sum of what all have heard is for a world that lasts.
+                trunk::Output::FirstSound { .. } => {}
                 trunk::Output::Event(event) => round.witness.events.push((round.now, event)),
                 trunk::Output::Step(step) => {
                     if let Some(device) = self.device.as_mut() {

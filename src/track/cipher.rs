@@ -72,6 +72,18 @@ pub enum Reject {
     OutOfWindow,
 }
 
+impl Reject {
+    pub const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::UnknownSsrc,
+        Self::WrongIndex,
+        Self::Tag,
+        Self::Seal,
+        Self::Duplicate,
+        Self::OutOfWindow,
+    ];
+}
+
 /// The session keys of one track. Holds no index: what was encrypted before is the caller's to
 /// know, and the same (index, payload) gives the same bytes.
 pub struct Cipher {

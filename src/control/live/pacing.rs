@@ -159,9 +159,9 @@ impl Pacing {
             // Cancelled meanwhile.
             Err(failure) if failure.code == "broadcast.over" => {}
             Err(failure) => {
-                tracing::warn!(%broadcast, "a live broadcast's end could not be given: {failure}; it is cancelled");
+                tracing::warn!(code = failure.code, %broadcast, "a live broadcast's end could not be given: {failure}; it is cancelled");
                 if let Err(failure) = self.ask(Request::Cancel { broadcast }) {
-                    tracing::error!(%broadcast, "and it could not be cancelled: {failure}");
+                    tracing::error!(code = failure.code, %broadcast, "and it could not be cancelled: {failure}");
                 }
             }
         }

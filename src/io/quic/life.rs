@@ -184,6 +184,7 @@ impl Driver {
         } += 1;
         if let Some(line) = self.line(slot) {
             tracing::warn!(
+                code = violation.code,
                 peer = %line.connection.remote_address(),
                 node = ?line.peer.map(|peer| peer.node),
                 "closing a link: {violation}"

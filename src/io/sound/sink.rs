@@ -95,7 +95,7 @@ impl Sink for Wav {
         if let Some(writer) = self.writer.take()
             && let Err(error) = writer.finalize()
         {
-            tracing::error!(file = %self.path.display(), %error, "the speaker's file is not complete");
+            tracing::error!(code = "sound.file", file = %self.path.display(), %error, "the speaker's file is not complete");
         }
     }
 }

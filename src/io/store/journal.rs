@@ -32,7 +32,7 @@ impl Journal {
                 return Err(journal.damaged(whole));
             }
             tracing::warn!(
-                file = %journal.path.display(), from = whole, bytes = length - whole,
+                code = "journal.cut", file = %journal.path.display(), from = whole, bytes = length - whole,
                 "the last record was cut short by a crash and is removed"
             );
             journal.file.set_len(whole)?;

@@ -2,7 +2,7 @@
 //! peer can't make metrics grow.
 use super::Counters;
 use crate::node::Link;
-use crate::session;
+use crate::session::parent;
 use crate::time::{Local, SECOND};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -52,15 +52,7 @@ pub(super) enum Ignored {
 }
 
 impl Counters {
-    pub(super) fn cut(&mut self, why: Cut) {
-        self.cut[why as usize] += 1;
-    }
-
-    pub(super) fn ignored(&mut self, why: Ignored, count: u64) {
-        self.ignored[why as usize] += count;
-    }
-
-    pub(super) fn add_session(&mut self, session: session::parent::Counters) {
+    pub(super) fn add_session(&mut self, session: parent::Counters) {
         self.nacked += session.nacked;
         self.answered += session.answered;
         self.over_budget += session.over_budget;
@@ -69,6 +61,14 @@ impl Counters {
         self.ignored(Ignored::NackTrack, session.unknown_track);
         self.ignored(Ignored::NackBudget, session.over_budget);
         self.ignored(Ignored::Wish, session.wishes);
+    }
+
+    pub(super) fn cut(&mut self, why: Cut) {
+        self.cut[why as usize] += 1;
+    }
+
+    pub(super) fn ignored(&mut self, why: Ignored, count: u64) {
+        self.ignored[why as usize] += count;
     }
 
     /// Sessions ended or refused, by reason.

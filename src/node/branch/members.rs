@@ -158,6 +158,10 @@ impl Branch {
             return;
         }
         child.hears = group;
+        match group {
+            true => self.counters.by_group += 1,
+            false => self.counters.by_group -= 1,
+        }
         for &track in child.listens.iter().filter(|_| !child.broken) {
             self.outputs.push_back(match group {
                 true => Output::Unlisten { link, track },

@@ -3,7 +3,7 @@
 mod lines;
 
 use super::super::places::{Place, place, touched};
-use super::{Command, Link, Notice, Peer, Role, Trunk, What};
+use super::{Command, Known, Link, Notice, Output, Peer, Role, Trunk, What};
 use crate::broadcast::{Address, Area};
 use crate::key::KeyId;
 use crate::playout;
@@ -66,6 +66,10 @@ impl Below {
 
     pub fn direct_in(&self, areas: &[Area]) -> bool {
         touched(areas).into_iter().any(|(from, until)| self.places.range(from..until).next().is_some())
+    }
+
+    pub fn known(&self) -> Known {
+        self.lines.known()
     }
 
     pub fn send_all_again(&mut self) {
@@ -141,7 +145,7 @@ impl Trunk {
                 let orders = self.in_force(now);
                 self.note_joined(now, branch, link, peer, &area, &name);
                 let command = Command::Admit { link, area, welcome: Box::new(welcome), orders };
-                self.outputs.push_back(super::Output::Branch { branch: Some(branch), command });
+                self.outputs.push_back(Output::Branch { branch: Some(branch), command });
                 self.tune(now);
                 return;
             }
@@ -154,7 +158,7 @@ impl Trunk {
         };
         self.event(now, What::Refused { code: code.into(), text: text.clone() });
         let command = Command::Refuse { link, code: code.into(), text };
-        self.outputs.push_back(super::Output::Branch { branch: Some(branch), command });
+        self.outputs.push_back(Output::Branch { branch: Some(branch), command });
     }
 
     fn note_joined(&mut self, now: Local, branch: usize, link: Link, peer: Peer, area: &Area, name: &str) {
@@ -213,8 +217,27 @@ impl Trunk {
     }
 
     fn take_line(&mut self, node: Uuid, line: lines::Line) {
+        let begins = self.below.lines.begins(node, &line);
         if !self.below.lines.take(node, line) {
             self.dropped("reports");
+        }
+        self.note_first_sound(begins);
+    }
+
+    fn note_first_sound(&mut self, begins: Option<(Uuid, Civil)>) {
+        let Some((broadcast, at)) = begins else { return };
+        let Some(entry) = self.book.get(broadcast) else { return };
+        let anchor = entry.broadcast.renditions.first().map_or(entry.broadcast.from, |info| info.anchor);
+        let delay = entry.broadcast.delay;
+        let since = match &entry.broadcast.tone {
+            Some(tone) if tone.at - entry.issued > AHEAD => tone.at,
+            None if anchor - entry.issued > AHEAD => anchor + delay,
+            _ => entry.issued,
+        };
+        let after = at - since;
+        // A live broadcast's end is a newer order than its beginning.
+        if (0..LATEST).contains(&after) {
+            self.outputs.push_back(Output::FirstSound { priority: entry.broadcast.priority, after });
         }
     }
 
@@ -271,6 +294,12 @@ impl Trunk {
         std::iter::once(self.own_report(now)).chain(self.below.lines.all()).collect()
     }
 
+    /// Until when this node's own authority may speak; 1970 if it may not at all.
+    fn granted(&self) -> Option<Civil> {
+        let key = self.options.authority.as_ref()?.id();
+        Some(self.authorities.until(key).unwrap_or_default())
+    }
+
     pub(super) fn report_now(&mut self, now: Local) {
         let own = self.own_report(now);
         if let Some(child) = self.parents.session() {
@@ -283,6 +312,11 @@ impl Trunk {
         self.below.due = now + REPORT;
         self.judge_links(now);
         let own = self.own_report(now);
+        if let Some(line) = lines::Line::read(&own, Civil(i64::MAX)) {
+            let begins = self.below.lines.take_own(line);
+            self.note_first_sound(begins);
+        }
+        self.counters.granted = self.granted();
         if let Some(status) = self.player.as_ref().map(|player| player.status(now)) {
             self.counters.offset = status.offset;
         }
@@ -304,3 +338,7 @@ fn hundredths(decibels: f32) -> i32 {
 const REPORT: i64 = SECOND;
 /// µs that a node's clock may be ahead of this one's before its reports are dated back.
 const FUTURE: i64 = 60 * SECOND;
+/// µs before its sound that a broadcast is accepted if it was given for later; less is how one begins at once.
+const AHEAD: i64 = 5 * SECOND;
+/// µs: whoever begins later came back itself, or came back to what something more urgent had cut into.
+const LATEST: i64 = 60 * SECOND;

@@ -195,6 +195,7 @@ impl Trunk {
         let areas = self.place.iter().map(|place| place.area.clone()).collect();
         if let Some((order, signed)) = self.make(now, areas, expires, Body::Tick(tick)) {
             self.below.last_tick = Some((order.authority, signed.clone()));
+            self.time.handle_own_tick(now);
             self.append(now, &signed, &[], false);
         }
     }

@@ -16,15 +16,16 @@ pub(super) struct Time {
     spare: Clock,
     /// The latest signed time, and when it was heard: civil time is never before it.
     floor: Option<Civil>,
-    /// A tick has been verified since the start.
-    ticked: bool,
+    /// A tick has been verified since the start: when the newest was, that counted.
+    ticked: Option<Local>,
     /// Over what area the authority of the newest tick speaks, and when it was heard.
     teller: Option<(Area, Local)>,
 }
 
 impl Time {
     pub fn new(root: bool) -> Self {
-        Self { root, wall: None, clock: Clock::new(), spare: Clock::new(), floor: None, ticked: false, teller: None }
+        let (clock, spare) = (Clock::new(), Clock::new());
+        Self { root, wall: None, clock, spare, floor: None, ticked: None, teller: None }
     }
 
     /// The wall clock of a root origin. Returns by how many µs it was stepped under us, if it was.
@@ -74,7 +75,7 @@ impl Time {
     /// The time in a verified seal: a lower bound until ticks tell more. Later it says nothing, so that
     /// a commune's key can't drive its area's clocks out of trust with a date to come.
     pub fn handle_seal(&mut self, time: Civil) {
-        if !self.ticked {
+        if self.ticked.is_none() {
             self.handle_written(time);
         }
     }
@@ -88,7 +89,18 @@ impl Time {
         }
         self.teller = area.map(|area| (area.clone(), now));
         self.handle_written(time);
-        self.ticked = true;
+        self.ticked = Some(now);
+    }
+
+    /// A root origin gave a tick itself.
+    pub fn handle_own_tick(&mut self, now: Local) {
+        if self.root {
+            self.ticked = Some(now);
+        }
+    }
+
+    pub fn ticked_at(&self) -> Option<Local> {
+        self.ticked
     }
 
     pub fn phase(&self, now: Local) -> Option<Phase> {
@@ -100,7 +112,7 @@ impl Time {
         let civil = self.phase(now)?.civil(now);
         match self.floor {
             _ if self.root => Some(civil),
-            Some(floor) if self.ticked && floor - civil <= DISAGREE => Some(civil.max(floor)),
+            Some(floor) if self.ticked.is_some() && floor - civil <= DISAGREE => Some(civil.max(floor)),
             _ => None,
         }
     }

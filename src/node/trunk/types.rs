@@ -8,7 +8,7 @@ use crate::key::{PublicKey, SigningKey};
 use crate::playout;
 use crate::proto;
 use crate::session::{self, Arrival, Departure};
-use crate::time::Civil;
+use crate::time::{Civil, Local};
 use crate::track::{Info, Packet, Reject, Secret};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -140,6 +140,12 @@ pub enum Output {
     },
     Event(Event),
     Step(Step),
+    /// A node, this one or one below, began to sound a broadcast `after` µs. Counted from the instant at which the
+    /// broadcast was accepted or, if it was accepted ahead of its time, from the one at which it was due.
+    FirstSound {
+        priority: Priority,
+        after: i64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -315,7 +321,48 @@ pub struct Counters {
     pub delivery: i64,
     /// What left the device in the last second; `None` without a device.
     pub level: Option<Reading>,
+    /// This node and all below, as they last said.
+    pub known: Known,
+    /// When the newest tick of the origin that tells the time was heard, or given.
+    pub tick: Option<Local>,
+    /// Until when this node's own authority may give orders; `None` if it has none.
+    pub granted: Option<Civil>,
 }
+
+/// Nodes in numbers. Counts of packets and frames are those that speakers added since this node knows of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// By [`STATES`].
+    pub speakers: [u64; STATES.len()],
+    pub relays: [u64; STATES.len()],
+    /// Speakers with something wrong, by [`TROUBLES`].
+    pub troubled: [u64; TROUBLES.len()],
+    /// Speakers that sound more than 20 ms off, or don't know the time to 50 ms.
+    pub out_of_step: u64,
+    pub received: u64,
+    pub repaired: u64,
+    pub lost: u64,
+    /// Frames of 20 ms.
+    pub concealed: u64,
+}
+
+/// What a node can be doing, as loa.proto names it. `unknown`: its relay is lost, or it is of a later release.
+pub const STATES: [&str; 7] = ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost"];
+/// Bounds of the trunk and of its sessions that [`Counters::dropped`] counts by.
+pub const QUEUES: [&str; 9] = [
+    "tracks",
+    "made_packets",
+    "reports",
+    "reports_too_long",
+    "parked_orders",
+    "logs",
+    "repeats",
+    "session.flood",
+    "session.events",
+];
+/// Codes of what can be wrong with a speaker's sound; the last stands for those of later releases.
+pub const TROUBLES: [&str; 6] =
+    ["sound.silent", "sound.device", "sound.pipe", "sound.file", "sound.clockless", "other"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {

@@ -1,10 +1,15 @@
 //! What is known of every node below: kept small, since a country has 150,000 of them, and passed up at a
 //! bounded rate, what people look at first.
+
+mod tally;
+
+use super::super::{Known, STATES};
 use crate::proto;
 use crate::session::is_sane_report;
 use crate::time::Civil;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
+use tally::Tally;
 use uuid::Uuid;
 
 /// One node's newest report, about 350 bytes with its texts and its place in the map. Nil stands for no id.
@@ -80,14 +85,24 @@ impl Line {
         })
     }
 
-    fn is_lost(&self) -> bool {
-        self.seen.state == LOST
+    fn is_gone(&self) -> bool {
+        matches!(STATES.get(usize::from(self.seen.state)), None | Some(&"lost" | &"unknown"))
     }
 
     /// What this node knows better.
     pub fn stand(&mut self, area: &str, name: &str, role: &str, parent: Uuid) {
         let role = ROLES.iter().position(|known| *known == role).unwrap_or(0) as u8;
         self.seen = Seen { area: area.into(), name: name.into(), role, parent, ..self.seen.clone() };
+    }
+
+    /// Whether the node itself has said it, and it was not written down at its joining.
+    fn is_said(&self) -> bool {
+        self.at != 0
+    }
+
+    fn begins(&self, newer: &Self) -> Option<(Uuid, Civil)> {
+        let Seen { first, first_at, .. } = newer.seen;
+        (self.is_said() && first != self.seen.first && !first.is_nil()).then_some((first, Civil(first_at)))
     }
 
     fn write(&self, node: Uuid) -> proto::Report {
@@ -129,6 +144,9 @@ pub(super) struct Lines {
     /// only counts have changed; and who of each went last, so that all have their turn.
     seen: Changed,
     counted: Changed,
+    /// This node's.
+    own: Option<Line>,
+    tally: Tally,
 }
 
 #[derive(Default)]
@@ -152,7 +170,7 @@ impl Lines {
     /// learns late that it has gone to another.
     pub fn take(&mut self, node: Uuid, line: Line) -> bool {
         let old = self.lines.get(&node);
-        if line.is_lost() && old.is_some_and(|old| !old.is_lost() && old.seen.parent != line.seen.parent) {
+        if line.is_gone() && old.is_some_and(|old| !old.is_gone() && old.seen.parent != line.seen.parent) {
             return true;
         }
         if old.is_none() && self.lines.len() >= NODES {
@@ -164,21 +182,63 @@ impl Lines {
         } else if !self.seen.nodes.contains(&node) {
             self.counted.nodes.insert(node);
         }
+        self.tally.take(old, &line);
         self.lines.insert(node, line);
         true
     }
 
-    /// The node's link is down: what sounds there now, and how loud, is not known any more.
+    /// This node's own line, which it gives itself: only counted. Answers as `begins`.
+    pub fn take_own(&mut self, line: Line) -> Option<(Uuid, Civil)> {
+        self.tally.take(self.own.as_ref(), &line);
+        let begins = self.own.as_ref().and_then(|own| own.begins(&line));
+        self.own = Some(line);
+        begins
+    }
+
+    pub fn known(&self) -> Known {
+        self.tally.known()
+    }
+
+    /// The broadcast that `line` is the first to say began there, and when. What had begun before the node was heard of
+    /// is no news.
+    pub fn begins(&self, node: Uuid, line: &Line) -> Option<(Uuid, Civil)> {
+        self.lines.get(&node)?.begins(line)
+    }
+
+    /// The node's link is down: what sounds there now, and how loud, is not known any more, and of those below it
+    /// nothing is, until another parent of theirs says it.
     pub fn lose(&mut self, node: Uuid) {
+        self.stand_still(node, "lost");
+        let mut gone = BTreeSet::from([node]);
+        let is_relay = |line: &Line| line.seen.role == RELAY;
+        if !self.lines.get(&node).is_some_and(is_relay) {
+            return;
+        }
+        // Once for each tier below: lines stand in the order of their ids.
+        loop {
+            let below = |(id, line): &(&Uuid, &Line)| gone.contains(&line.seen.parent) && !gone.contains(id);
+            let found: Vec<Uuid> = self.lines.iter().filter(below).map(|(id, _)| *id).collect();
+            if found.is_empty() {
+                return;
+            }
+            found.iter().for_each(|id| self.stand_still(*id, "unknown"));
+            gone.extend(found);
+        }
+    }
+
+    fn stand_still(&mut self, node: Uuid, state: &str) {
         let Some(line) = self.lines.get(&node) else { return };
-        let seen = Seen { state: LOST, sounding: Uuid::nil(), trouble: "".into(), ..line.seen.clone() };
+        let state = STATES.iter().position(|known| *known == state).unwrap_or(0) as u8;
+        let seen = Seen { state, sounding: Uuid::nil(), trouble: "".into(), ..line.seen.clone() };
         let line = Line { seen, peak: None, rms: None, ..line.clone() };
         self.take(node, line);
     }
 
     /// Another parent reports on it from now on.
     pub fn forget(&mut self, node: Uuid) {
-        self.lines.remove(&node);
+        if let Some(line) = self.lines.remove(&node) {
+            self.tally.leave(&line);
+        }
         self.seen.nodes.remove(&node);
         self.counted.nodes.remove(&node);
     }
@@ -202,9 +262,9 @@ impl Lines {
 }
 
 /// As loa.proto names them. The first is what a later release may say.
-const STATES: [&str; 7] = ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost"];
-const LOST: u8 = 6;
 const ROLES: [&str; 3] = ["", "relay", "speaker"];
+/// Its place there.
+const RELAY: u8 = 1;
 /// Packets or frames that no node can have counted: nine million years of sound.
 const GREATEST: u64 = 1 << 48;
 /// Nodes remembered: the country has 150,000 speakers.
@@ -269,7 +329,6 @@ mod tests {
 
     #[test]
     fn a_parent_that_a_node_has_left_cannot_say_that_it_is_lost() {
-        assert_eq!(STATES[usize::from(LOST)], "lost");
         let mut lines = Lines::default();
         let at = |parent: u8, state: &str| {
             let report = proto::Report { parent: vec![parent; 16].into(), ..report(state, 1) };
@@ -326,6 +385,42 @@ mod tests {
             counted.extend(some.into_iter().map(|report| report.node));
         }
         assert_eq!(counted.len(), NODES);
+    }
+
+    #[test]
+    fn of_what_is_below_a_lost_relay_nothing_is_known_until_it_is_said_anew() {
+        let mut lines = Lines::default();
+        let below = |parent: usize, role: &str| {
+            let parent = id(parent).as_bytes().to_vec().into();
+            let report = proto::Report { parent, role: role.into(), at: 1, ..report("sounding", 5) };
+            Line::read(&report, Civil(i64::MAX)).unwrap()
+        };
+        // Ids fall on the way down, so that one pass would not do.
+        for (node, parent, role) in [(9, 20, "relay"), (8, 9, "relay"), (7, 8, "speaker"), (6, 20, "speaker")] {
+            lines.take(id(node), below(parent, role));
+        }
+        let state = |lines: &Lines, node: usize| lines.lines[&id(node)].write(id(node)).state;
+        lines.lose(id(9));
+        assert_eq!([9, 8, 7, 6].map(|node| state(&lines, node)), ["lost", "unknown", "unknown", "sounding"]);
+        assert_eq!(lines.known().speakers.iter().sum::<u64>(), 2);
+        lines.take(id(7), below(8, "speaker"));
+        assert_eq!(state(&lines, 7), "sounding");
+    }
+
+    #[test]
+    fn only_what_begins_after_a_node_was_heard_of_is_news() {
+        let mut lines = Lines::default();
+        let first = |at: i64, broadcast: u8| {
+            let first = vec![broadcast; 16].into();
+            let report = proto::Report { at, first, first_at: 9, ..report("sounding", 5) };
+            Line::read(&report, Civil(i64::MAX)).unwrap()
+        };
+        assert_eq!(lines.begins(id(1), &first(1, 1)), None, "it is new here");
+        lines.take(id(1), line("joining", 0));
+        assert_eq!(lines.begins(id(1), &first(1, 1)), None, "it said nothing yet");
+        lines.take(id(1), first(1, 1));
+        assert_eq!(lines.begins(id(1), &first(2, 1)), None, "it said so already");
+        assert_eq!(lines.begins(id(1), &first(2, 2)), Some((Uuid::from_bytes([2; 16]), Civil(9))));
     }
 
     #[test]
