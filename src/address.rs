@@ -14,6 +14,13 @@ pub struct Address {
 #[error("{0:?} is not host:port, such as \"relay.example:7460\" or \"[2001:db8::1]:7460\"")]
 pub struct NoAddress(String);
 
+impl NoAddress {
+    /// The text, as much of it as could have been one.
+    pub fn written(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Address {
     /// `host` is `name:port`, `1.2.3.4:port` or `[v6]:port`; every shard's port must exist.
     pub fn new(host: &str, shards: u16) -> Result<Self, NoAddress> {

@@ -15,6 +15,8 @@ pub enum Domain {
     Order,
     /// Track id, index, records, fill and time of one packet of sound.
     Seal,
+    /// That whoever asks for a certificate holds the key.
+    Enrol,
 }
 
 impl Domain {
@@ -23,6 +25,7 @@ impl Domain {
         match self {
             Self::Order => b"loa/1 order\0",
             Self::Seal => b"loa/1 seal\0",
+            Self::Enrol => b"loa/1 enrol\0",
         }
     }
 }
@@ -41,6 +44,14 @@ impl SigningKey {
         let mut public = [0; 32];
         public.copy_from_slice(pair.public_key().as_ref());
         Self { pair, public: PublicKey(public) }
+    }
+
+    /// From a PKCS#8 structure in DER (RFC 8410 §7); `None` for another kind of key.
+    pub fn from_pkcs8(der: &[u8]) -> Option<Self> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok()?;
+        let mut public = [0; 32];
+        public.copy_from_slice(pair.public_key().as_ref());
+        Some(Self { pair, public: PublicKey(public) })
     }
 
     pub fn public(&self) -> PublicKey {

@@ -54,6 +54,20 @@ fn no_bytes_from_outside_make_a_parser_panic() {
     }
 }
 
+/// libFuzzer runs the same list.
+#[test]
+fn every_target_has_a_program_of_its_own() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let programs = std::fs::read_dir(folder.join("fuzz_targets")).unwrap().count();
+    assert_eq!(programs, targets::TARGETS.len());
+    for (name, _) in targets::TARGETS {
+        let text = std::fs::read_to_string(folder.join(format!("fuzz_targets/{name}.rs"))).unwrap_or_default();
+        assert!(text.contains(&format!("targets::{name}(bytes)")), "{name} has no program");
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in tools/fuzz/Cargo.toml");
+    }
+}
+
 /// Otherwise the mutations above stay at the door.
 #[test]
 fn the_seeds_of_the_relay_reach_its_rules() {

@@ -96,6 +96,8 @@ fn orders() -> Vec<(&'static str, &'static str, &'static str, Body)> {
         ("placement", "nation", commune, Body::Placement(placement)),
         ("tick", "nation", "vn", Body::Tick(tick)),
         ("revocation", "root", "vn", Body::Revoke(revoke)),
+        ("invitation", "nation", commune, Body::Invite(Invite { count: 40, relay: false })),
+        ("expulsion", "nation", commune, Body::Expel(Expel { node: id(102) })),
     ]
 }
 
@@ -139,6 +141,8 @@ fn describe(order: &Order) -> Value {
         Body::Placement(body) => {
             json!({"placement": {"node": body.node, "area": body.area.as_str(), "name": body.name}})
         }
+        Body::Invite(body) => json!({"invite": {"count": body.count, "relay": body.relay}}),
+        Body::Expel(body) => json!({"expel": {"node": body.node}}),
         Body::Tick(body) => {
             json!({"tick": {"time": body.time.0, "log": body.log, "head": body.head, "epoch": body.epoch}})
         }

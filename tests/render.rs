@@ -1,6 +1,8 @@
 //! What a speaker plays is what an offline decoder makes of the same packets, wherever the plan puts
 //! it: with loss, after a jump, and at a sound card's own rate.
-use loa::audio::{Content, Gain, Options, Renderer, Step, TONE, decode, frames_of, join, tone};
+use loa::audio::{
+    Content, Gain, Options, Renderer, Step, TONE, code, code_micros, code_number, decode, frames_of, join, tone,
+};
 use loa::time::Civil;
 use loa::track::Sound;
 use proptest::prelude::*;
@@ -237,6 +239,52 @@ fn the_tone_and_silence_and_gains_come_out_as_planned() {
 }
 
 #[test]
+fn a_code_comes_out_as_it_was_recorded_whatever_sounded_before() {
+    let which = code_number(42_719);
+    let samples = code(which).unwrap().samples;
+    assert_eq!(code_micros(42_719), samples.len() as i64 * 1_000 / 48);
+    let mut speaker = Speaker::new();
+    for step in 0..2 * STEPS {
+        speaker.play(sound(&BULLETIN[9 + step / STEPS], step % STEPS * STEP), 1.0, FULL);
+    }
+    for step in 0..samples.len() / STEP + 2 {
+        speaker.play(Content::Tone { which, from: (step * STEP) as u64 }, 1.0, FULL);
+    }
+    // Another code, and the tone, in between: each is what it is alone.
+    for step in 0..100 {
+        speaker.play(Content::Tone { which: code_number(999_999), from: (step * STEP) as u64 }, 1.0, FULL);
+        speaker.play(Content::Tone { which: TONE, from: (step * STEP) as u64 }, 1.0, FULL);
+    }
+    let begin = 2 * PACKET;
+    // Where the bulletin breaks off, the resampler's filter rings into the code.
+    for (at, sample) in samples.iter().enumerate().skip(Renderer::LATENCY) {
+        let heard = speaker.out[begin + at + Renderer::LATENCY];
+        assert!((heard - sample).abs() < 5e-3, "sample {at}: {heard}, not {sample}");
+    }
+    let power: f64 = speaker.out[begin..begin + samples.len()].iter().map(|sample| f64::from(*sample).powi(2)).sum();
+    assert!(power / samples.len() as f64 > 1e-3, "{power}");
+}
+
+#[test]
+fn who_begins_in_the_middle_of_a_code_hears_it_from_there() {
+    let which = code_number(42_719);
+    let samples = code(which).unwrap().samples;
+    for from in [100 * STEP, 400 * STEP + 7] {
+        let mut speaker = Speaker::new();
+        let steps = (samples.len() - from).div_ceil(STEP);
+        for step in 0..steps {
+            speaker.play(Content::Tone { which, from: (from + step * STEP) as u64 }, 1.0, FULL);
+        }
+        // A decoder that begins in the middle of a word needs some packets to come to the same state.
+        let (heard, wanted) = (&speaker.out[Renderer::LATENCY..], &samples[from..]);
+        let pairs = || heard.iter().zip(wanted).skip(8 * STEP).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+        let error: f64 = pairs().map(|(a, b)| (a - b).powi(2)).sum();
+        let all: f64 = pairs().map(|(_, b)| b * b).sum();
+        assert!(all > 0.0 && error < 0.01 * all, "from {from}: {error} of {all}");
+    }
+}
+
+#[test]
 fn output_never_exceeds_full_scale() {
     let mut speaker = Speaker::new();
     for step in 0..100 {
@@ -263,6 +311,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     let content = prop_oneof![
         Just(Content::Silence),
         (any::<u32>(), any::<u64>()).prop_map(|(which, from)| Content::Tone { which: which % 3, from }),
+        (any::<u32>(), 0..800_000u64)
+            .prop_map(|(code, from)| Content::Tone { which: code_number(code % 1_000_010), from }),
         (0u128..2, index(), from(), prop::collection::vec(record, 0..5)).prop_map(|(track, index, from, records)| {
             let sound = Arc::new(Sound { index, time: Civil(0), records });
             Content::Sound { track: Uuid::from_u128(track), sound, from }

@@ -29,7 +29,8 @@ pub struct Gain {
 #[derive(Clone, Debug)]
 pub enum Content {
     Silence,
-    /// The attention tone from its sample `from`.
+    /// A stored sound from its sample `from`: the attention tone ([`super::TONE`]) or a spoken code
+    /// ([`super::code_number`]); silence for a number unknown and behind its end.
     Tone {
         which: u32,
         from: u64,

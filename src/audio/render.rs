@@ -1,6 +1,7 @@
 //! Renders a plan on the sound thread: decode, conceal, resample by parts per million, fade.
 use super::decode::Voice;
 use super::resample::{STEP, ToDevice};
+use super::spoken::speak;
 use super::tone::{TONE, Tone, tone};
 use super::{Content, Step};
 
@@ -67,12 +68,11 @@ impl Renderer {
         match content {
             Content::Silence => piece.fill(0.0),
             Content::Tone { which, from } => {
-                let samples = match &self.tone {
-                    Some(tone) if *which == TONE => tone.samples.as_slice(),
-                    _ => &[],
+                let from = from.saturating_add(u64::from(done));
+                let Some(tone) = self.tone.as_ref().filter(|_| *which == TONE) else {
+                    return speak(*which, from, &mut self.voice, piece);
                 };
-                let from = usize::try_from(from.saturating_add(u64::from(done))).unwrap_or(usize::MAX);
-                let rest = samples.get(from..).unwrap_or(&[]);
+                let rest = usize::try_from(from).ok().and_then(|from| tone.samples.get(from..)).unwrap_or(&[]);
                 let there = rest.len().min(piece.len());
                 piece[..there].copy_from_slice(&rest[..there]);
                 piece[there..].fill(0.0);

@@ -202,6 +202,23 @@ impl Authorities {
         fitting.map(|held| held.grant.up_to).max().unwrap_or(Priority::Normal)
     }
 
+    /// Where `key` may give orders of `kind`; empty for a root, which may anywhere, and for a key that may nowhere.
+    pub fn areas(&self, key: KeyId, kind: Kind) -> Vec<Area> {
+        let alive = self.grants.get(&key).into_iter().flatten().filter(|held| held.depth.is_some());
+        let fitting = alive.filter(|held| held.grant.kinds.contains(&kind));
+        let mut areas: Vec<Area> = fitting.flat_map(|held| held.grant.areas.clone()).collect();
+        areas.sort();
+        areas.dedup();
+        areas
+    }
+
+    /// Whether `key` may give orders of `kind` for the whole of `area`; without trusted time (`None`) dates are not asked.
+    pub fn covers(&self, key: KeyId, kind: Kind, area: &Area, now: Option<Civil>) -> bool {
+        let alive = self.grants.get(&key).into_iter().flatten().filter(|held| held.depth.is_some());
+        let reaches = |grant: &Grant| grant.areas.iter().any(|of| of.contains(area)) && grant.kinds.contains(&kind);
+        self.roots.contains_key(&key) || alive.into_iter().any(|held| held.grant.is_valid(now) && reaches(&held.grant))
+    }
+
     /// Until when the grant of `key` that lasts longest is valid; a root needs none. `None` if no living grant is known.
     pub fn until(&self, key: KeyId) -> Option<Civil> {
         if self.roots.contains_key(&key) {

@@ -57,6 +57,8 @@ impl Order {
                 head: tick.head,
                 epoch: tick.epoch,
             }),
+            Body::Invite(invite) => Wire::Invite(proto::Invite { count: invite.count, relay: invite.relay }),
+            Body::Expel(expel) => Wire::Expel(proto::Expel { node: write_id(expel.node) }),
         };
         let order = proto::Order {
             id: write_id(self.id),
@@ -108,6 +110,12 @@ fn read_order(payload: &[u8]) -> Read<Order> {
             head: body.head,
             epoch: body.epoch,
         }),
+        proto::order::Body::Invite(body) => {
+            ensure((1..=MAX_INVITED).contains(&body.count), "invite.count: invite 1 to 10,000 nodes")?;
+            ensure(wire.areas.len() == 1, "an invitation names one area: where its nodes will stand")?;
+            Body::Invite(Invite { count: body.count, relay: body.relay })
+        }
+        proto::order::Body::Expel(body) => Body::Expel(Expel { node: read_id(&body.node, "expel.node")? }),
     };
     // A tick concerns whoever hears its log, wherever that is.
     let least_areas = if body.kind() == Kind::Tick { 0 } else { 1 };
@@ -159,7 +167,7 @@ fn check_life(order: &Order) -> Read<()> {
         Body::Tick(body) => {
             ensure((body.time - order.issued).abs() <= SKEW, "tick.time is not the time of issue: sign a fresh tick")
         }
-        Body::Revoke(_) | Body::Placement(_) => Ok(()),
+        Body::Revoke(_) | Body::Placement(_) | Body::Invite(_) | Body::Expel(_) => Ok(()),
     }
 }
 
@@ -220,6 +228,7 @@ fn read_broadcast(wire: &proto::Broadcast) -> Read<Broadcast> {
 
 fn read_tone(wire: &proto::Tone) -> Read<Tone> {
     ensure(wire.which != 0, "broadcast.tone.which: name one, from 1")?;
+    ensure(wire.which < Tone::LOCAL, "broadcast.tone.which: speakers alone say what it names: name one below 2^24")?;
     ensure((1..=MAX_TONE).contains(&wire.duration), "broadcast.tone.duration: set it above 0 and to at most 60 s")?;
     Ok(Tone { at: read_time(wire.at, "broadcast.tone.at")?, which: wire.which, duration: wire.duration })
 }
@@ -363,6 +372,8 @@ const MAX_PAYLOAD: usize = 32 * 1024;
 const MAX_AREAS: usize = 64;
 /// Three bitrates and one spare (DESIGN §3).
 const MAX_RENDITIONS: usize = 4;
+/// Of one token: a province's loudspeakers, twice.
+const MAX_INVITED: u32 = 10_000;
 /// There are seven kinds.
 const MAX_KINDS: usize = 7;
 /// Bytes; `session/loa.proto`.

@@ -22,7 +22,7 @@
 //!          28    expires, varint
 //!          32 len│ area, ASCII                                             0 to 64 times
 //!          52 len│ Broadcast    or 5a Cancel · 62 Hush · 6a Grant · 72 Revoke · 7a Placement
-//!                               or 82 01 Tick
+//!                               or 82 01 Tick · 8a 01 Invite · 92 01 Expel
 //! ```
 //! Fields, their numbers and their types stand in `session/loa.proto` (protobuf, proto3). Whoever
 //! signs may order fields as it likes: readers verify the bytes that came and never rebuild them.
@@ -32,6 +32,7 @@ mod area;
 mod authority;
 mod book;
 mod codec;
+mod expelled;
 #[cfg(test)]
 mod fixtures;
 mod grant;
@@ -45,7 +46,10 @@ pub use crate::address::{Address, MOST_ADDRESSES, NoAddress};
 pub use area::Area;
 pub use authority::{Authorities, Vouched};
 pub use book::{Book, Change, Entry, State};
+pub use expelled::Expelled;
 pub use grant::Grant;
-pub use order::{Body, Broadcast, Cancel, Hush, Kind, Order, Placement, Priority, Revoke, Tick, Tone, sign};
+pub use order::{
+    Body, Broadcast, Cancel, Expel, Hush, Invite, Kind, Order, Placement, Priority, Revoke, Tick, Tone, sign,
+};
 pub use refusal::{CODES, Refusal};
 pub use tuner::{Choice, choose};

@@ -33,6 +33,8 @@ pub enum Body {
     Revoke(Revoke),
     Placement(Placement),
     Tick(Tick),
+    Invite(Invite),
+    Expel(Expel),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,9 +92,16 @@ impl Broadcast {
 pub struct Tone {
     /// T0: when every speaker starts it.
     pub at: Civil,
+    /// Which of the stored sounds; silence where a speaker does not know it. In an order, below [`Tone::LOCAL`].
     pub which: u32,
     /// µs.
     pub duration: i64,
+}
+
+impl Tone {
+    /// From this number on, stored sounds are what a speaker says of itself (its code, `audio::CODE`): no order may
+    /// name one, or whoever may speak could pass a speaker off as another.
+    pub const LOCAL: u32 = 1 << 24;
 }
 
 /// Stops a broadcast, for good: a later cancel can only bring the stop forward. It reaches only what
@@ -129,6 +138,22 @@ pub struct Placement {
     pub parents: Vec<Address>,
 }
 
+/// A token: until the order expires so many new nodes may have a certificate, by whoever gave it. It is shown by those
+/// who come, and never distributed; they stand nowhere until they are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invite {
+    pub count: u32,
+    /// They may be parents; else loudspeakers.
+    pub relay: bool,
+}
+
+/// Ends a node for good where it stands within the order's areas (anywhere when a root signs): no parent takes it, no
+/// child takes it as one. An issuer gives a key one name, so that it can't come back under another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expel {
+    pub node: Uuid,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
     pub time: Civil,
@@ -144,8 +169,9 @@ impl Body {
             Self::Cancel(_) => Kind::Cancel,
             Self::Hush(_) => Kind::Hush,
             Self::Grant(_) => Kind::Grant,
-            Self::Revoke(_) => Kind::Revoke,
-            Self::Placement(_) => Kind::Placement,
+            Self::Revoke(_) | Self::Expel(_) => Kind::Revoke,
+            // Whoever may place nodes may call them.
+            Self::Placement(_) | Self::Invite(_) => Kind::Placement,
             Self::Tick(_) => Kind::Tick,
         }
     }
@@ -160,7 +186,7 @@ impl Order {
             Body::Broadcast(broadcast) => broadcast.ends() + SKEW,
             Body::Grant(grant) => grant.until,
             Body::Cancel(_) | Body::Hush(_) => issued + MAX_LIFE,
-            Body::Revoke(_) | Body::Placement(_) => issued + MAX_LONG_LIFE,
+            Body::Revoke(_) | Body::Placement(_) | Body::Invite(_) | Body::Expel(_) => issued + MAX_LONG_LIFE,
             Body::Tick(_) => issued + SKEW,
         };
         Self { id, authority, number, issued, expires, areas, body }
@@ -225,6 +251,7 @@ impl Order {
             Body::Hush(hush) => Some(hush.up_to),
             Body::Grant(grant) => Some(grant.up_to),
             Body::Cancel(_) | Body::Revoke(_) | Body::Placement(_) | Body::Tick(_) => None,
+            Body::Invite(_) | Body::Expel(_) => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where a mistake stands in a configuration text: file, line, field and mend. Whoever reads a TOML file of its
 //! own says its mistakes in the same way.
-use super::Error;
+use super::mistake::{Error, Mistake, Said};
+use super::words;
 use std::path::Path;
 
 /// A configuration text, for saying where something stands in it.
@@ -13,34 +14,57 @@ impl Page<'_> {
     /// What `toml` and `serde` refuse, with the place, the field and the nearest known name.
     pub fn refuse(&self, error: &toml::de::Error) -> Error {
         let offset = error.span().map_or(0, |span| span.start);
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        let field = self.field(offset);
-        if message.starts_with("unknown field") {
-            return self.at(offset, "config.unknown_field", &unknown_field(&message));
-        }
-        if message.starts_with("missing field") {
-            let missing = message.split('`').nth(1).unwrap_or_default();
-            let text = format!("{field}: the field {missing} is missing; add it");
-            return self.at(offset, "config.missing_field", &text);
-        }
-        self.at(offset, "config.invalid", &format!("{field}: {message}"))
+        self.refused(error, offset, &self.field(offset)).into()
     }
 
     /// A value that reads well and cannot be right.
     pub fn wrong(&self, table: &str, key: &str, what: &str) -> Error {
-        let name = if key.is_empty() { format!("[{table}]") } else { format!("{table}.{key}") };
-        self.at(self.find(table, key), "config.invalid", &format!("{name}: {what}"))
+        let said = Said::new(what, what);
+        self.at(self.find(table, key), "config.invalid", &named(table, key), said).into()
     }
 
-    fn at(&self, offset: usize, code: &'static str, what: &str) -> Error {
+    /// The same with the field as the caller knows it.
+    pub(super) fn refused(&self, error: &toml::de::Error, offset: usize, field: &str) -> Mistake {
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        let quoted = message.split('`').nth(1).unwrap_or_default();
+        if message.starts_with("unknown field") {
+            return self.place(offset, "config.unknown_field", field, words::unknown(&message));
+        }
+        if message.starts_with("missing field") {
+            let said = Said::new(
+                format!("{field}: thiếu trường {quoted}; hãy thêm vào"),
+                format!("{field}: the field {quoted} is missing; add it"),
+            );
+            return self.place(offset, "config.missing_field", field, said);
+        }
+        let (code, said) = words::refused(&message);
+        self.at(offset, code, field, said)
+    }
+
+    /// A section that must be there.
+    pub(super) fn missing(&self, section: &str) -> Mistake {
+        let said = Said::new(
+            format!("thiếu mục [{section}]; hãy thêm vào"),
+            format!("the section [{section}] is missing; add it"),
+        );
+        self.place(0, "config.missing_field", &named(section, ""), said)
+    }
+
+    /// A mistake of `field`, whose name is put before what is said of it.
+    pub(super) fn at(&self, offset: usize, code: &'static str, field: &str, said: Said) -> Mistake {
+        let said = Said::new(format!("{field}: {}", said.vietnamese), format!("{field}: {}", said.english));
+        self.place(offset, code, field, said)
+    }
+
+    fn place(&self, offset: usize, code: &'static str, field: &str, said: Said) -> Mistake {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Error { code, text: format!("{}:{line}:{column}: {what}", self.file.display()) }
+        Mistake { code, file: self.file.to_owned(), line, column, field: field.to_owned(), said }
     }
 
     /// `table.key` of the line at `offset`.
-    fn field(&self, offset: usize) -> String {
+    pub(super) fn field(&self, offset: usize) -> String {
         let start = self.text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
         let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
         let table = self.text.get(..start + line.len()).and_then(|before| before.lines().rev().find_map(header));
@@ -53,7 +77,7 @@ impl Page<'_> {
     }
 
     /// Where `key` of `[table]` stands; the table's header, or the start, if it is not written.
-    fn find(&self, table: &str, key: &str) -> usize {
+    pub(super) fn find(&self, table: &str, key: &str) -> usize {
         let (mut offset, mut inside, mut found) = (0, false, 0);
         for line in self.text.split_inclusive('\n') {
             if let Some(name) = header(line) {
@@ -72,47 +96,15 @@ impl Page<'_> {
 
 /// What serde says of a field that it does not know, with the nearest one that it does.
 pub fn unknown_field(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = quoted.next().unwrap_or_default();
-    let known: Vec<&str> = quoted.collect();
-    let mend = match nearest(unknown, &known) {
-        Some(near) => format!("did you mean {near}?"),
-        None => format!("known here: {}", known.join(", ")),
-    };
-    format!("unknown field {unknown}; {mend}")
+    words::unknown(message).english
+}
+
+/// `table.key`, or `[table]`.
+pub(super) fn named(table: &str, key: &str) -> String {
+    if key.is_empty() { format!("[{table}]") } else { format!("{table}.{key}") }
 }
 
 /// `table` of a line `[table]`.
 fn header(line: &str) -> Option<&str> {
     line.split('#').next()?.trim().strip_prefix('[')?.strip_suffix(']').map(str::trim)
-}
-
-/// The known name that differs in the fewest letters, if that is at most a third of them (and one).
-fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
-    let limit = unknown.chars().count() / 3 + 1;
-    known
-        .iter()
-        .map(|name| (distance(unknown, name), *name))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// Levenshtein's.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (above, letter) in from.chars().enumerate() {
-        let mut diagonal = above;
-        let mut left = above + 1;
-        for (cell, other) in row.iter_mut().skip(1).zip(&to) {
-            let best = (*cell + 1).min(left + 1).min(diagonal + usize::from(letter != *other));
-            diagonal = std::mem::replace(cell, best);
-            left = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = above + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }

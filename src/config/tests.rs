@@ -35,7 +35,7 @@ fn a_wrong_type_is_named_with_its_field() {
 #[test]
 fn a_missing_field_and_broken_syntax_are_named_with_their_line() {
     let error = refused("[node]\n");
-    assert_eq!(error.text, "etc/loa.toml:1:1: [node]: the field data is missing; add it");
+    assert_eq!(error.mistakes[0].english(), "etc/loa.toml:1:1: [node]: the field data is missing; add it");
     assert!(refused("[node]\ndata = d\n").text.starts_with("etc/loa.toml:2:"), "{}", refused("[node]\ndata = d\n"));
     assert!(refused("").text.contains("missing"), "{}", refused(""));
 }
@@ -61,7 +61,14 @@ fn values_out_of_range_are_refused_where_they_stand() {
         ("data_mib_per_day = 0\n", "5:1: parent.data_mib_per_day"),
         ("data_mib_per_day = 1048577\n", "5:1: parent.data_mib_per_day"),
         ("multicast = \"232.7.4.60:7470\"\n", "5:13: parent.multicast"),
+        ("both = 1\n", "5:8: parent.both"),
         ("[children]\nbeats_per_second = 9\n", "6:1: children.beats_per_second"),
+        ("[children]\nsiblings = [\"relay:7460\", \"relay\"]\n", "6:1: children.siblings"),
+        ("[children]\nshards = 2\nsiblings = [\"relay:65535\"]\n", "7:1: children.siblings"),
+        (
+            "[children]\nsiblings = [\"a:1\", \"b:1\", \"c:1\", \"d:1\", \"e:1\", \"f:1\", \"g:1\", \"h:1\", \"i:1\"]\n",
+            "6:1: children.siblings",
+        ),
         ("[children]\nmulticast = \"232.0.0.1:7470\"\n", "6:1: children.multicast"),
         ("[children]\nmulticast = \"239.1.1.1:7470\"\n", "6:1: children.multicast"),
         ("[children]\nmulticast = \"232.7.4.60:0\"\n", "6:1: children.multicast"),
@@ -84,6 +91,88 @@ fn values_out_of_range_are_refused_where_they_stand() {
         let error = refused(&format!("{SPEAKER}{extra}"));
         assert!(error.text.starts_with(&format!("etc/loa.toml:{place}: ")), "{error}");
     }
+}
+
+#[test]
+fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
+    let text = "[node]\nzone = \"Asia/Saigoon\"\nname = \"x\"\n[parent]\naddresses = [\"relay\", \":1\"]\nshards = 0\n[children]\n\
+                listen = \"0.0.0.0\"\nshard = 2\n[playout]\ndevice = 5\nrate_error_ppm = \"fast\"\n[speaker]\n[admin]\n\
+                listen = \"0.0.0.0:9460\"\n[log]\nlevel = \"loa=loud\"\n";
+    let told = refused(text).mistakes;
+    let short: Vec<String> =
+        told.iter().map(|one| format!("{}:{} {} {}", one.line, one.column, one.field, one.code)).collect();
+    assert_eq!(
+        short,
+        [
+            "1:1 [node] config.missing_field",
+            "2:8 node.zone config.invalid",
+            "3:1 node.name config.unknown_field",
+            "5:1 parent.addresses config.invalid",
+            "5:1 parent.addresses config.invalid",
+            "6:1 parent.shards config.range",
+            "8:10 children.listen config.invalid",
+            "9:1 children.shard config.unknown_field",
+            "11:10 playout.device config.type",
+            "12:18 playout.rate_error_ppm config.type",
+            "13:2 speaker config.unknown_field",
+            "15:1 admin.listen config.invalid",
+            "17:1 log.level config.invalid",
+        ]
+    );
+    for one in told {
+        assert_ne!(one.said.english, one.said.vietnamese, "{}", one.english());
+        assert!(one.vietnamese().starts_with("etc/loa.toml:"), "{}", one.vietnamese());
+    }
+}
+
+#[test]
+fn nothing_is_concluded_from_what_was_refused() {
+    for (text, alone) in [
+        // The interface is for the group that is written wrong.
+        ("[children]\nmulticast = \"x\"\ninterface = \"eth0\"\n", "children.multicast"),
+        // The misspelt section may be what the node does.
+        ("[sourcs]\nauthority = \"a\"\n", "sourcs"),
+        ("[children]\nshards = \"two\"\n", "children.shards"),
+        // Its stand-in is no device that has a rate error.
+        ("[playout]\ndevice = [\"alsa:x\"]\nrate_error_ppm = 2.0\n[children]\n", "playout.device"),
+    ] {
+        let told = refused(&format!("[node]\ndata = \"d\"\n{text}")).mistakes;
+        let fields: Vec<&str> = told.iter().map(|one| one.field.as_str()).collect();
+        // Sound needs a parent, which is not there in the last of them, and says so besides.
+        let fields: Vec<&str> = fields.into_iter().filter(|field| *field != "[playout]").collect();
+        assert_eq!(fields, [alone], "{text}");
+    }
+}
+
+#[test]
+fn broken_syntax_hides_no_other_mistake() {
+    let told = refused("[node]\ndata = d\n[children]\nshards = 0\nshard = 1\n[parent\n").mistakes;
+    let codes: Vec<(usize, &str)> = told.iter().map(|one| (one.line, one.code)).collect();
+    assert!(codes.contains(&(2, "config.syntax")) && codes.contains(&(6, "config.syntax")), "{codes:?}");
+    assert!(codes.contains(&(4, "config.range")) && codes.contains(&(5, "config.unknown_field")), "{codes:?}");
+    assert!(!codes.iter().any(|(_, code)| *code == "config.missing_field"), "{codes:?}");
+}
+
+#[test]
+fn a_required_field_that_is_missing_hides_no_other_mistake() {
+    let whole = "[node]\ndata = \"d\"\n[enrol]\nticket = \"00\"\n[parent]\naddresses = [\"a:1\"]\n[sources]\nauthority = \"a\"\n[playout]\ndevice = \"null\"\n";
+    Config::parse(whole, Path::new("f")).unwrap();
+    for (field, _) in read::STAND_INS {
+        let lacking = match field.split_once('.') {
+            Some((_, key)) => whole.lines().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n"),
+            None => whole.lines().skip(2).collect::<Vec<_>>().join("\n"),
+        };
+        let told = refused(&format!("{lacking}\n[admin]\nlisten = 5\n[log]\nlevel = \"loa=loud\"\n")).mistakes;
+        let codes: Vec<&str> = told.iter().map(|one| one.code).collect();
+        assert_eq!(codes.len(), 3, "{field}: {told:#?}");
+        assert!(codes.contains(&"config.missing_field") && codes.contains(&"config.type"), "{field}: {codes:?}");
+    }
+}
+
+#[test]
+fn a_file_of_nothing_but_mistakes_is_told_of_in_part() {
+    let text: String = (0..10_000).map(|number| format!("a{number} = 1\n")).collect();
+    assert_eq!(refused(&text).mistakes.len(), read::MOST);
 }
 
 #[test]
@@ -179,5 +268,25 @@ proptest::proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "(\\[[a-z]{0,8}\\]|[a-z_]{0,9} ?= ?[\"0-9a-zé:.]{0,9}|\n| ){0,12}") {
         let _ = Config::parse(&text, Path::new("f"));
+    }
+
+    /// Whole examples with a stretch of them taken out, or something else put in.
+    #[test]
+    fn no_damage_to_an_example_makes_the_reader_panic_and_every_mistake_has_its_place(
+        example in 0..3usize, from in 0..4_000usize, length in 0..200usize, put in "[\\[\\]\"=.#a-z0-9\n é-]{0,12}",
+    ) {
+        let text = [include_str!("../../config/origin.toml"), include_str!("../../config/relay.toml"),
+            include_str!("../../config/speaker.toml")][example];
+        let letters: Vec<char> = text.chars().collect();
+        let from = from % letters.len();
+        let until = (from + length).min(letters.len());
+        let text: String = letters[..from].iter().copied().chain(put.chars()).chain(letters[until..].iter().copied()).collect();
+        if let Err(error) = Config::parse(&text, Path::new("f")) {
+            proptest::prop_assert!(!error.mistakes.is_empty());
+            for one in &error.mistakes {
+                let line = text.split('\n').nth(one.line - 1);
+                proptest::prop_assert!(line.is_some_and(|line| one.column <= line.chars().count() + 1), "{}", one.english());
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The admin listener, named for who may reach it: the machine itself (`/metrics`, `/healthz`,
-//! `/readyz`). It asks nothing of the trunk, so it answers when the trunk is busy.
+//! `/readyz`, `/v1/doctor`). It asks nothing of the trunk, so it answers when the trunk is busy.
+use super::doctor::Own;
 use crate::io::Handle;
+use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -13,6 +15,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/v1/doctor", get(doctor))
         .with_state(handle)
 }
 
@@ -20,6 +23,13 @@ async fn metrics(State(handle): State<Handle>) -> Response {
     match aside(move || handle.metrics()).await {
         Some(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the counters did not come within 2 s\n").into_response(),
+    }
+}
+
+async fn doctor(State(handle): State<Handle>) -> Response {
+    match aside(move || Own::of(&handle)).await {
+        Some(own) => Json(own).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "no snapshot within 2 s\n").into_response(),
     }
 }
 

@@ -33,13 +33,6 @@ pub fn query(uri: &Uri, name: &str) -> Result<Option<String>, Failure> {
     Ok(pairs.into_iter().next().map(|(_, value)| value))
 }
 
-pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    // It ends early only when it panicked or the program is stopping.
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Failure::new("node.stopping", [])))
-}
-
 /// 201 with what was made, or the refusal.
 pub fn created<T: Serialize>(result: Result<T, Failure>, language: Language) -> Response {
     answer(StatusCode::CREATED, result, language)

@@ -13,15 +13,20 @@
 //! GET    /v1/authorities                                             → Authorities
 //! POST   /v1/authorities              Give: a grant, revocation or placement of a root's  → Done
 //! GET    /v1/nodes                                                   → Nodes
+//! POST   /v1/nodes                    Place                          → Placed
+//! DELETE /v1/nodes/{id}                                              → Done
+//! POST   /v1/tokens                   Token                          → Ticket
 //! GET    /v1/events?after=N                                          → Events
 //! ```
 //! Everything needs `Authorization: Bearer <api.token>`; every failure is `{code, text}`, in Vietnamese or
 //! English by `Accept-Language`.
-use super::answer::{STALLED, blocking, created, done, query, read, refuse};
+use super::answer::{STALLED, created, done, query, read, refuse};
+use super::blocking;
 use super::forms;
 use super::live::{self, Sources};
 use super::media::{Library, Media};
 use super::packets;
+use super::places;
 use super::reach::{self, Known};
 use super::text::{Failure, Language};
 use super::token::Token;
@@ -42,7 +47,7 @@ use axum::routing::{delete, get, post};
 use chrono_tz::Tz;
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -50,7 +55,7 @@ use tokio::sync::Semaphore;
 pub struct Api {
     pub handle: Handle,
     pub zone: Tz,
-    pub token: Token,
+    pub token: RwLock<Token>,
     pub library: Arc<Library>,
     /// Whether this node sounds itself.
     pub sounds: bool,
@@ -64,6 +69,13 @@ pub struct Api {
 
 pub(super) type Shared = State<Arc<Api>>;
 
+impl Api {
+    /// As it stands: it may be replaced while the node runs.
+    fn token(&self) -> Token {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/media", post(upload).get(list_media))
@@ -75,7 +87,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/live/{id}", get(live::http::one))
         .route("/v1/stop", post(stop))
         .route("/v1/authorities", get(authorities).post(give))
-        .route("/v1/nodes", get(nodes))
+        .route("/v1/nodes", get(nodes).post(places::place))
+        .route("/v1/nodes/{id}", delete(places::expel))
+        .route("/v1/tokens", post(places::token))
         .route("/v1/events", get(events))
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
@@ -85,7 +99,7 @@ pub fn router(api: Arc<Api>) -> Router {
 
 /// The reader's language, and nobody in without the token.
 async fn admit(State(api): Shared, mut asked: Asked, next: Next) -> Response {
-    let (language, admitted) = (language(asked.headers()), authorize(&api.token, asked.headers()));
+    let (language, admitted) = (language(asked.headers()), authorize(&api.token(), asked.headers()));
     match admitted {
         Ok(()) => {
             asked.extensions_mut().insert(language);
@@ -384,7 +398,9 @@ pub(super) async fn known(api: &Api) -> Result<Vec<Known>, Failure> {
         other => return Err(unexpected(other)),
     };
     let own = api.handle.id();
-    let known = reports.iter().filter_map(|report| {
+    // Whoever waits for a place stands nowhere.
+    let placed = reports.iter().filter(|report| report.state != "waiting");
+    let known = placed.filter_map(|report| {
         let own = report.node.as_ref() == own.as_bytes().as_slice();
         let sounds = if own { api.sounds } else { report.role == Role::Speaker.as_str() };
         Some(Known { area: report.area.parse().ok()?, sounds, own })
@@ -392,7 +408,7 @@ pub(super) async fn known(api: &Api) -> Result<Vec<Known>, Failure> {
     Ok(known.collect())
 }
 
-async fn request(api: &Api, request: Request) -> Result<Reply, Failure> {
+pub(super) async fn request(api: &Api, request: Request) -> Result<Reply, Failure> {
     match tokio::time::timeout(SILENT, api.handle.request(request)).await {
         Err(_) => Err(Failure::new("node.silent", [&SILENT.as_secs()])),
         Ok(None) => Err(Failure::new("node.stopping", [])),
@@ -401,7 +417,7 @@ async fn request(api: &Api, request: Request) -> Result<Reply, Failure> {
     }
 }
 
-fn ordered(reply: Result<Reply, Failure>) -> Result<forms::Done, Failure> {
+pub(super) fn ordered(reply: Result<Reply, Failure>) -> Result<forms::Done, Failure> {
     match reply {
         Ok(Reply::Done { order }) => Ok(forms::Done { order }),
         other => Err(unexpected(other)),
@@ -409,7 +425,7 @@ fn ordered(reply: Result<Reply, Failure>) -> Result<forms::Done, Failure> {
 }
 
 /// The refusal; or, for an answer to another question, what can be said of it.
-fn unexpected(reply: Result<Reply, Failure>) -> Failure {
+pub(super) fn unexpected(reply: Result<Reply, Failure>) -> Failure {
     reply.err().unwrap_or_else(|| Failure::new("node.stopping", []))
 }
 

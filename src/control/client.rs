@@ -3,6 +3,7 @@ use super::forms::{self, Fault};
 use super::media::Media;
 use super::text::{Failure, Language};
 use super::token::{self, Token};
+use super::{CONFIG, DEMO};
 use crate::config::Config;
 use crate::proto;
 use reqwest::{Body, Method, RequestBuilder};
@@ -98,7 +99,11 @@ impl Client {
         self.ask(self.to(Method::GET, "/v1/events").query(&[("after", after)])).await
     }
 
-    async fn send<T: DeserializeOwned>(&self, path: &str, form: &impl Serialize) -> Result<T, Failure> {
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.ask(self.to(Method::DELETE, path)).await
+    }
+
+    pub(super) async fn send<T: DeserializeOwned>(&self, path: &str, form: &impl Serialize) -> Result<T, Failure> {
         self.ask(self.to(Method::POST, path).json(form)).await
     }
 
@@ -146,7 +151,7 @@ fn locate(config: Option<&Path>, data: Option<&Path>, demo: &Path) -> Result<(So
 }
 
 fn of_config(file: &Path) -> Result<(SocketAddr, PathBuf), Failure> {
-    let config = Config::load(file).map_err(|error| Failure::from_room(error.code, error.text))?;
+    let config = Config::load(file).map_err(Failure::of_config)?;
     let api = config.api.ok_or_else(|| Failure::new("client.no_api", [&file.display()]))?;
     Ok((api.listen, config.node.data))
 }
@@ -169,10 +174,6 @@ fn unreachable(address: SocketAddr, error: &reqwest::Error) -> Failure {
     Failure::new("client.unreachable", [&address, &cause])
 }
 
-/// The configuration file of a node, where it lies in the data folder.
-pub const CONFIG: &str = "loa.toml";
-/// The origin of `loa up`.
-pub const DEMO: &str = "data/demo/origin";
 /// DESIGN §9.
 const PORT: u16 = 8460;
 const CONNECT: Duration = Duration::from_secs(5);

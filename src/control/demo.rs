@@ -1,6 +1,6 @@
 //! The tree of `loa up`: who stands where, made once with keys of its own, configured at each run like
 //! any other (`data/demo/<node>/loa.toml`).
-use super::client::CONFIG;
+use super::CONFIG;
 use super::text::Failure;
 use crate::broadcast::{Area, Body, Order, Placement};
 use crate::io::clock;

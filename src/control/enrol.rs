@@ -8,13 +8,16 @@
 //! loa enrol --renew new placement and grants in a folder that is there, or given to its running node
 //! ```
 //! A folder appears whole or not at all.
-use super::client::{CONFIG, Client};
+use super::CONFIG;
+use super::client::Client;
 use super::forms::Done;
 use super::passphrase;
+use super::places::{self, BoardsArgs};
 use super::text::{Failure, Language, say};
 use crate::broadcast::{Address, Area, Body, Grant, Order, Placement};
+use crate::io::certify::{Dates, LIFE};
 use crate::io::clock;
-use crate::io::identity::{GOVERNS, Identity, NewNode, Root, SPEAKS};
+use crate::io::identity::{GOVERNS, Identity, NewNode, PLACES, Root};
 use crate::io::store::Store;
 use crate::key::KeyId;
 use crate::node::Role;
@@ -51,21 +54,21 @@ enum Kind {
 #[derive(Debug, Args)]
 pub struct Enrol {
     /// A sealed root, such as carry-away/main.root; roots/ beside it is what nodes know of all roots
-    #[arg(long, value_name = "FILE")]
-    root: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "count")]
+    root: Option<PathBuf>,
     /// Makes this folder: the node's data and its loa.toml
-    #[arg(long, value_name = "DIR", required_unless_present = "renew", conflicts_with = "renew")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["renew", "count"], conflicts_with = "renew")]
     folder: Option<PathBuf>,
     /// Renews placement and grants in this data folder, or of the node that runs there
     #[arg(long, value_name = "DIR")]
     renew: Option<PathBuf>,
-    #[arg(long, value_enum, required_unless_present = "renew")]
+    #[arg(long, value_enum, required_unless_present_any = ["renew", "count"])]
     role: Option<Kind>,
     /// Where it stands, such as vn/01/00004
     #[arg(long, required_unless_present = "renew")]
     area: Option<String>,
     /// What people call it
-    #[arg(long, required_unless_present = "renew")]
+    #[arg(long, required_unless_present_any = ["renew", "count"])]
     name: Option<String>,
     /// host:port of a parent's first shard; several, best first
     #[arg(long = "parent", value_name = "HOST:PORT", value_delimiter = ',', required_unless_present = "renew")]
@@ -73,11 +76,28 @@ pub struct Enrol {
     /// Lets it speak to its own area, by an authority of this name
     #[arg(long, value_name = "NAME")]
     authority: Option<String>,
+    /// Lets it certify new boards by its own tokens; such as a province's
+    #[arg(long, conflicts_with = "count")]
+    issuer: bool,
     /// Where a speaker sounds, as playout.device has it
     #[arg(long, default_value = "null")]
     device: String,
     #[command(flatten)]
+    boards: BoardsArgs,
+    #[command(flatten)]
     passphrase: passphrase::Options,
+}
+
+impl Enrol {
+    /// Asks a running node for a token, and needs no root.
+    pub fn is_for_boards(&self) -> bool {
+        self.boards.count.is_some()
+    }
+
+    pub async fn boards(&self, language: Language) -> Result<places::Made, Failure> {
+        let (area, relay) = (self.area.as_deref().unwrap_or_default(), self.role == Some(Kind::Relay));
+        places::boards(&self.boards, area, &self.parents, relay, &self.device, language).await
+    }
 }
 
 /// What was made, for people and programs.
@@ -111,11 +131,13 @@ pub fn init(options: &Init, language: Language) -> Result<Made, Failure> {
 
 /// Makes a folder, or renews one.
 pub async fn enrol(options: Enrol, language: Language) -> Result<Made, Failure> {
-    let passphrase = options.passphrase.ask(&options.root, language)?;
-    let root = open(options.root.clone(), passphrase).await?;
+    // Clap has asked for it.
+    let file = options.root.clone().unwrap_or_default();
+    let passphrase = options.passphrase.ask(&file, language)?;
+    let root = open(file.clone(), passphrase).await?;
     match &options.renew {
-        Some(data) => renew(&root, data, language).await,
-        None => make(&root, &options),
+        Some(data) => renew(&root, data, options.issuer, language).await,
+        None => make(&root, &file, &options),
     }
 }
 
@@ -131,6 +153,10 @@ pub struct AtHand {
 
 /// Has the node tell everybody that a key's rights are gone.
 pub async fn revoke(client: &Client, key: &str, root: &AtHand, language: Language) -> Result<Done, Failure> {
+    // A key's digits stand together.
+    if let Some(node) = key.contains('-').then(|| key.parse::<Uuid>().ok()).flatten() {
+        return expel(client, node, root, language).await;
+    }
     let known = client.authorities().await?.authorities;
     let found = known.iter().filter(|authority| authority.key.starts_with(&key.to_lowercase()));
     let keys: BTreeSet<&str> = found.map(|authority| authority.key.as_str()).collect();
@@ -147,6 +173,16 @@ pub async fn revoke(client: &Client, key: &str, root: &AtHand, language: Languag
     client.give(&root.revoke(id, area(own)?, clock::wall())).await
 }
 
+/// Has a node put out of the tree, by the node's own authority, or a root's.
+async fn expel(client: &Client, node: Uuid, root: &AtHand, language: Language) -> Result<Done, Failure> {
+    let Some(file) = root.root.clone() else { return client.expel(node).await };
+    let passphrase = root.passphrase.ask(&file, language)?;
+    let root = open(file, passphrase).await?;
+    let nodes = client.nodes().await?;
+    let own = nodes.nodes.iter().find(|node| node.parent.is_none()).map(|node| node.area.as_str()).unwrap_or_default();
+    client.give(&root.expel(node, area(own)?, clock::wall())).await
+}
+
 /// Stretching a passphrase takes a moment of a core.
 async fn open(file: PathBuf, passphrase: Zeroizing<String>) -> Result<Root, Failure> {
     let root = tokio::task::spawn_blocking(move || Root::open(&file, &passphrase)).await;
@@ -154,7 +190,7 @@ async fn open(file: PathBuf, passphrase: Zeroizing<String>) -> Result<Root, Fail
     root.map_err(|error| Failure::new("enrol.root", [&error]))
 }
 
-fn make(root: &Root, options: &Enrol) -> Result<Made, Failure> {
+fn make(root: &Root, file: &Path, options: &Enrol) -> Result<Made, Failure> {
     // Clap has asked for them.
     let (Some(folder), Some(role)) = (&options.folder, options.role) else {
         return Err(Failure::new("enrol.folder", [&""]));
@@ -167,12 +203,15 @@ fn make(root: &Root, options: &Enrol) -> Result<Made, Failure> {
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::new("enrol.parent", [&error]))?;
     let role = if role == Kind::Relay { Role::Relay } else { Role::Speaker };
-    let roots = options.root.parent().unwrap_or(Path::new("")).join(ROOTS);
+    let roots = file.parent().unwrap_or(Path::new("")).join(ROOTS);
     let name = options.name.clone().unwrap_or_default();
     let node = NewNode { role, area, name, authority: options.authority.clone() };
     let id = whole(folder, |making| {
-        let id = root.provision_with(making, &node, &SPEAKS, parents.clone())?;
+        let id = root.provision_with(making, &node, &PLACES, parents.clone())?;
         trust(&roots, making)?;
+        if options.issuer {
+            root.appoint(making)?;
+        }
         fs::write(making.join(CONFIG), configuration(options, role))?;
         Ok(id)
     })?;
@@ -184,7 +223,9 @@ fn configuration(options: &Enrol, role: Role) -> String {
     let mut text = format!("{NODE}\n[parent]\naddresses = {hosts}\n");
     match role {
         Role::Relay => text += CHILDREN,
-        Role::Speaker => text += &format!("\n[playout]\ndevice = {}\n", toml::Value::from(options.device.clone())),
+        Role::Speaker | Role::New => {
+            text += &format!("\n[playout]\ndevice = {}\n", toml::Value::from(options.device.clone()))
+        }
     }
     if let Some(authority) = &options.authority {
         text += &format!("\n[sources]\nauthority = {}\n\n[api]\n", toml::Value::from(authority.clone()));
@@ -193,10 +234,15 @@ fn configuration(options: &Enrol, role: Role) -> String {
 }
 
 /// New orders in place of the newest of each kind in the folder's journal.
-async fn renew(root: &Root, data: &Path, language: Language) -> Result<Made, Failure> {
+async fn renew(root: &Root, data: &Path, issuer: bool, language: Language) -> Result<Made, Failure> {
     let unusable = |error: &dyn std::fmt::Display| Failure::new("node.folder", [&data.display(), error]);
     let identity = Identity::load(data).map_err(|error| unusable(&error))?;
     let now = clock::wall();
+    // A running node shows the new ones from its next start on; until then the old ones hold.
+    root.certify_again(data, Dates::days(LIFE)).map_err(|error| unusable(&error))?;
+    if issuer || data.join("issuer.key").exists() {
+        root.appoint(data).map_err(|error| unusable(&error))?;
+    }
     match Store::open(data) {
         Ok(store) => {
             let orders = renewed(root, &identity, &store.journal().map_err(|error| unusable(&error))?, now);
@@ -240,6 +286,38 @@ fn renewed(root: &Root, identity: &Identity, journal: &[proto::Record], now: cra
         areas.into_iter().map(move |area| root.grant(&key, area, &name, &kinds, now))
     });
     placement.map(|placement| root.placement(placement, now)).into_iter().chain(grants).collect()
+}
+
+/// The one file of many boards: their whole configuration.
+pub fn boards_file(
+    ticket: &places::Ticket,
+    area: &str,
+    count: u32,
+    parents: &[String],
+    shards: u16,
+    relay: bool,
+    device: &str,
+) -> String {
+    let (hosts, roots) = (toml::Value::from(parents.to_vec()), ticket.roots.join("\n#   "));
+    let mut text = format!(
+        "# For {count} boards of {area}, until {until}: the same file on each, with an empty data folder.\n\
+         # A board makes its own key, asks its parents for a certificate, and waits for a place: `loa nodes`, `loa place`.\n\
+         # Roots of the tree, SHA-256 of their certificates:\n#   {roots}\n\n\
+         [node]\ndata = \"data\"\n\n[enrol]\nticket = \"\"\"\n{ticket}\"\"\"\n\n\
+         [parent]\naddresses = {hosts}\nshards = {shards}\n",
+        until = ticket.until,
+        ticket = ticket.ticket,
+    );
+    match relay {
+        true => text += CHILDREN,
+        false => text += &format!("\n[playout]\ndevice = {}\n", toml::Value::from(device)),
+    }
+    text
+}
+
+/// What a person reads of it.
+pub fn boards_made(made: &places::Made, language: Language) -> String {
+    say(language, "enrol.boards", [&made.file.display(), &made.count, &made.until, &made.roots.join(", ")])
 }
 
 /// Makes a folder by way of another beside it, so that it is whole or not there.

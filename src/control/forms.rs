@@ -366,6 +366,7 @@ pub enum What {
     Ended { broadcast: Uuid, ends: String, ends_us: i64, whole: bool },
     Parent { parent: usize, up: bool, reason: String },
     Child { node: Uuid, up: bool },
+    Enrolled { node: Uuid },
     Trouble { code: String, text: String },
     Note { code: String, text: String, broadcast: Option<Uuid> },
     Mended { code: String, text: String },
@@ -384,6 +385,7 @@ impl Event {
             }
             trunk::What::Parent { parent, up, reason } => What::Parent { parent, up, reason },
             trunk::What::Child { node, up } => What::Child { node, up },
+            trunk::What::Enrolled { node } => What::Enrolled { node },
             trunk::What::Trouble { code, text } => What::Trouble { code: code.into(), text },
             trunk::What::Note(trunk::Note { code, text, broadcast }) => {
                 What::Note { code: code.into(), text, broadcast }

@@ -25,7 +25,7 @@ use chrono_tz::Tz;
 use pacing::Pacing;
 use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -52,7 +52,7 @@ pub struct Wish {
 
 /// The live sources of a node: those that go on, and the newest that are over or were refused.
 pub struct Sources {
-    settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     handle: Handle,
     known: Mutex<VecDeque<Arc<Source>>>,
 }
@@ -68,12 +68,22 @@ pub struct Begun {
 
 impl Sources {
     pub fn new(handle: Handle, settings: Settings) -> Self {
-        Self { settings, handle, known: Mutex::default() }
+        Self { settings: RwLock::new(Arc::new(settings)), handle, known: Mutex::default() }
+    }
+
+    /// From the next source on; those under way go on as they began.
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) {
+        let mut held = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut held));
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// b/s of the renditions that are aired.
-    pub fn bitrates(&self) -> &[u32] {
-        &self.settings.audio.bitrates
+    pub fn bitrates(&self) -> Vec<u32> {
+        self.settings().audio.bitrates.clone()
     }
 
     pub fn get(&self, id: Uuid) -> Option<Arc<Source>> {
@@ -116,9 +126,10 @@ impl Sources {
         let wish = &source.wish;
         let name = if wish.title.is_empty() { "live" } else { &wish.title };
         let unstarted = |error: std::io::Error| Failure::new("live.start", [&error]);
-        let (mut mouth, begin) = self.settings.isolation.stream(wish.form, name).map_err(unstarted)?;
-        let tracks = air::Tracks::new(self.bitrates(), wish.priority, wish.delay, &self.handle)?;
-        let options = audio::live::Options { packet: tracks.packet(), ..self.settings.audio.clone() };
+        let settings = self.settings();
+        let (mut mouth, begin) = settings.isolation.stream(wish.form, name).map_err(unstarted)?;
+        let tracks = air::Tracks::new(&settings.audio.bitrates, wish.priority, wish.delay, &self.handle)?;
+        let options = audio::live::Options { packet: tracks.packet(), ..settings.audio.clone() };
         let live = audio::live::Live::new(options).map_err(|error| Failure::from_room(error.code, error.text))?;
         let shared =
             Arc::new(Shared { held: Mutex::new(Held { live, failed: None, stop: None }), changed: Condvar::new() });

@@ -16,9 +16,11 @@ use crate::io::{clock, identity};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What is known of one upload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,29 +53,41 @@ pub struct Media {
 #[derive(Debug)]
 pub struct Library {
     folder: PathBuf,
-    options: audio::Options,
-    isolation: Isolation,
+    settings: RwLock<Arc<Settings>>,
+}
+
+/// How uploads are encoded, and where they are decoded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub options: audio::Options,
+    pub isolation: Isolation,
 }
 
 impl Library {
     /// Sweeps what an earlier process left half made.
     pub fn open(data: &Path, options: audio::Options, isolation: Isolation) -> io::Result<Self> {
         let folder = data.join("media");
-        fs::create_dir_all(&folder)?;
+        make_folder(&folder)?;
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(MAKING) {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        Ok(Self { folder, options, isolation })
+        Ok(Self { folder, settings: RwLock::new(Arc::new(Settings { options, isolation })) })
+    }
+
+    /// From the next upload on; what is kept stays as it is.
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) {
+        let mut held = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut held));
     }
 
     /// Begins an upload; nothing stays of it unless it is finished.
     pub fn begin(&self, name: &str) -> Result<Upload, Failure> {
         let name = file_name(name)?;
         let folder = self.folder.join(format!("{MAKING}{}", identity::new_id(clock::wall())));
-        let made = fs::create_dir(&folder).and_then(|()| File::create_new(folder.join(UPLOAD)));
+        let made = make_folder(&folder).and_then(|()| File::create_new(folder.join(UPLOAD)));
         let file = made.map_err(|error| unkept(&folder, &error))?;
         Ok(Upload { folder, file, name, bytes: 0, hash: digest::Context::new(&digest::SHA256) })
     }
@@ -87,7 +101,8 @@ impl Library {
         }
         let unkept = |error: io::Error| unkept(&upload.folder, &error);
         let source = upload.folder.join(UPLOAD);
-        let bitrates = &self.options.bitrates;
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let bitrates = &settings.options.bitrates;
         let mut renditions = Vec::with_capacity(bitrates.len());
         for name in (0..bitrates.len()).map(|number| frames_name(bitrates, number)) {
             let file = File::options().read(true).write(true).create_new(true).open(upload.folder.join(name));
@@ -103,8 +118,8 @@ impl Library {
                 said
             })
         };
-        let open = || self.isolation.file(&source, &upload.name);
-        let result = audio::transcode(open, &upload.name, &self.options, &mut keep, |_| ());
+        let open = || settings.isolation.file(&source, &upload.name);
+        let result = audio::transcode(open, &upload.name, &settings.options, &mut keep, |_| ());
         if let Some(error) = full {
             return Err(unkept(error));
         }
@@ -236,7 +251,7 @@ impl Drop for Upload {
 }
 
 /// Of a path, its last part; for people only: nothing on disk is named by it.
-fn file_name(name: &str) -> Result<String, Failure> {
+pub(super) fn file_name(name: &str) -> Result<String, Failure> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or("").trim();
     if last.is_empty() || last.len() > LONGEST_NAME || last.chars().any(char::is_control) {
         return Err(Failure::new("media.name", [&format!("{name:?}")]));
@@ -271,6 +286,11 @@ fn is_id(id: &str) -> bool {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is to be aired is nobody's business before.
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn unkept(place: &Path, error: &io::Error) -> Failure {

@@ -5,28 +5,79 @@
 //! what came of it in the reader's language.
 
 mod admin;
+#[cfg(feature = "full")]
 mod answer;
+#[cfg(feature = "full")]
 mod api;
+mod check;
 pub mod cli;
+#[cfg(feature = "full")]
 pub mod client;
+#[cfg(feature = "full")]
 mod demo;
+mod doctor;
+#[cfg(feature = "full")]
 mod enrol;
+mod enrolling;
+#[cfg(feature = "full")]
 mod forms;
+#[cfg(feature = "full")]
 mod live;
+mod logging;
+#[cfg(feature = "full")]
 pub mod lossy;
+#[cfg(feature = "full")]
 mod media;
+#[cfg(feature = "full")]
+mod operator;
+#[cfg(feature = "full")]
 mod outcome;
+#[cfg(feature = "full")]
+#[doc(hidden)]
+pub mod outside;
+#[cfg(feature = "full")]
 mod packets;
+#[cfg(feature = "full")]
 mod passphrase;
+#[cfg(feature = "full")]
+mod people;
+#[cfg(not(feature = "full"))]
+#[path = "nobody.rs"]
+mod people;
+#[cfg(feature = "full")]
+mod places;
+#[cfg(feature = "full")]
 mod reach;
+mod reload;
+#[cfg(feature = "full")]
 mod report;
 pub mod serve;
+#[cfg(feature = "full")]
 mod speak;
+#[cfg(feature = "full")]
 pub mod sync;
+#[cfg(feature = "full")]
 mod table;
 pub mod text;
+#[cfg(feature = "full")]
 mod token;
+#[cfg(feature = "full")]
 mod transcode;
+#[cfg(feature = "full")]
 mod tree;
+#[cfg(feature = "full")]
 mod up;
 pub mod when;
+
+/// The configuration file of a node, where it lies in the data folder.
+pub const CONFIG: &str = "loa.toml";
+/// The origin of `loa up`.
+pub const DEMO: &str = "data/demo/origin";
+
+/// Work that waits for disks and networks, off the threads that people wait on.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, text::Failure> + Send + 'static,
+) -> Result<T, text::Failure> {
+    // It ends early only when it panicked or the program is stopping.
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(text::Failure::new("node.stopping", [])))
+}

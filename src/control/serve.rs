@@ -1,25 +1,25 @@
 //! Runs one node with its listeners: the one way in for `loa run`, `loa up` and the tests.
-use super::admin;
-use super::api::{self, Api, ENCODERS, Events, UPLOADS};
-use super::live::{self, Sources};
-use super::media::{self, Library};
+use super::logging::Logging;
+use super::people::{self, Isolation, People};
+use super::reload;
 use super::text::Failure;
-use super::token::Token;
-use crate::audio;
+use super::{admin, enrolling};
 use crate::config::Config;
-use crate::io::decoder::Isolation;
-use crate::io::{Handle, Node};
+use crate::io::{Handle, Node, notify};
+use crate::node::trunk::Request;
 use axum::Router;
 use axum::serve::Listener;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// A node and its listeners, until [`Running::stop`].
@@ -31,7 +31,7 @@ pub struct Running {
     node: Node,
     tasks: JoinSet<()>,
     end: watch::Sender<bool>,
-    live: Option<Arc<Sources>>,
+    pub(super) people: Option<People>,
 }
 
 /// Decodes uploads in this process: for programs that aren't `loa` and have no `decode`.
@@ -43,10 +43,8 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
 /// are decoded; the foreign decoder is the configuration's.
 pub async fn start_with(config: &Config, isolation: Isolation) -> Result<Running, Failure> {
     let admin = bind("[admin] listen", config.admin.listen).await?;
-    let api = match &config.api {
-        Some(api) => Some(bind("[api] listen", api.listen).await?),
-        None => None,
-    };
+    let api = people::open(config).await?;
+    let admin = enrolling::wait(config, admin).await?;
     let starting = config.clone();
     let node = tokio::task::spawn_blocking(move || Node::start(&starting)).await;
     let node = node.map_err(|error| Failure::from_room("node.start", format!("the node broke at start: {error}")))?;
@@ -57,17 +55,10 @@ pub async fn start_with(config: &Config, isolation: Isolation) -> Result<Running
     let mut tasks = JoinSet::new();
     let admin_address = address(&admin, config.admin.listen);
     serve(&mut tasks, admin, admin::router(handle.clone()), &ended);
-    let mut api_address = None;
-    let mut live = None;
+    let mut people = None;
     if let Some(listener) = api {
-        let wanted = config.api.as_ref().map_or(admin_address, |api| api.listen);
-        api_address = Some(address(&listener, wanted));
-        match assemble(config, &handle, isolation) {
-            Ok(api) => {
-                live = Some(api.live.clone());
-                tasks.spawn(collect(handle.events(), api.events.clone(), ended.clone()));
-                serve(&mut tasks, listener, api::router(Arc::new(api)), &ended);
-            }
+        match people::start(config, &handle, isolation, listener, &mut tasks, &ended) {
+            Ok(answering) => people = Some(answering),
             Err(failure) => {
                 // Its threads are joined before the failure is told.
                 let _ = tokio::task::spawn_blocking(move || node.stop()).await;
@@ -75,12 +66,25 @@ pub async fn start_with(config: &Config, isolation: Isolation) -> Result<Running
             }
         }
     }
-    Ok(Running { handle, api: api_address, admin: admin_address, node, tasks, end, live })
+    let api = people.as_ref().map(People::address);
+    Ok(Running { handle, api, admin: admin_address, node, tasks, end, people })
 }
 
-/// A node until `shutdown` is done.
-pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-    let running = start_with(config, Isolation::own(None)).await?;
+/// A node until `shutdown` is done. SIGHUP reads `file` again; the service manager, if there is one, is told of all.
+pub async fn run(
+    file: &Path,
+    mut config: Config,
+    logging: &Logging,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    // Before anybody can ask the node for anything: until it is heard, a hang-up ends the process.
+    let mut hang_ups = signal(SignalKind::hangup()).ok();
+    let mut shutdown = std::pin::pin!(shutdown);
+    let running = tokio::select! {
+        running = start_with(&config, Isolation::own(None)) => running?,
+        // A board may wait long for its certificate.
+        () = &mut shutdown => return Ok(()),
+    };
     tracing::info!(
         node = %running.handle.id(),
         api = ?running.api,
@@ -88,18 +92,57 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
         data = %config.node.data.display(),
         "running"
     );
-    shutdown.await;
+    notify::ready();
+    let handle = running.handle.clone();
+    let beat = async move {
+        match notify::watchdog() {
+            Some(patience) => keep_alive(&handle, patience).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut beat = std::pin::pin!(beat);
+    loop {
+        let hang_up = async {
+            match &mut hang_ups {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = &mut shutdown => break,
+            () = &mut beat => {}
+            _ = hang_up => {
+                notify::reloading();
+                config = reload::reload(file, config, &running, logging);
+                notify::ready();
+            }
+        }
+    }
+    tracing::info!("stopping");
+    notify::stopping();
     running.stop().await;
     Ok(())
+}
+
+/// Says that the node is alive as long as its trunk answers; whoever hears nothing starts it anew.
+async fn keep_alive(handle: &Handle, patience: Duration) {
+    let mut turns = tokio::time::interval(patience / 3);
+    loop {
+        turns.tick().await;
+        let asked = tokio::time::timeout(patience / 3, handle.request(Request::Broadcasts)).await;
+        match asked {
+            Ok(Some(_)) => notify::alive(),
+            Ok(None) | Err(_) => tracing::error!(code = "node.trunk", "the node's trunk does not answer"),
+        }
+    }
 }
 
 impl Running {
     /// Listeners first: nobody asks a node that is going.
     pub async fn stop(mut self) {
         let _ = self.end.send(true);
-        if let Some(live) = self.live.take() {
-            // While the node can still say where they end.
-            let _ = tokio::task::spawn_blocking(move || live.stop()).await;
+        if let Some(people) = self.people.take() {
+            people.stop().await;
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         // An upload under way does not hold a shutdown up.
@@ -113,7 +156,6 @@ impl Running {
 
 /// Ctrl-C, or a service manager's SIGTERM.
 pub async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
@@ -125,63 +167,15 @@ pub async fn interrupted() {
     }
 }
 
-fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Api, Failure> {
-    let data = &config.node.data;
-    let (options, foreign) = match &config.sources {
-        Some(sources) => (media::options(sources), sources.decoder.clone()),
-        None => (audio::Options::default(), None),
-    };
-    let isolation = Isolation { foreign, ..isolation };
-    let audio = audio::live::Options {
-        bitrates: options.bitrates.clone(),
-        complexity: options.complexity,
-        loudness: Some(options.loudness),
-        peak: options.peak,
-        ..audio::live::Options::default()
-    };
-    let library = Library::open(data, options, isolation.clone());
-    let library = library.map_err(|error| Failure::new("node.folder", [&data.join("media").display(), &error]))?;
-    Ok(Api {
-        handle: handle.clone(),
-        zone: config.node.zone,
-        token: Token::open(data)?,
-        library: Arc::new(library),
-        sounds: config.playout.is_some(),
-        speaks: config.sources.is_some(),
-        events: Arc::new(Events::default()),
-        uploads: Semaphore::new(UPLOADS),
-        encoders: Semaphore::new(ENCODERS),
-        live: Arc::new(Sources::new(handle.clone(), live::Settings { isolation, audio })),
-    })
-}
-
-async fn collect(
-    mut from: broadcast::Receiver<crate::node::trunk::Event>,
-    to: Arc<Events>,
-    mut end: watch::Receiver<bool>,
-) {
-    loop {
-        tokio::select! {
-            event = from.recv() => match event {
-                Ok(event) => to.push(event),
-                // The numbers show the gap.
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return,
-            },
-            _ = end.changed() => return,
-        }
-    }
-}
-
-async fn bind(section: &str, wanted: SocketAddr) -> Result<TcpListener, Failure> {
+pub(super) async fn bind(section: &str, wanted: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(wanted).await.map_err(|error| Failure::new("config.port_taken", [&wanted, &section, &error]))
 }
 
-fn address(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
+pub(super) fn address(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(wanted)
 }
 
-fn serve(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router, end: &watch::Receiver<bool>) {
+pub(super) fn serve(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router, end: &watch::Receiver<bool>) {
     let listener = Bounded { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) };
     let mut end = end.clone();
     let ended = async move {

@@ -1,4 +1,5 @@
 //! What people read, in Vietnamese and in English, by its stable code (DESIGN §9).
+use crate::config::{self, Mistake};
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ enum Said {
     English(String),
     /// A node's answer, already in the reader's language.
     Ready(String),
+    /// All that is wrong with a configuration, each in both languages.
+    Config(Vec<Mistake>),
 }
 
 impl Failure {
@@ -80,8 +83,34 @@ impl Failure {
         Self { code: code.into(), said: Said::Ready(text.into()) }
     }
 
+    /// What is wrong with a configuration.
+    pub fn of_config(error: config::Error) -> Self {
+        Self { code: error.code.into(), said: Said::Config(error.mistakes) }
+    }
+
+    /// Of a configuration, if this is one's.
+    pub fn mistakes(&self) -> &[Mistake] {
+        match &self.said {
+            Said::Config(mistakes) => mistakes,
+            Said::Here(_) | Said::English(_) | Said::Ready(_) => &[],
+        }
+    }
+
+    /// Code and text of each thing that is wrong.
+    pub fn parts(&self, language: Language) -> Vec<(String, String)> {
+        match &self.said {
+            Said::Config(mistakes) => {
+                mistakes.iter().map(|one| (one.code.to_owned(), in_language(one, language))).collect()
+            }
+            Said::Here(_) | Said::English(_) | Said::Ready(_) => vec![(self.code.clone(), self.text(language))],
+        }
+    }
+
     pub fn text(&self, language: Language) -> String {
         match (&self.said, language) {
+            (Said::Config(mistakes), _) => {
+                mistakes.iter().map(|one| in_language(one, language)).collect::<Vec<_>>().join("\n")
+            }
             (Said::Ready(text), _) | (Said::English(text), Language::English) => text.clone(),
             (Said::Here(places), _) => fill(pick(&self.code, language), places),
             // The detail has the place in it, and it exists in English alone.
@@ -117,9 +146,21 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+fn in_language(mistake: &Mistake, language: Language) -> String {
+    match language {
+        Language::Vietnamese => mistake.vietnamese(),
+        Language::English => mistake.english(),
+    }
+}
+
 /// A line of the table with its places filled.
 pub fn say<const N: usize>(language: Language, code: &str, places: [&dyn fmt::Display; N]) -> String {
     fill(pick(code, language), &places.map(|place| place.to_string()))
+}
+
+/// A line of the table that has no places.
+pub fn plain(language: Language, code: &str) -> Option<&'static str> {
+    find(code).map(|_| pick(code, language)).filter(|text| !text.contains('{'))
 }
 
 fn pick(code: &str, language: Language) -> &'static str {
@@ -188,15 +229,18 @@ mod tests {
     fn every_code_that_this_room_says_is_in_the_table() {
         let mut files = 0;
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/control");
-        let within = std::fs::read_dir(format!("{folder}/transcode")).unwrap();
-        for file in std::fs::read_dir(folder).unwrap().chain(within) {
+        let within =
+            ["transcode", "check", "live", "tree"].map(|name| std::fs::read_dir(format!("{folder}/{name}")).unwrap());
+        for file in std::fs::read_dir(folder).unwrap().chain(within.into_iter().flatten()) {
             let path = file.unwrap().path();
             if path.extension().is_none_or(|kind| kind != "rs") {
                 continue;
             }
             files += 1;
             let text = std::fs::read_to_string(&path).unwrap();
-            for opening in ["Failure::new(\"", "say(language, \"", "Failure::from_room(\""] {
+            let report = ["ok", "warning", "mistake"].map(|level| format!("report.{level}(\""));
+            let others = ["Failure::new(\"", "say(language, \"", "Failure::from_room(\"", "say(self.language, \""];
+            for opening in others.into_iter().chain(report.iter().map(String::as_str)) {
                 let flat = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
                 for part in flat.split(opening).skip(1) {
                     let code = part.split('"').next().unwrap();

@@ -114,7 +114,7 @@ enum Bulletin {
 impl Tree {
     async fn run(&mut self, demo: &Demo, files: Vec<PathBuf>, options: &Options) -> Result<u8, Failure> {
         for (place, file) in TREE.into_iter().zip(files) {
-            let config = Config::load(&file).map_err(|error| Failure::from_room(error.code, error.text))?;
+            let config = Config::load(&file).map_err(Failure::of_config)?;
             let running = serve::start_with(&config, Isolation::own(None)).await?;
             self.members.push(Member { place, running });
         }

@@ -45,6 +45,31 @@ pub fn wall() -> Civil {
     Civil(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// What the kernel knows of how right its clock is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discipline {
+    /// Something sets it: NTP, PTP, GNSS.
+    pub synchronised: bool,
+    /// µs by which it may be off, as that says.
+    pub error: i64,
+}
+
+/// `None` where the kernel does not tell.
+#[allow(clippy::unnecessary_cast, reason = "32 bits wide on small boards")]
+pub fn discipline() -> Option<Discipline> {
+    // SAFETY: all zero is a value of timex; without modes nothing is set.
+    let mut found: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a timex of ours that outlives the call.
+    let state = unsafe { libc::adjtimex(&mut found) };
+    (state >= 0).then_some(Discipline {
+        synchronised: state != libc::TIME_ERROR && found.status & libc::STA_UNSYNC == 0,
+        error: found.esterror as i64,
+    })
+}
+
+/// Before this no node was made: a clock that says so is not set.
+pub const EARLIEST: Civil = Civil(1_735_689_600 * crate::time::SECOND);
+
 /// CLOCK_MONOTONIC in ns.
 fn monotonic() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -25,6 +25,8 @@ mod tests;
 
 use crate::audio::{Error, Input, Pcm, Source};
 use crossbeam_channel::{Receiver, Sender, bounded};
+#[doc(hidden)]
+pub use message::read_all;
 use process::{Limits, Process};
 use remote::Decoder;
 pub use serve::serve;

@@ -1,24 +1,28 @@
 //! Who a node is: its key and certificate, the roots it trusts, its authorities; and how a tree's
 //! identities are made.
+#[cfg(feature = "full")]
 mod sealed;
 
+use super::certify::{self, Certifier, Dates, Office};
 use super::clock;
 use super::store::Store;
 use super::tls;
-use crate::broadcast::{self, Address, Area, Body, Grant, Kind, Order, Placement, Priority, Revoke};
-use crate::key::{KeyId, PublicKey, SigningKey};
+use crate::broadcast::{self, Address, Area, Body, Expel, Grant, Kind, Order, Placement, Priority, Revoke};
+use crate::key::{Domain, KeyId, PublicKey, SigningKey};
 use crate::node::Role;
 use crate::proto;
 use crate::time::{Civil, SECOND};
+use bytes::Bytes;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+#[cfg(feature = "full")]
 use sealed::Sealed;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -32,6 +36,8 @@ pub struct Identity {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
     pub(super) trust: Arc<RootCertStore>,
+    /// What it shows in handshakes, once it has been asked for.
+    pub(super) shown: OnceLock<Arc<tls::Shown>>,
 }
 
 impl Identity {
@@ -66,8 +72,125 @@ impl Identity {
         if roots.is_empty() || trust.is_empty() {
             return Err(invalid(&folder, "needs at least one NAME.crt and one NAME.pub; copy them from the root"));
         }
-        Ok(Self { node: peer.node, role: peer.role, roots, chain, key, trust: Arc::new(trust) })
+        let shown = OnceLock::new();
+        Ok(Self { node: peer.node, role: peer.role, roots, chain, key, trust: Arc::new(trust), shown })
     }
+
+    /// What it shows in every handshake, and may be renewed. `Err` if the key is not the certificate's.
+    pub fn shown(&self) -> Result<Arc<tls::Shown>, rustls::Error> {
+        if let Some(shown) = self.shown.get() {
+            return Ok(shown.clone());
+        }
+        let made = Arc::new(tls::Shown::new(self.chain.clone(), &self.key)?);
+        Ok(self.shown.get_or_init(|| made).clone())
+    }
+
+    /// What a question for another certificate takes: the key, and the proof that this node holds it.
+    pub fn ask_again(&self) -> Option<(PublicKey, Bytes, Vec<Bytes>)> {
+        let key = SigningKey::from_pkcs8(self.key.secret_der())?;
+        let chain = self.shown().ok()?.chain().iter().map(|der| Bytes::copy_from_slice(der)).collect();
+        Some((key.public(), prove(&key, self.node.as_bytes()), chain))
+    }
+
+    /// Takes a new certificate for the same node and key: onto the disk, then into every handshake from now on.
+    /// Returns what it holds until.
+    pub fn renew(&self, data: &Path, chain: &[Bytes]) -> io::Result<Civil> {
+        let file = data.join("node.crt");
+        let chain: Vec<CertificateDer<'static>> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        let peer = tls::verify(&chain, &self.trust).map_err(|error| invalid(&file, &error))?;
+        if (peer.node, peer.role) != (self.node, self.role) {
+            return Err(invalid(&file, "the new certificate is another node's"));
+        }
+        let shown = self.shown().map_err(io::Error::other)?;
+        // Refuses what is not this key's, before anything is written.
+        tls::Shown::new(chain.clone(), &self.key).map_err(|error| invalid(&file, &error.to_string()))?;
+        let pems: String = chain.iter().map(|der| pem(der)).collect();
+        replace(&file, &pems, 0o644)?;
+        shown.renew(chain.clone(), &self.key).map_err(io::Error::other)?;
+        super::examine::dates(&chain[0]).map(|(_, until)| until).map_err(io::Error::other)
+    }
+}
+
+/// What proves to an issuer that whoever asks for a certificate holds the key; `about`: the token's payload, or the node.
+pub(super) fn prove(key: &SigningKey, about: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&key.sign(Domain::Enrol, &[&key.public().0[..], about].concat()))
+}
+
+/// `node.key` of a board that has none yet, in PEM; the folder with it.
+pub(super) fn make_key(data: &Path) -> io::Result<Zeroizing<String>> {
+    make_folder(data)?;
+    let file = data.join("node.key");
+    if !file.exists() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(io::Error::other)?;
+        // By way of another file: half a key would be none for ever.
+        replace(&file, &Zeroizing::new(key.serialize_pem()), 0o600)?;
+    }
+    refuse_shared(&file)?;
+    read(&file).map(Zeroizing::new)
+}
+
+/// `roots/` of a board that has none yet.
+pub(super) fn trust_roots(data: &Path, roots: &[Bytes]) -> io::Result<()> {
+    let folder = data.join("roots");
+    make_folder(&folder)?;
+    for (index, der) in roots.iter().enumerate() {
+        let key = certify::key_of(der).map_err(io::Error::other)?;
+        replace(&folder.join(format!("root-{}.crt", index + 1)), &pem(der), 0o644)?;
+        replace(&folder.join(format!("root-{}.pub", index + 1)), &hex(&key.0), 0o644)?;
+    }
+    Ok(())
+}
+
+/// Whether a newcomer can use what came: it leads to the roots of its ticket, and is for its key.
+pub(super) fn is_ours(newcomer: &Identity, chain: &[Bytes]) -> Result<(), String> {
+    let chain: Vec<CertificateDer<'static>> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    tls::verify(&chain, &newcomer.trust)?;
+    tls::Shown::new(chain, &newcomer.key).map(drop).map_err(|error| error.to_string())
+}
+
+/// The first certificate of a node that was a newcomer.
+pub(super) fn write_certificate(data: &Path, newcomer: &Identity, chain: &[Bytes]) -> io::Result<Uuid> {
+    let file = data.join("node.crt");
+    let chain: Vec<CertificateDer<'static>> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let peer = tls::verify(&chain, &newcomer.trust).map_err(|error| invalid(&file, &error))?;
+    tls::Shown::new(chain.clone(), &newcomer.key).map_err(|error| invalid(&file, &error.to_string()))?;
+    let pems: String = chain.iter().map(|der| pem(der)).collect();
+    replace(&file, &pems, 0o644)?;
+    Ok(peer.node)
+}
+
+/// What people compare of a root: SHA-256 of its certificate, in hex.
+pub fn fingerprint(certificate: &[u8]) -> String {
+    use aws_lc_rs::digest::{SHA256, digest};
+    digest(&SHA256, certificate).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The roots' certificates of a data folder, for those who are to trust them too. DER.
+pub fn roots(data: &Path) -> io::Result<Vec<Bytes>> {
+    let folder = data.join("roots");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .map_err(|error| at(&folder, &error))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<_>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "crt"));
+    files.sort();
+    let mut roots = Vec::new();
+    for file in files {
+        roots.extend(certificates(&file)?.iter().map(|der| Bytes::copy_from_slice(der)));
+    }
+    roots.dedup();
+    Ok(roots)
+}
+
+/// The key with which this node certifies others, if it has one: `issuer.key` and `issuer.crt`.
+pub fn load_office(data: &Path, identity: &Identity) -> io::Result<Option<Office>> {
+    let (key, file) = (data.join("issuer.key"), data.join("issuer.crt"));
+    if !key.exists() {
+        return Ok(None);
+    }
+    let seed = seed(&key)?;
+    let certificate = certificates(&file)?.into_iter().next().ok_or_else(|| invalid(&file, "holds no certificate"))?;
+    Office::new(&seed, certificate, identity.trust.clone()).map(Some).map_err(|error| invalid(&file, &error))
 }
 
 /// `authorities/<name>.key`: 64 hex digits, mode 0600.
@@ -92,21 +215,29 @@ impl Root {
     }
 
     /// Written sealed, mode 0600; never overwrites. Takes a moment: the passphrase is stretched.
+    #[cfg(feature = "full")]
     pub fn seal(&self, file: &Path, name: &str, passphrase: &str) -> io::Result<()> {
         let sealed = Sealed::seal(&self.seed, name, passphrase).and_then(|sealed| sealed.write());
         write_new(file, &sealed.map_err(|error| invalid(file, &error.to_string()))?, 0o600)
     }
 
     /// From a file as `seal` wrote it.
+    #[cfg(feature = "full")]
     pub fn open(file: &Path, passphrase: &str) -> io::Result<Self> {
         refuse_shared(file)?;
         let seed = Sealed::read(&read(file)?).and_then(|sealed| sealed.open(passphrase));
         Ok(Self::from_seed(seed.map_err(|error| invalid(file, &error.to_string()))?))
     }
 
+    /// The name in a sealed root, if the text is one: read, not opened.
+    #[cfg(feature = "full")]
+    pub fn name_of_sealed(text: &str) -> io::Result<String> {
+        Sealed::read(text).map(|sealed| sealed.name).map_err(io::Error::other)
+    }
+
     /// What every node that trusts this root has of it, and nobody has to hide: `NAME.crt` and `NAME.pub`.
     pub fn publish(&self, folder: &Path, name: &str) -> io::Result<()> {
-        let certifier = tls::Certifier::new(&self.seed).map_err(io::Error::other)?;
+        let certifier = Certifier::new(&self.seed).map_err(io::Error::other)?;
         make_folder(folder)?;
         write_new(&folder.join(format!("{name}.crt")), &certifier.root.pem(), 0o644)?;
         write_new(&folder.join(format!("{name}.pub")), &hex(&self.key.public().0), 0o644)
@@ -136,11 +267,12 @@ impl Root {
         parents: Vec<Address>,
     ) -> io::Result<Uuid> {
         let now = clock::wall();
-        let id = new_id(now);
         make_folder(data)?;
         make_folder(&data.join("roots"))?;
         make_folder(&data.join("authorities"))?;
-        let issued = tls::issue(&self.seed, id, node.role).map_err(io::Error::other)?;
+        let dates = Dates::days(certify::LIFE);
+        let issued = certify::issue(&self.seed, node.role, dates).map_err(io::Error::other)?;
+        let id = issued.node;
         write_new(&data.join("node.key"), &issued.key, 0o600)?;
         write_new(&data.join("node.crt"), &issued.certificate, 0o644)?;
         write_new(&data.join("roots/main.crt"), &issued.root, 0o644)?;
@@ -152,6 +284,10 @@ impl Root {
             write_new(&data.join("authorities").join(format!("{name}.key")), &hex(&seed), 0o600)?;
             let key = SigningKey::from_seed(&seed).public();
             orders.push(self.grant(&key, node.area.clone(), name, kinds, now));
+            if kinds.contains(&Kind::Grant) {
+                // Others only where somebody wants it: a stolen issuer makes strangers until it ends.
+                self.appoint(data)?;
+            }
         }
         let records: Vec<_> =
             orders.into_iter().map(|order| proto::Record { body: Some(proto::record::Body::Order(order)) }).collect();
@@ -159,9 +295,42 @@ impl Root {
         Ok(id)
     }
 
+    /// Lets the node of this data folder certify others, or renews that it may.
+    pub fn appoint(&self, data: &Path) -> io::Result<()> {
+        let key = data.join("issuer.key");
+        let own = match key.exists() {
+            true => seed(&key)?,
+            false => {
+                let new = Zeroizing::new(random::<32>());
+                write_new(&key, &hex(&new), 0o600)?;
+                new
+            }
+        };
+        let certifier = Certifier::new(&self.seed).map_err(io::Error::other)?;
+        let dates = Dates::days(certify::ISSUER_LIFE);
+        let certificate = certifier.certify_issuer(&own, dates).map_err(io::Error::other)?;
+        replace(&data.join("issuer.crt"), &certificate.pem(), 0o644)
+    }
+
+    /// Gives the node of this data folder a new certificate for the same key.
+    pub fn certify_again(&self, data: &Path, dates: Dates) -> io::Result<()> {
+        let identity = Identity::load(data)?;
+        let file = data.join("node.crt");
+        let leaf = identity.chain.first().ok_or_else(|| invalid(&file, "holds no certificate"))?;
+        let key = certify::key_of(leaf).map_err(|error| invalid(&file, &error))?;
+        let certifier = Certifier::new(&self.seed).map_err(io::Error::other)?;
+        let made = certifier.certify_key(&key, identity.node, identity.role, dates).map_err(io::Error::other)?;
+        replace(&file, &made.pem(), 0o644)
+    }
+
+    /// Expels a node from everywhere.
+    pub fn expel(&self, node: Uuid, area: Area, now: Civil) -> proto::Signed {
+        self.order(now, PLACEMENT, vec![area], Body::Expel(Expel { node }))
+    }
+
     /// Makes speakers that exist in memory alone, any number of them.
     pub fn mint(&self) -> Result<Mint, String> {
-        let certifier = tls::Certifier::new(&self.seed).map_err(|error| error.to_string())?;
+        let certifier = Certifier::new(&self.seed).map_err(|error| error.to_string())?;
         let mut trust = RootCertStore::empty();
         trust.add(certifier.root.der().clone()).map_err(|error| error.to_string())?;
         Ok(Mint { certifier, trust: Arc::new(trust), roots: vec![self.key.public()] })
@@ -216,7 +385,7 @@ impl Root {
 
 /// A root that makes identities without files, for a process that is thousands of speakers.
 pub struct Mint {
-    certifier: tls::Certifier,
+    certifier: Certifier,
     trust: Arc<RootCertStore>,
     roots: Vec<PublicKey>,
 }
@@ -224,10 +393,12 @@ pub struct Mint {
 impl Mint {
     pub fn speaker(&self) -> Result<Identity, String> {
         let (node, role) = (new_id(clock::wall()), Role::Speaker);
-        let (key, certificate) = self.certifier.certify(node, role).map_err(|error| error.to_string())?;
+        let made = self.certifier.certify(node, role, Dates::ALWAYS);
+        let (key, certificate) = made.map_err(|error| error.to_string())?;
         let key = PrivateKeyDer::try_from(key.serialize_der())?;
         let (roots, trust) = (self.roots.clone(), self.trust.clone());
-        Ok(Identity { node, role, roots, chain: vec![certificate.der().clone()], key, trust })
+        let shown = OnceLock::new();
+        Ok(Identity { node, role, roots, chain: vec![certificate.der().clone()], key, trust, shown })
     }
 }
 
@@ -241,6 +412,8 @@ pub struct NewNode {
 
 /// What a node that speaks may do …
 pub const SPEAKS: [Kind; 4] = [Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick];
+/// … one that also takes in new nodes of its area, places them and expels them …
+pub const PLACES: [Kind; 6] = [Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick, Kind::Placement, Kind::Revoke];
 /// … and one that also lets others speak, places nodes and takes rights away.
 pub const GOVERNS: [Kind; 7] =
     [Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick, Kind::Grant, Kind::Revoke, Kind::Placement];
@@ -302,6 +475,24 @@ fn write_new(file: &Path, text: &str, mode: u32) -> io::Result<()> {
         opened.sync_all()
     };
     write().map_err(|error| at(file, &error))
+}
+
+/// Whole or not at all, over what is there.
+fn replace(file: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let beside = file.with_extension("new");
+    let _ = fs::remove_file(&beside);
+    write_new(&beside, text, mode)?;
+    fs::rename(&beside, file).map_err(|error| at(file, &error))?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| at(folder, &error))
+}
+
+/// RFC 7468.
+fn pem(der: &[u8]) -> String {
+    pem::encode_config(
+        &pem::Pem::new("CERTIFICATE", der),
+        pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+    )
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {

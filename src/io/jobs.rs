@@ -1,7 +1,8 @@
 //! The job thread: store work of trunk and branches, in order, away from the packets.
+use super::certify::Office;
 use super::queue;
 use super::store::Store;
-use crate::node::{Done, Job};
+use crate::node::{Certify, Done, Job};
 use crate::proto;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::io;
@@ -45,14 +46,20 @@ impl Jobs {
 }
 
 /// Starts the thread; it ends when the last `Jobs` is dropped, after what was given before.
-pub fn start(store: Arc<Store>, trunk: Results, branches: Vec<Results>) -> io::Result<(Jobs, JoinHandle<()>)> {
+pub fn start(
+    store: Arc<Store>,
+    office: Option<Office>,
+    trunk: Results,
+    branches: Vec<Results>,
+) -> io::Result<(Jobs, JoinHandle<()>)> {
     let (tasks, receiver) = bounded(WAITING);
-    let thread =
-        std::thread::Builder::new().name("jobs".into()).spawn(move || run(&store, &receiver, &trunk, &branches))?;
+    let thread = std::thread::Builder::new().name("jobs".into()).spawn(move || {
+        run(&store, office.as_ref(), &receiver, &trunk, &branches);
+    })?;
     Ok((Jobs { tasks }, thread))
 }
 
-fn run(store: &Store, tasks: &Receiver<Task>, trunk: &Results, branches: &[Results]) {
+fn run(store: &Store, office: Option<&Office>, tasks: &Receiver<Task>, trunk: &Results, branches: &[Results]) {
     let mut group: Vec<Task> = Vec::new();
     loop {
         if group.is_empty() {
@@ -91,13 +98,22 @@ fn run(store: &Store, tasks: &Receiver<Task>, trunk: &Results, branches: &[Resul
             }
         } else {
             let task = group.remove(0);
-            let result = work(store, &task.work);
-            answer(&task, done(result));
+            let result = match &task.work {
+                Job::Certify(whom) => certify(office, whom),
+                work => done(of_store(store, work)),
+            };
+            answer(&task, result);
         }
     }
 }
 
-fn work(store: &Store, job: &Job) -> io::Result<Done> {
+/// About a tenth of a millisecond.
+fn certify(office: Option<&Office>, whom: &Certify) -> Done {
+    let office = office.ok_or_else(|| "this node certifies nobody".to_owned());
+    office.and_then(|office| office.certify(whom)).map_or_else(Done::Failed, Done::Certified)
+}
+
+fn of_store(store: &Store, job: &Job) -> io::Result<Done> {
     match job {
         Job::Journal(records) => store.append(records).map(|()| Done::Ok),
         Job::Keep { track, packets } => store.keep(*track, packets).map(|()| Done::Ok),
@@ -106,6 +122,7 @@ fn work(store: &Store, job: &Job) -> io::Result<Done> {
             store.fetch(*track, *from, until).map(|packets| Done::Packets { track: *track, packets })
         }
         Job::Forget { track } => store.forget(*track).map(|()| Done::Ok),
+        Job::Certify(_) => Ok(Done::Failed("the disk certifies nobody".to_owned())),
     }
 }
 
@@ -147,7 +164,7 @@ mod tests {
         let store = Arc::new(Store::open(folder.path()).unwrap());
         let (trunk, to_trunk) = bounded("jobs.trunk", 64, None);
         let (branch, to_branch) = bounded("jobs.branch", 64, None);
-        let (jobs, thread) = start(store.clone(), trunk, vec![branch]).unwrap();
+        let (jobs, thread) = start(store.clone(), None, trunk, vec![branch]).unwrap();
         let track = Uuid::from_u128(3);
         let packets = vec![Packet { index: 4, bytes: Bytes::from_static(b"four") }];
         let record = |time| proto::Record { body: Some(proto::record::Body::Time(time)) };

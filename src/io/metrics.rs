@@ -5,7 +5,7 @@
 //! each is one of a fixed set.
 mod help;
 
-use super::facts::Disk;
+use super::disk::Room;
 use super::node::Snapshot;
 use super::queue::Drops;
 use super::{fanout, quic};
@@ -33,7 +33,7 @@ pub struct World<'a> {
     pub age: i64,
     pub tick_age: Option<i64>,
     /// `None` if the kernel does not say.
-    pub disk: Option<Disk>,
+    pub disk: Option<Room>,
     pub certificate: Option<Civil>,
 }
 
@@ -109,9 +109,12 @@ fn packets(snapshot: &Snapshot, world: &World<'_>) {
 
 fn links(snapshot: &Snapshot, world: &World<'_>) {
     let quic = &world.quic;
-    for (reason, count) in
-        [("full", quic.handshakes_refused), ("failed", quic.handshakes_failed), ("stale", quic.handshakes_stale)]
-    {
+    for (reason, count) in [
+        ("full", quic.handshakes_refused),
+        ("failed", quic.handshakes_failed),
+        ("stale", quic.handshakes_stale),
+        ("shunned", quic.handshakes_shunned),
+    ] {
         counter!("loa_handshakes_rejected_total", "reason" => reason).absolute(count);
     }
     counter!("loa_handshakes_retried_total").absolute(quic.retries);
@@ -131,6 +134,7 @@ fn links(snapshot: &Snapshot, world: &World<'_>) {
     }
     gauge!("loa_sessions", "side" => "parent").set(snapshot.trunk.parents as f64);
     counter!("loa_parent_changes_total").absolute(snapshot.trunk.leads);
+    counter!("loa_keys_held_twice_total").absolute(snapshot.trunk.twice);
     gauge!("loa_sessions", "side" => "children").set(snapshot.trunk.children as f64);
     gauge!("loa_sessions_paused").set(snapshot.branches.iter().map(|branch| branch.paused).sum::<u64>() as f64);
     gauge!("loa_children_by_group").set(snapshot.branches.iter().map(|branch| branch.by_group).sum::<u64>() as f64);
@@ -166,7 +170,8 @@ fn known(known: &Known) {
         gauge!("loa_speakers", "state" => state).set(speakers as f64);
         gauge!("loa_relays", "state" => state).set(relays as f64);
     }
-    for (code, count) in TROUBLES.into_iter().zip(known.troubled) {
+    // What a later release may say stands behind those that are known.
+    for (code, count) in TROUBLES.into_iter().chain(["other"]).zip(known.troubled) {
         gauge!("loa_speakers_troubled", "code" => code).set(count as f64);
     }
     gauge!("loa_speakers_out_of_step").set(known.out_of_step as f64);
@@ -194,6 +199,9 @@ fn time(snapshot: &Snapshot, world: &World<'_>) {
 }
 
 fn health(snapshot: &Snapshot, world: &World<'_>) {
+    for code in TROUBLES {
+        gauge!("loa_trouble", "code" => code).set(f64::from(u8::from(snapshot.trunk.troubles.contains(code))));
+    }
     gauge!("loa_ready").set(f64::from(u8::from(snapshot.ready)));
     gauge!("loa_counters_age_seconds").set(seconds(world.age));
     if let Some(level) = snapshot.trunk.level {
@@ -202,7 +210,7 @@ fn health(snapshot: &Snapshot, world: &World<'_>) {
     }
     if let Some(disk) = world.disk {
         gauge!("loa_data_free_bytes").set(disk.free as f64);
-        gauge!("loa_data_size_bytes").set(disk.size as f64);
+        gauge!("loa_data_size_bytes").set(disk.total as f64);
     }
 }
 
@@ -238,7 +246,7 @@ mod tests {
             queues: &[],
             age: 1_500_000,
             tick_age: None,
-            disk: Some(Disk { size: 100, free: 7 }),
+            disk: Some(Room { free: 7, total: 100, files: None, read_only: false }),
             certificate: Some(Civil(1_900_000_000 * SECOND)),
         }
     }
@@ -253,6 +261,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         snapshot.trunk.received = 7;
         snapshot.trunk.packets_rejected.insert(Reject::Seal, 3);
+        snapshot.trunk.troubles.insert("disk.full");
         let text = one.render(&snapshot, &world());
         for line in [
             "loa_packets_received_total 7",
@@ -264,6 +273,9 @@ mod tests {
             "loa_input_dropped_total{reason=\"nack.budget\"} 0",
             "loa_queue_dropped_total{queue=\"reports\"} 0",
             "loa_speakers{state=\"lost\"} 0",
+            "loa_speakers_troubled{code=\"other\"} 0",
+            "loa_trouble{code=\"disk.full\"} 1",
+            "loa_trouble{code=\"clock.off\"} 0",
             "loa_counters_age_seconds 1.5",
             "loa_certificate_expires_seconds 1900000000",
             "loa_data_free_bytes 7",

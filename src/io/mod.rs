@@ -5,9 +5,11 @@
 //!     ├─ trunk ── quic, group ── socket            one thread: parents, a LAN's group, queues from everybody
 //!     ├─ shard ── quic, fanout, group ── socket    one thread per UDP port: children
 //!     ├─ jobs ── store                             one thread: the disk
-//!     └─ sound                                     one thread: the device
+//!     ├─ sound                                     one thread: the device
+//!     └─ health                                    one thread: disk, clock, certificate, parents
 //!   decoder                                        a process per file, for `control`
-//!   queue, wake   how they speak;  clock, identity, tls, resolve, metrics, facts   what they need
+//!   queue, wake   how they speak;  clock, identity, tls, resolve, metrics   what they need
+//!   disk, examine, probe   looks at what is outside, for health and for `control`;  notify   the service manager
 //! ```
 //!
 //! A shard's two ways out of one socket, and what each is made of:
@@ -27,21 +29,28 @@
 //!                              window    how much may be under way;  transport   QUIC's own settings
 //! ```
 
+pub mod certify;
 pub mod clock;
+#[cfg(feature = "full")]
 pub mod decoder;
-mod facts;
+pub mod disk;
+pub mod enrolment;
+pub mod examine;
 pub mod fanout;
 pub mod group;
+mod health;
 pub mod identity;
 mod jobs;
 mod metrics;
 pub mod node;
+pub mod notify;
+pub mod probe;
 mod queue;
 pub mod quic;
 mod resolve;
 mod shard;
 pub mod socket;
-mod sound;
+pub mod sound;
 pub mod store;
 pub mod tls;
 mod trunk;

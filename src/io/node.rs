@@ -9,7 +9,7 @@ use super::socket::Socket;
 use super::store::Store;
 use super::trunk::{self as trunk_loop, Ask};
 use super::wake::Waker;
-use super::{clock, facts, fanout, group, jobs, sound, tls};
+use super::{clock, disk, examine, fanout, group, health, jobs, sound, tls};
 use crate::broadcast::Address;
 use crate::config::{Children, Config};
 use crate::node::trunk::{Event, Log, Reply, Request};
@@ -18,10 +18,12 @@ use crate::playout::Phase;
 use crate::time::{Civil, SECOND};
 use crate::track::{Packet, Secret};
 use crate::{playout, session};
+use crossbeam_channel::Sender;
 use std::collections::VecDeque;
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{broadcast, oneshot};
@@ -40,6 +42,8 @@ pub struct Node {
     handle: Handle,
     /// The trunk's first: when it ends, the others' queues end.
     threads: Vec<JoinHandle<()>>,
+    /// Ends the look-out for what goes wrong.
+    look_out: Option<Sender<()>>,
 }
 
 impl Node {
@@ -47,14 +51,20 @@ impl Node {
         let data = &config.node.data;
         let identity = Identity::load(data).map_err(|error| because("node.identity", error))?;
         check_role(config, &identity)?;
+        let office = identity::load_office(data, &identity).unwrap_or_else(|error| {
+            // Sound is worth more than new boards.
+            tracing::error!(code = "issuer.unusable", %error, "this node certifies nobody; renew it: loa enrol --renew --issuer");
+            None
+        });
+        let (identity, issuer) = (Arc::new(identity), office.is_some());
         let authority = match &config.sources {
             Some(sources) => Some(
                 identity::load_authority(data, &sources.authority).map_err(|error| because("node.authority", error))?,
             ),
             None => None,
         };
-        let store = Arc::new(Store::open(data).map_err(|error| because("node.store", error))?);
-        let journal = store.journal().map_err(|error| because("node.store", error))?;
+        let store = Arc::new(Store::open(data).map_err(of_store)?);
+        let journal = store.journal().map_err(of_store)?;
         let drivers = match &config.children {
             Some(children) => listen(children, &identity)?,
             None => Vec::new(),
@@ -83,7 +93,7 @@ impl Node {
 
         let started = |error: std::io::Error| because("node.thread", error);
         let mut threads = Vec::new();
-        let (jobs, thread) = jobs::start(store.clone(), results, branch_results).map_err(started)?;
+        let (jobs, thread) = jobs::start(store.clone(), office, results, branch_results).map_err(started)?;
         threads.push(thread);
         let mut states = Vec::new();
         for (index, (driver, waker, commands, results)) in shards.into_iter().enumerate() {
@@ -107,6 +117,9 @@ impl Node {
             let setup = shard::Setup { index, options, driver, waker, commands, results, notices, jobs, group, state };
             threads.push(shard::start(setup).map_err(started)?);
         }
+        let (look_out, end) = crossbeam_channel::bounded(0);
+        let (certified, to_look_out) = crossbeam_channel::bounded(1);
+        let from_health = reports.clone();
         let played = Arc::new(Mutex::new(VecDeque::new()));
         let steps = match &config.playout {
             Some(device) => {
@@ -135,6 +148,7 @@ impl Node {
         let parents = parents.map_or_else(Vec::new, |parent| addresses(&parent.addresses, parent.shards));
         let children = config.children.as_ref();
         let siblings = children.map_or_else(Vec::new, |children| addresses(&children.siblings, children.shards));
+        let configured = parents.len();
         let options = trunk::Options {
             node: identity.node,
             role: identity.role,
@@ -155,6 +169,10 @@ impl Node {
                 secret: Secret { key: random(), salt: random() },
             },
             seed: random(),
+            daylight: trunk::Daylight::in_zone(offset(config.node.zone)),
+            issuer,
+            // Never the 0 of those who don't say.
+            instance: u64::from_be_bytes(random()) | 1,
             tick: TICK,
             rendition: config.parent.as_ref().map_or_else(Default::default, |parent| trunk::Wished {
                 bitrate: parent.bitrate,
@@ -164,6 +182,16 @@ impl Node {
         let (events, _) = broadcast::channel(EVENTS);
         let metrics = Arc::new(Metrics::new().map_err(|error| because("node.metrics", error))?);
         let state = Arc::new(Mutex::new(trunk_loop::State::default()));
+        let health = health::Setup {
+            data: data.clone(),
+            identity: identity.clone(),
+            certified: to_look_out,
+            parents: configured,
+            state: state.clone(),
+            reports: from_health,
+            end,
+        };
+        threads.push(health::start(health).map_err(started)?);
         let (resolver, resolved) = Resolver::new(identity.node, waker.clone());
         let trunk = trunk_loop::Setup {
             journal,
@@ -175,6 +203,7 @@ impl Node {
             made: from_sources,
             notices: from_shards,
             devices: from_device,
+            certified,
             results: to_trunk,
             branches: commands,
             steps,
@@ -196,11 +225,11 @@ impl Node {
             store,
             metrics,
             data: data.clone(),
-            certificate: facts::expires(&identity),
+            identity: identity.clone(),
             queues,
             played,
         };
-        Ok(Self { handle: Handle(Arc::new(shared)), threads })
+        Ok(Self { handle: Handle(Arc::new(shared)), threads, look_out: Some(look_out) })
     }
 
     pub fn handle(&self) -> Handle {
@@ -213,6 +242,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        self.look_out = None;
         // Offered to a full queue it would be lost, and the threads would be waited for in vain.
         self.handle.0.asks.wait(Ask::Drain);
         for thread in self.threads.drain(..) {
@@ -238,8 +268,7 @@ struct Shared {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     data: PathBuf,
-    /// When it expires.
-    certificate: Option<Civil>,
+    identity: Arc<Identity>,
     queues: Vec<Drops>,
     played: Arc<Mutex<VecDeque<Played>>>,
 }
@@ -247,6 +276,11 @@ struct Shared {
 impl Handle {
     pub fn id(&self) -> Uuid {
         self.0.id
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.0.data
     }
 
     /// Where children dial, one address per shard.
@@ -307,8 +341,8 @@ impl Handle {
             queues: &self.0.queues,
             age: now - written,
             tick_age: tick.map(|tick| now - tick),
-            disk: facts::disk(&self.0.data).ok(),
-            certificate: self.0.certificate,
+            disk: disk::room(&self.0.data).ok(),
+            certificate: examine::until(&self.0.identity),
         };
         self.0.metrics.render(&self.snapshot(), &world)
     }
@@ -344,15 +378,36 @@ pub struct Played {
     pub gain: f32,
 }
 
+/// µs east of UTC, as it is now.
+fn offset(zone: chrono_tz::Tz) -> i64 {
+    use chrono::{Offset, TimeZone};
+    // A board without a clock starts in 1970, when zones were others.
+    let now = chrono::DateTime::from_timestamp_micros(clock::wall().max(clock::EARLIEST).0).unwrap_or_default();
+    let seconds = zone.offset_from_utc_datetime(&now.naive_utc()).fix().local_minus_utc();
+    i64::from(seconds) * SECOND
+}
+
 fn check_role(config: &Config, identity: &Identity) -> Result<(), StartError> {
     if identity.role == Role::Speaker && config.children.is_some() {
         let text = format!(
             "{}: the certificate says speaker, and only a relay may have [children]; provision the node as a relay",
             config.node.data.join("node.crt").display()
         );
-        return Err(StartError { code: "node.role", text });
+        return Err(StartError { code: "config.role", text });
     }
     Ok(())
+}
+
+/// Why a data folder cannot be used: each has another mend.
+fn of_store(error: std::io::Error) -> StartError {
+    let code = match error.kind() {
+        ErrorKind::ResourceBusy => "data.in_use",
+        ErrorKind::Unsupported => "data.version",
+        ErrorKind::ReadOnlyFilesystem => "disk.read_only",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "disk.full",
+        _ => "node.store",
+    };
+    because(code, error)
 }
 
 fn listen(children: &Children, identity: &Identity) -> Result<Vec<Driver>, StartError> {

@@ -13,6 +13,7 @@ use link::{Closing, Line, Lost};
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, DatagramEvent};
 use shaking::Shaking;
+use shunned::Shunned;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use counters::Counters;
 pub(super) use crypto::suite;
+pub(super) use transport::{REFUSED, REFUSES_US};
 
 mod counters;
 mod crypto;
@@ -29,6 +31,7 @@ mod ledger;
 mod life;
 mod link;
 mod shaking;
+mod shunned;
 mod transport;
 mod window;
 
@@ -51,6 +54,7 @@ pub struct Driver {
     links: usize,
     most_links: usize,
     shaking: Shaking,
+    shunned: Shunned,
     ledger: Ledger,
     counters: Counters,
 }
@@ -114,6 +118,7 @@ impl Driver {
             links: 0,
             most_links: options.most_links,
             shaking: Shaking::default(),
+            shunned: Shunned::default(),
             ledger: Ledger::default(),
             counters: Counters::default(),
         })
@@ -193,6 +198,14 @@ impl Driver {
             line.closing = Some(closing);
             self.touch(slot);
         }
+    }
+
+    /// The same, and nobody is listened to for a minute who dials from that address.
+    pub fn shun(&mut self, now: Instant, link: Link, code: &str, text: &str) {
+        if let Some(address) = self.slot(link).and_then(|slot| Some(self.line(slot)?.connection.remote_address())) {
+            self.shunned.add(now, address);
+        }
+        self.close(now, link, code, text);
     }
 
     /// Where media of a link goes.

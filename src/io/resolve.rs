@@ -68,6 +68,11 @@ impl Resolver {
     }
 }
 
+/// All addresses of `host:port`; may block as long as the resolver does.
+pub(super) fn look_up_all(name: &str) -> Result<Vec<SocketAddr>, String> {
+    name.to_socket_addrs().map(Iterator::collect).map_err(|error| error.to_string())
+}
+
 fn look_up(name: &str, turn: usize) -> Result<SocketAddr, String> {
     let found: Vec<SocketAddr> =
         name.to_socket_addrs().map_err(|error| format!("{name}: {error}; check parent.addresses"))?.collect();
@@ -85,7 +90,7 @@ pub fn shard(node: Uuid, shards: u16) -> u16 {
     (number % u64::from(shards.max(1))) as u16
 }
 
-fn shifted(address: SocketAddr, offset: u16) -> SocketAddr {
+pub(super) fn shifted(address: SocketAddr, offset: u16) -> SocketAddr {
     (address.ip(), address.port().saturating_add(offset)).into()
 }
 

@@ -6,7 +6,7 @@ use super::jobs::{Asker, Jobs};
 use super::queue;
 use super::quic::{self, Driver};
 use super::wake::{Interest, Waker, wait};
-use crate::node::branch::{Command, Counters, Input, Notice, Options, Output};
+use crate::node::branch::{Command, Counters, Input, Notice, Options, Output, TOO_OFTEN};
 use crate::node::{Branch, Done, GROUP};
 use crossbeam_channel::{Receiver, TryRecvError};
 use std::io;
@@ -202,7 +202,10 @@ impl Shard {
                 Output::Send { link, departure } => self.setup.driver.send(now.instant, link, departure),
                 Output::Hang { link, code, text } => {
                     self.fanout.remove(link);
-                    self.setup.driver.close(now.instant, link, &code, &text);
+                    match code == TOO_OFTEN {
+                        true => self.setup.driver.shun(now.instant, link, &code, &text),
+                        false => self.setup.driver.close(now.instant, link, &code, &text),
+                    }
                 }
                 Output::Air { track, packet } => self.fanout.air(now.instant, track, packet.index, packet.bytes),
                 Output::Flush { track } => self.fanout.flush(now.instant, track),

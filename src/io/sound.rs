@@ -17,14 +17,17 @@ mod feed;
 mod hardware;
 mod pipe;
 mod sink;
+pub mod trial;
 
 use super::clock;
 use super::node::Played;
 use super::queue::{self, Drops};
 use crate::audio::{Meter, Metered, Reading, Step};
 use crate::config::Playout;
+use crate::key::PublicKey;
 use crate::playout::{self, Device};
 use crate::time::{Local, SECOND};
+use bytes::Bytes;
 use card::Card;
 use crossbeam_channel::{Receiver, TryRecvError};
 use pipe::Pipe;
@@ -98,6 +101,12 @@ pub enum Said {
     Mended {
         code: &'static str,
         text: String,
+    },
+    /// The look-out's: this node's certificate should be renewed.
+    Renew {
+        key: PublicKey,
+        proof: Bytes,
+        chain: Vec<Bytes>,
     },
 }
 
@@ -232,6 +241,7 @@ fn tell(reports: &mut queue::Sender<Said>, said: Said) {
             reports.offer(said);
             return;
         }
+        Said::Renew { .. } => {}
         Said::Trouble { code, text } => tracing::error!(code, "{text}"),
         Said::Mended { code, text } => tracing::info!(code, "{text}"),
     }

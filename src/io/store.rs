@@ -12,12 +12,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracks::Tracks;
 use uuid::Uuid;
 
+pub use holder::holder;
+
+mod holder;
 mod journal;
 mod record;
 mod tracks;
 
 /// Version of the files' form; a program refuses a folder of another one rather than guess.
-const VERSION: &str = "1";
+pub const VERSION: &str = "1";
 
 /// `journal/`, `tracks/<id>/` and `VERSION` of one data folder, locked by `LOCK`.
 #[derive(Debug)]
@@ -99,14 +102,23 @@ fn options() -> OpenOptions {
 
 fn lock(path: &Path) -> io::Result<File> {
     let mut file = options().open(path).map_err(|error| at(path, error))?;
-    // SAFETY: flock takes a descriptor that is open, and no pointer.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } < 0 {
+    for turn in 0.. {
+        // SAFETY: flock takes a descriptor that is open, and no pointer.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } >= 0 {
+            break;
+        }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::WouldBlock {
             return Err(at(path, error));
         }
         let mut owner = String::new();
+        file.rewind()?;
         let _ = (&mut file).take(20).read_to_string(&mut owner);
+        // A program that this process is starting holds all that was open for a moment, this lock with it.
+        if owner.trim() == std::process::id().to_string() && turn < OWN_TURNS {
+            std::thread::sleep(OWN_TURN);
+            continue;
+        }
         let text = format!(
             "{}: process {} uses this data folder; stop it first, or name another folder",
             path.display(),
@@ -120,15 +132,19 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// How long a folder that this process had open itself may still be held.
+const OWN_TURNS: u32 = 50;
+const OWN_TURN: std::time::Duration = std::time::Duration::from_millis(10);
+
 fn check_version(path: &Path) -> io::Result<()> {
     match fs::read_to_string(path) {
         Ok(text) if text.trim() == VERSION => Ok(()),
         // Created and not yet written when the power went.
         Ok(text) if text.is_empty() => write_version(path),
         Ok(text) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
+            io::ErrorKind::Unsupported,
             format!(
-                "{}: the folder has version {:.20}, this program reads {VERSION}; use the program that wrote it",
+                "{}: the folder has version {:.20}, this program reads {VERSION}; use the loa that wrote it, or a newer one",
                 path.display(),
                 text.trim()
             ),

@@ -5,21 +5,21 @@
 use super::clock;
 use super::identity::Identity;
 use super::quic;
-use crate::node::{Peer, Role};
+use crate::key::PublicKey;
+use crate::node::{Peer, Role, id_of};
 use crate::session::ALPN;
-use crate::time::{Civil, SECOND};
-use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use rcgen::{KeyUsagePurpose, PKCS_ED25519, SanType, date_time_ymd};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::client::{ResolvesClientCert, Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error};
 use rustls::{OtherError, RootCertStore, ServerConfig, SignatureScheme};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use uuid::Uuid;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -34,7 +34,7 @@ pub fn server(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+        .with_cert_resolver(identity.shown()?);
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Tickets would cost memory per child and let a certificate live on after it is revoked.
     config.send_tls13_tickets = 0;
@@ -50,7 +50,7 @@ pub fn client(identity: &Identity) -> Result<Arc<ClientConfig>, Error> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?;
+        .with_client_cert_resolver(identity.shown()?);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
@@ -78,56 +78,78 @@ pub fn peer(certificate: &CertificateDer<'_>) -> Result<Peer, String> {
         .general_names
         .iter()
         .find_map(|name| match name {
+            // Its key is all that is known of it, and the name that it has until it has another.
+            GeneralName::URI(uri) if *uri == NEWCOMER => {
+                let key = PublicKey::from_slice(&parsed.public_key().subject_public_key.data)?;
+                Some(Peer { node: Uuid::from_bytes(key.id().0), role: Role::New })
+            }
             GeneralName::URI(uri) => read_name(uri),
             _ => None,
         })
         .ok_or_else(|| format!("the certificate has no name {PREFIX}<uuid>:<role>; issue it anew"))
 }
 
-/// A new node's files.
-pub struct Issued {
-    /// PKCS#8, PEM.
-    pub key: String,
-    pub certificate: String,
-    /// The root's own certificate.
-    pub root: String,
-}
+/// What a node shows of itself. It may be renewed while the node runs: the next handshake shows the new one.
+#[derive(Debug)]
+pub struct Shown(RwLock<Arc<CertifiedKey>>);
 
-/// Makes a node's key and has the root with this seed certify it.
-pub fn issue(seed: &[u8; 32], node: Uuid, role: Role) -> Result<Issued, rcgen::Error> {
-    let certifier = Certifier::new(seed)?;
-    let (key, certificate) = certifier.certify(node, role)?;
-    Ok(Issued { key: key.serialize_pem(), certificate: certificate.pem(), root: certifier.root.pem() })
-}
-
-/// A root's key, ready to certify any number of nodes.
-pub struct Certifier {
-    issuer: Issuer<'static, KeyPair>,
-    pub root: Certificate,
-}
-
-impl Certifier {
-    pub fn new(seed: &[u8; 32]) -> Result<Self, rcgen::Error> {
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8(seed), &PKCS_ED25519)?;
-        let mut root = params("Loa root")?;
-        root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        let certificate = root.self_signed(&key)?;
-        Ok(Self { issuer: Issuer::new(root, key), root: certificate })
+impl Shown {
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'static>) -> Result<Self, Error> {
+        let key = CertifiedKey::from_der(chain, key.clone_key(), &provider())?;
+        Ok(Self(RwLock::new(Arc::new(key))))
     }
 
-    /// A new key, and its certificate.
-    pub fn certify(&self, node: Uuid, role: Role) -> Result<(KeyPair, Certificate), rcgen::Error> {
-        let key = KeyPair::generate_for(&PKCS_ED25519)?;
-        let mut leaf = params(&format!("Loa node {node}"))?;
-        leaf.subject_alt_names = vec![SanType::URI(format!("{PREFIX}{node}:{}", role.as_str()).try_into()?)];
-        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        // A relay is dialled and dials; which of both a node may do is its role's matter.
-        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        leaf.use_authority_key_identifier_extension = true;
-        let certificate = leaf.signed_by(&key, &self.issuer)?;
-        Ok((key, certificate))
+    pub fn renew(&self, chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'static>) -> Result<(), Error> {
+        let key = CertifiedKey::from_der(chain, key.clone_key(), &provider())?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+        Ok(())
     }
+
+    fn now(&self) -> Arc<CertifiedKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// DER, leaf first.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.now().cert.clone()
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.now())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.now())
+    }
+}
+
+/// Whose this chain is, if it leads to one of the roots now.
+pub fn verify(chain: &[CertificateDer<'_>], trust: &Arc<RootCertStore>) -> Result<Peer, String> {
+    let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
+    let algorithms = provider().signature_verification_algorithms.all;
+    let parsed = ParsedCertificate::try_from(leaf).map_err(|error| error.to_string())?;
+    let now = trusted(UnixTime::now(), leaf);
+    verify_server_cert_signed_by_trust_anchor(&parsed, trust, intermediates, now, algorithms)
+        .map_err(|error| error.to_string())?;
+    named(leaf, intermediates)
+}
+
+/// Node and role of a certificate whose chain holds. An issuer may name a node by its key alone: a stolen one then makes
+/// strangers, and nobody who is known already. A root may give any name.
+fn named(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<Peer, String> {
+    let peer = peer(leaf)?;
+    if !intermediates.is_empty() && id_of(&super::certify::key_of(leaf)?) != peer.node {
+        return Err(format!("an issuer has given the name {} to another key; only a root may", peer.node));
+    }
+    Ok(peer)
 }
 
 /// Checks a parent: chain and role.
@@ -149,7 +171,7 @@ impl ServerCertVerifier for ParentVerifier {
         let parsed = ParsedCertificate::try_from(certificate)?;
         let now = trusted(now, certificate);
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, self.algorithms.all)?;
-        match peer(certificate) {
+        match named(certificate, intermediates) {
             Ok(Peer { role: Role::Relay, .. }) => Ok(ServerCertVerified::assertion()),
             Ok(Peer { node, role }) => Err(refuse(format!(
                 "node {node} is a {}, and only a relay may be a parent; check parent.addresses",
@@ -182,7 +204,7 @@ impl ServerCertVerifier for ParentVerifier {
     }
 }
 
-/// Checks a child: chain, and that the name can be read.
+/// Checks a child: chain, and that the name can be read; newcomers have none.
 #[derive(Debug)]
 struct ChildVerifier {
     inner: Arc<dyn ClientCertVerifier>,
@@ -200,8 +222,13 @@ impl ClientCertVerifier for ChildVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        // Whoever has no certificate of a root may ask for one: its session can do nothing else. That it holds the key
+        // that it shows is proven by the handshake.
+        if peer(certificate).is_ok_and(|peer| peer.role == Role::New) {
+            return Ok(ClientCertVerified::assertion());
+        }
         let verified = self.inner.verify_client_cert(certificate, intermediates, trusted(now, certificate))?;
-        peer(certificate).map(|_| verified).map_err(refuse)
+        named(certificate, intermediates).map(|_| verified).map_err(refuse)
     }
 
     fn verify_tls12_signature(
@@ -230,7 +257,7 @@ impl ClientCertVerifier for ChildVerifier {
 /// A board without a clock battery starts in 1970 or at its build date: then certificates are checked
 /// for chain and role, at the moment from which they hold, not for dates (DESIGN §5).
 fn trusted(now: UnixTime, certificate: &CertificateDer<'_>) -> UnixTime {
-    if clock::wall() >= EARLIEST {
+    if clock::wall() >= clock::EARLIEST {
         return now;
     }
     let begin = X509Certificate::from_der(certificate).map_or(0, |(_, parsed)| parsed.validity.not_before.timestamp());
@@ -255,36 +282,25 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { cipher_suites: vec![quic::suite()], ..aws_lc_rs::default_provider() })
 }
 
-fn params(name: &str) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name.push(DnType::CommonName, name);
-    // Renewal of node certificates comes with enrolment; until it can be had from afar, a date would
-    // only silence speakers.
-    params.not_before = date_time_ymd(2025, 1, 1);
-    params.not_after = date_time_ymd(2049, 12, 31);
-    Ok(params)
-}
-
-/// An Ed25519 seed as PKCS#8 (RFC 8410 §7).
-fn pkcs8(seed: &[u8; 32]) -> PrivatePkcs8KeyDer<'static> {
-    const HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-    PrivatePkcs8KeyDer::from([&HEAD[..], seed].concat())
+/// A node's name in its certificate.
+pub(super) fn name(node: Uuid, role: Role) -> String {
+    format!("{PREFIX}{node}:{}", role.as_str())
 }
 
 const PREFIX: &str = "urn:loa:node:";
-/// No node was made before 2025: a clock that says so is not set.
-const EARLIEST: Civil = Civil(1_735_689_600 * SECOND);
+/// In the certificate of whoever has none of a root.
+pub(super) const NEWCOMER: &str = "urn:loa:new";
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::certify;
     use super::*;
-    use rustls::pki_types::PrivateKeyDer;
     use rustls::pki_types::pem::PemObject;
 
     /// An identity in memory, certified by the root with this seed.
     pub fn identity(seed: &[u8; 32], role: Role) -> Identity {
-        let node = super::super::identity::new_id(Civil(1));
-        let issued = issue(seed, node, role).unwrap();
+        let issued = certify::issue(seed, role, certify::Dates::ALWAYS).unwrap();
+        let node = issued.node;
         let mut trust = RootCertStore::empty();
         trust.add(CertificateDer::from_pem_slice(issued.root.as_bytes()).unwrap()).unwrap();
         Identity {
@@ -294,6 +310,7 @@ pub(super) mod tests {
             chain: vec![CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap()],
             key: PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap(),
             trust: Arc::new(trust),
+            shown: Default::default(),
         }
     }
 
@@ -336,6 +353,34 @@ pub(super) mod tests {
         let mut stranger = identity(&[2; 32], Role::Speaker);
         stranger.trust = parent.trust.clone();
         assert!(shake(&stranger, &parent).is_err(), "the parent refuses what its roots did not sign");
+    }
+
+    #[test]
+    fn a_newcomer_is_let_in_as_such_and_can_be_no_parent() {
+        let parent = identity(&[1; 32], Role::Relay);
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let certificate = certify::newcomer(&key).unwrap().der().clone();
+        let node = peer(&certificate).unwrap().node;
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let (trust, roots) = (parent.trust.clone(), Vec::new());
+        let shown = Default::default();
+        let newcomer = Identity { node, role: Role::New, roots, chain: vec![certificate], key, trust, shown };
+        shake(&newcomer, &parent).unwrap();
+        assert!(shake(&identity(&[1; 32], Role::Speaker), &newcomer).is_err(), "it can be no parent");
+    }
+
+    #[test]
+    fn a_certificate_that_is_renewed_is_shown_in_the_next_handshake() {
+        let (parent, child) = (identity(&[1; 32], Role::Relay), identity(&[1; 32], Role::Speaker));
+        shake(&child, &parent).unwrap();
+        let shown = child.shown().unwrap();
+        let key = certify::key_of(&child.chain[0]).unwrap();
+        let certifier = certify::Certifier::new(&[1; 32]).unwrap();
+        let new = certifier.certify_key(&key, child.node, Role::Speaker, certify::Dates::days(5)).unwrap();
+        shown.renew(vec![new.der().clone()], &child.key).unwrap();
+        assert_eq!(child.shown().unwrap().chain(), [new.der().clone()]);
+        shake(&child, &parent).unwrap();
+        assert!(shown.renew(parent.chain.clone(), &child.key).is_err(), "another key's");
     }
 
     #[test]

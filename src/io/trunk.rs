@@ -10,13 +10,14 @@ use super::sound::Said;
 use super::wake::{Interest, Waker, wait};
 use crate::audio::Step;
 use crate::node::branch::{Command, Notice};
-use crate::node::trunk::{Counters, Event, Input, Options, Output, Reply, Request, What};
+use crate::node::trunk::{Counters, Event, Input, Options, Output, Reply, Request, TROUBLES, What};
 use crate::node::{Done, Link, Trunk};
 use crate::playout::Phase;
 use crate::proto;
 use crate::session::Arrival;
 use crate::time::{Civil, Local};
 use crate::track::Packet;
+use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -45,6 +46,8 @@ pub struct Setup {
     pub made: Receiver<(Uuid, Packet)>,
     pub notices: Receiver<(usize, Notice)>,
     pub devices: Receiver<Said>,
+    /// To the look-out.
+    pub certified: crossbeam_channel::Sender<Vec<Bytes>>,
     pub results: Receiver<(u64, Done)>,
     pub branches: Vec<queue::Sender<Command>>,
     pub steps: Option<queue::Sender<Step>>,
@@ -334,6 +337,10 @@ impl Loop {
                     let _ = asker.send(reply);
                 }
             }
+            Output::Certified { chain } => {
+                // Whoever looks after the certificate takes one at a time, and asks again.
+                let _ = self.setup.certified.try_send(chain);
+            }
             Output::FirstSound { priority, after } => self.setup.metrics.first_sound(priority, after),
             Output::Event(event) => {
                 self.log.tell(&event.what);
@@ -355,6 +362,7 @@ fn of_device(said: Said) -> Input {
         Said::Level(reading) => Input::Level(reading),
         Said::Trouble { code, text } => Input::Trouble { code, text },
         Said::Mended { code, text } => Input::Mended { code, text },
+        Said::Renew { key, proof, chain } => Input::Renew { key, proof, chain },
     }
 }
 
@@ -368,9 +376,10 @@ struct Log {
 impl Log {
     fn tell(&mut self, what: &What) {
         let (code, text) = match what {
-            // Said where they arise.
-            What::Trouble { code, .. } if code.starts_with("sound.") || *code == "store.failed" => return,
-            What::Trouble { code, text } => (*code, text),
+            // Said where they arise: by the threads of the device, the disk and the look-out.
+            What::Trouble { code, .. } if TROUBLES.contains(code) && *code != STEPPED => return,
+            What::Mended { code, .. } if !matches!(*code, STEPPED | "store.failed") => return,
+            What::Trouble { code, text } | What::Mended { code, text } => (*code, text),
             What::Refused { code, text } => (code.as_str(), text),
             _ => return,
         };
@@ -379,7 +388,10 @@ impl Log {
             return;
         }
         self.told += 1;
-        tracing::warn!(code, "{text}");
+        match what {
+            What::Mended { .. } => tracing::info!(code, "{text}"),
+            _ => tracing::warn!(code, "{text}"),
+        }
     }
 
     /// Once a second.
@@ -408,6 +420,8 @@ fn give(sender: &mut queue::Sender<Command>, command: Command) {
     }
 }
 
+/// Found by the trunk itself.
+const STEPPED: &str = "clock.stepped";
 /// Refusals and troubles told in a second; the others are counted, and stand among the numbered events.
 const TOLD: u32 = 5;
 /// Inputs taken from the queues before the socket is looked at again.

@@ -1,12 +1,12 @@
 //! One branch: the child sessions of one shard.
 use super::places::{Place, place};
-use super::{Done, Job, Link, Peer};
+use super::{Done, Job, Link, Peer, Role};
 use crate::broadcast::Area;
 use crate::playout::Phase;
 use crate::proto;
-use crate::session::{self, Arrival, Departure};
-use crate::time::{Local, MILLISECOND};
-use crate::track::{Packet, Ring, Secret};
+use crate::session::{self, Arrival};
+use crate::time::{Local, MILLISECOND, SECOND};
+use crate::track::Ring;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
@@ -15,246 +15,26 @@ mod bulk;
 mod events;
 mod guard;
 mod members;
+mod types;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
-pub use guard::{CUTS, IGNORED};
+pub use guard::{CUTS, IGNORED, TOO_OFTEN};
+pub use types::*;
 
 use beats::Beats;
 use bulk::Transfer;
-use guard::{Cut, Nodes};
+use guard::{Cut, Nodes, Questions};
 use work::Work;
-
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    pub session: session::parent::Options,
-    /// Packets kept per track for repair and late joiners.
-    pub ring: usize,
-    /// Sessions held at most; beyond it links are refused with `branch.full`.
-    pub sessions: usize,
-    /// Bytes per second of all bulk transfers of one link while something live is on the same link, and otherwise.
-    pub bulk_live: u32,
-    pub bulk_idle: u32,
-    /// Beats a second of all children together, or one in ten seconds of each if that is more; 0: as they
-    /// like.
-    pub beats: u32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            session: session::parent::Options::default(),
-            ring: 128,
-            sessions: 50_000,
-            // Headers of IP, UDP, QUIC and frames included, less than 32 kb/s (DESIGN §3).
-            bulk_live: 3_600,
-            bulk_idle: 125_000,
-            // At 15 µs 6 % of a core, as much as the sound of 6,000 listeners.
-            beats: 4_000,
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A child's link is up.
-    Up {
-        link: Link,
-        peer: Peer,
-    },
-    Down {
-        link: Link,
-    },
-    Arrival {
-        link: Link,
-        arrival: Arrival,
-    },
-    Command(Command),
-    Done {
-        job: u64,
-        done: Done,
-    },
-}
-
-#[derive(Clone, Debug)]
-pub enum Output {
-    Send {
-        link: Link,
-        departure: Departure,
-    },
-    /// Close the link with this code and text, after what was sent before.
-    Hang {
-        link: Link,
-        code: String,
-        text: String,
-    },
-    /// One packet to every listener of its track: the driver's address vector.
-    Air {
-        track: Uuid,
-        packet: Packet,
-    },
-    /// What is held of a bunch waits no longer for its last packet.
-    Flush {
-        track: Uuid,
-    },
-    Listen {
-        link: Link,
-        track: Uuid,
-    },
-    Unlisten {
-        link: Link,
-        track: Uuid,
-    },
-    /// No such track any more: the driver drops its vector.
-    Dropped {
-        track: Uuid,
-    },
-    Notice(Notice),
-    Job {
-        job: u64,
-        work: Job,
-    },
-}
-
-/// A track that the branch carries.
-#[derive(Clone, Debug)]
-pub struct Carry {
-    pub track: Uuid,
-    pub ssrc: u32,
-    pub secret: Secret,
-    /// A log goes to every child; sound to those that listen.
-    pub log: bool,
-    /// Every child in the areas counts as listening.
-    pub emergency: bool,
-    /// Its key went with its order: every child that was there has it.
-    pub rode: bool,
-    pub areas: Vec<Area>,
-    /// µs per packet.
-    pub duration: i64,
-    /// Playout delay, µs: how far back a late joiner's backlog goes.
-    pub delay: i64,
-    /// Media bytes per second.
-    pub rate: u32,
-    /// Packets that leave in one send: those whose index divided by it is the same.
-    pub together: u32,
-    /// Index of the next packet.
-    pub next: u64,
-    /// Packets that `Fetch` may ask for, `[0, stored)`.
-    pub stored: u64,
-}
-
-#[derive(Clone, Debug)]
-pub enum Command {
-    Admit {
-        link: Link,
-        area: Area,
-        welcome: Box<proto::Welcome>,
-        orders: Vec<proto::Signed>,
-    },
-    Refuse {
-        link: Link,
-        code: String,
-        text: String,
-    },
-    Carry(Carry),
-    Drop {
-        track: Uuid,
-    },
-    /// A verified packet: into the ring and out to the listeners. `again` repeats one (orders).
-    Packet {
-        track: Uuid,
-        packet: Packet,
-        again: bool,
-    },
-    /// This node lacks these.
-    Missing {
-        track: Uuid,
-        first: u64,
-        count: u64,
-    },
-    /// No more packets come of the bunch that is under way: the track has ended.
-    Flush {
-        track: Uuid,
-    },
-    /// `[0, until)` of a stored track can be fetched now.
-    Stored {
-        track: Uuid,
-        until: u64,
-    },
-    /// Orders and grants that this node learnt at a join of its own: to every child.
-    Push(Vec<proto::Signed>),
-    Phase(Phase),
-    /// Say goodbye to all children.
-    Drain,
-}
-
-#[derive(Clone, Debug)]
-pub enum Notice {
-    Hello {
-        link: Link,
-        peer: Peer,
-        placement: Option<proto::Signed>,
-        grants: Vec<proto::Signed>,
-    },
-    Left {
-        link: Link,
-        node: Uuid,
-    },
-    /// The link is its child's spare, or is no longer.
-    Standby {
-        link: Link,
-        node: Uuid,
-        standby: bool,
-    },
-    /// How many listen now.
-    Wanted {
-        track: Uuid,
-        listeners: u64,
-    },
-    /// A child fetches more of it than is stored here.
-    Fetched {
-        track: Uuid,
-    },
-    Reports(Vec<proto::Report>),
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub sessions: u64,
-    /// Those of them that get no sound until they report again.
-    pub paused: u64,
-    /// Those that hear the multicast group.
-    pub by_group: u64,
-    /// `Air`s, not sends.
-    pub aired: u64,
-    pub nacked: u64,
-    pub answered: u64,
-    pub over_budget: u64,
-    pub violations: u64,
-    pub refused: u64,
-    pub bulk_packets: u64,
-    /// Outputs not given because a bound was hit.
-    pub dropped: u64,
-    /// Sessions ended or refused, as [`CUTS`] names them; see [`Counters::cuts`].
-    cut: [u64; CUTS.len()],
-    /// Input ignored, as [`IGNORED`] names it; see [`Counters::ignored_inputs`].
-    ignored: [u64; IGNORED.len()],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    Session,
-    Bulk,
-    Work,
-    Report,
-}
 
 /// Who a child is allowed to be, once the trunk has said so.
 enum Standing {
     /// The link is up; Hello has not been answered.
     Waiting,
+    /// It has no place yet: it beats and reports, and gets nothing else.
+    Unplaced,
     Member {
         area: Area,
         /// Tasks given before its welcome.
@@ -284,6 +64,7 @@ struct Child {
     timer: Option<Local>,
     /// When it was counted among those that beat.
     joined: Option<Local>,
+    questions: Questions,
 }
 
 /// A track that is carried, with its newest packets.
@@ -330,6 +111,8 @@ pub struct Branch {
     behind: bool,
     counters: Counters,
     draining: bool,
+    /// Links of those that have no certificate yet, and until when they may have an answer.
+    newcomers: BTreeSet<(Local, Link)>,
 }
 
 impl Branch {
@@ -354,6 +137,7 @@ impl Branch {
             behind: false,
             counters: Counters::default(),
             draining: false,
+            newcomers: BTreeSet::new(),
         }
     }
 
@@ -386,14 +170,19 @@ impl Branch {
     }
 
     pub fn poll_timeout(&self) -> Option<(Local, Reason)> {
+        let newcomer = self.newcomers.first().map(|(at, _)| (*at, Reason::Session));
         let session = self.timers.first().map(|(at, _)| (*at, Reason::Session));
         let bulk = self.paced.first().map(|(at, _)| (*at, Reason::Bulk));
         let work = self.work.due().map(|at| (at, Reason::Work));
         let reports = (!self.reports.is_empty()).then_some((self.reports_due, Reason::Report));
-        [session, bulk, work, reports].into_iter().flatten().min()
+        [newcomer, session, bulk, work, reports].into_iter().flatten().min()
     }
 
     pub fn handle_timeout(&mut self, now: Local) {
+        while let Some((_, link)) = self.newcomers.first().copied().filter(|(at, _)| *at <= now) {
+            self.newcomers.pop_first();
+            self.cut(link, Cut::Silent, "enrol.late", "no answer came in time; ask again in a moment");
+        }
         while let Some(&(at, link)) = self.timers.first() {
             if at > now {
                 break;
@@ -423,7 +212,7 @@ impl Branch {
         if self.draining {
             return self.refuse(link, Cut::Stopping, STOPPING.into());
         }
-        if !self.nodes.may_join(now, peer.node) {
+        if peer.role != Role::New && !self.nodes.may_join(now, peer.node) {
             let text = format!("node {} joined over {} times in two minutes; wait a minute", peer.node, guard::JOINS);
             return self.refuse(link, Cut::Often, text);
         }
@@ -431,7 +220,13 @@ impl Branch {
             let text = format!("this parent holds its {} sessions; dial another parent", self.options.sessions);
             return self.refuse(link, Cut::Full, text);
         }
-        if let Some(oldest) = self.nodes.join(peer.node, link) {
+        if peer.role == Role::New {
+            if self.newcomers.len() >= NEWCOMERS {
+                let text = format!("{NEWCOMERS} others ask this parent for a certificate; dial again in a moment");
+                return self.refuse(link, Cut::Full, text);
+            }
+            self.newcomers.insert((now + ANSWERED, link));
+        } else if let Some(oldest) = self.nodes.join(peer.node, link) {
             let text = "this node has two newer sessions; a node has at most two";
             self.cut(oldest, Cut::Replaced, "session.replaced", text);
         }
@@ -449,6 +244,7 @@ impl Branch {
             hears: false,
             timer: None,
             joined: None,
+            questions: Questions::new(now),
         };
         self.children.insert(link, Box::new(child));
         self.settle(now, link);
@@ -462,6 +258,37 @@ impl Branch {
                     self.counters.refused += 1;
                 }
                 self.cut(link, Cut::Refused, &code, &text);
+            }
+            Command::Wait { link, welcome, orders } => self.keep_waiting(now, link, welcome, orders),
+            Command::Enrolled { link, enrolled } => {
+                let Some(child) = self.children.get_mut(&link) else { return };
+                let new = child.peer.role == Role::New;
+                child.session.enrolled(*enrolled);
+                self.settle(now, link);
+                if new {
+                    self.cut(
+                        link,
+                        Cut::Goodbye,
+                        "enrol.answered",
+                        "the question is answered; dial again with the certificate",
+                    );
+                }
+            }
+            Command::Expelled { node } => {
+                for link in self.nodes.links(node) {
+                    self.counters.refused += 1;
+                    self.cut(
+                        link,
+                        Cut::Refused,
+                        "node.expelled",
+                        "this node was expelled; a new board needs a key of its own",
+                    );
+                }
+            }
+            Command::Deliver { link, deliver } => {
+                let Some(child) = self.children.get_mut(&link) else { return };
+                child.session.deliver(*deliver);
+                self.settle(now, link);
             }
             Command::Carry(carry) => self.carry(now, carry),
             Command::Drop { track } => self.drop_track(now, track),
@@ -550,6 +377,9 @@ impl Branch {
 
     fn remove(&mut self, link: Link) {
         let Some(mut child) = self.children.remove(&link) else { return };
+        if child.peer.role == Role::New {
+            self.newcomers.retain(|(_, newcomer)| *newcomer != link);
+        }
         self.counters.paused -= u64::from(child.broken);
         self.counters.by_group -= u64::from(child.hears);
         self.counters.add_session(child.session.take_counters());
@@ -588,6 +418,10 @@ fn touches(areas: &[Area], area: &Area) -> bool {
     areas.iter().any(|one| one.touches(area))
 }
 
+/// µs within which a newcomer has its answer or is cut.
+const ANSWERED: i64 = 30 * SECOND;
+/// Newcomers at once: each asks once.
+const NEWCOMERS: usize = 256;
 const STOPPING: &str = "this node is stopping; dial again in a moment";
 /// Reports that wait for each other, and for how long, µs: the trunk is not woken for each of thousands a
 /// second.

@@ -1,6 +1,10 @@
 //! The trunk: broadcasts, tracks, tuner, clock, playout, parent sessions.
 mod below;
+mod calling;
+#[cfg(test)]
+mod ceilings;
 mod choice;
+mod enrol;
 #[cfg(test)]
 mod hostile;
 mod keys;
@@ -9,12 +13,15 @@ mod orders;
 mod parents;
 mod renditions;
 mod requests;
+mod roster;
 mod time;
 mod tracks;
 mod tune;
 mod types;
 
+pub use calling::Daylight;
 pub use choice::Wished;
+pub use roster::Place;
 pub use types::*;
 
 use super::branch::{Command, Notice};
@@ -27,9 +34,11 @@ use crate::time::{Civil, Local};
 use crate::track::{Packet, Reject, Secret};
 use below::Below;
 use choice::Choosing;
+use enrol::{Admission, Asker, Enrolments};
 use keys::Brought;
 use logs::{Ids, LogTrack};
 use parents::Parents;
+use roster::Roster;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use time::Time;
 use tracks::Track;
@@ -40,7 +49,7 @@ pub struct Trunk {
     options: Options,
     ids: Ids,
     /// Where this node stands, once its journal or its parent has said so.
-    place: Option<Place>,
+    place: Option<Stand>,
     authorities: Authorities,
     book: Book,
     /// Highest order number of this node's own authority.
@@ -71,6 +80,8 @@ pub struct Trunk {
     /// Urgent log packets go again at these instants.
     repeats: BTreeMap<(Local, u64, Uuid), Packet>,
     below: Below,
+    enrolments: Enrolments,
+    roster: Roster,
     tick_at: Local,
     /// When this node last gave an order.
     ordered_at: Option<Local>,
@@ -85,8 +96,8 @@ pub struct Trunk {
     draining: bool,
 }
 
-/// A node's signed place.
-struct Place {
+/// This node's signed place.
+struct Stand {
     area: Area,
     name: String,
     signed: proto::Signed,
@@ -105,6 +116,13 @@ enum Pending {
     Kept { track: Uuid, indices: Vec<u64> },
     /// Packets of an own stored track, to be aired.
     Air { track: Uuid },
+    /// A node that a token admits.
+    Admission(Box<Admission>),
+    /// A certificate for whoever asked for it.
+    /// `again`: the question of a renewal, which the next one above may answer too.
+    Certificate { asker: Asker, again: Option<Box<proto::Enrol>> },
+    /// Another node's placement, which is told to it once it is on disk; and who is expelled for it.
+    Placement { id: u64, order: Box<Order>, expel: Option<proto::Signed> },
 }
 
 /// Where an order came from, and so what must follow when it is accepted.
@@ -145,6 +163,8 @@ impl Trunk {
             next_job: 0,
             repeats: BTreeMap::new(),
             below: Below::new(now),
+            enrolments: Enrolments::default(),
+            roster: Roster::default(),
             tick_at: now,
             ordered_at: None,
             tune_at: None,
@@ -189,14 +209,17 @@ impl Trunk {
                 self.report_now(now);
             }
             Input::Wall { civil, uncertainty } => {
-                if let Some(behind) = self.time.handle_wall(now, civil, uncertainty) {
-                    let text = format!(
-                        "the wall clock is {behind} µs off the time given out; it is followed by 500 ppm at most"
-                    );
-                    self.trouble(now, "clock.stepped", text);
-                }
+                let behind = self.time.handle_wall(now, civil, uncertainty);
+                self.stands(now, "clock.stepped", behind.is_some(), || match behind {
+                    Some(behind) => format!(
+                        "the wall clock is {behind} µs off the time given out; it is followed by 500 ppm at most: set it \
+                         back, or restart the node if it is right now"
+                    ),
+                    None => "the wall clock and the time given out agree again".to_owned(),
+                });
                 self.handle_phase(now);
             }
+            Input::Renew { key, proof, chain } => self.handle_renew(now, key, proof, chain),
             Input::Made { track, packet } => self.handle_made(now, track, packet),
             Input::Drain => self.drain(now),
         }
@@ -260,6 +283,7 @@ impl Trunk {
             counters.player = player.counters();
             counters.lost = counters.player.lost;
         }
+        counters.troubles.clone_from(&self.below.troubles);
         counters
     }
 
@@ -275,7 +299,8 @@ impl Trunk {
 
     /// A root origin with a clock, or a node that a parent has welcomed and that has trusted time.
     pub fn ready(&self) -> bool {
-        self.counters.synced && (self.options.parents.is_empty() || self.parents.welcomed() > 0)
+        let reached = self.options.parents.is_empty() || self.place.is_some() && self.parents.welcomed() > 0;
+        self.counters.synced && reached
     }
 
     /// Everything an input may have set in motion.
@@ -300,6 +325,10 @@ impl Trunk {
 
     fn drain_player_events(&mut self, now: Local) {
         while let Some(event) = self.player.as_mut().and_then(|player| player.poll_event()) {
+            if self.place.is_none() && matches!(event, playout::Event::Began { .. } | playout::Event::Ended { .. }) {
+                // Its own code, which is no broadcast.
+                continue;
+            }
             match event {
                 playout::Event::Began { broadcast, at } => {
                     self.book.set_state(broadcast, State::Sounding);
@@ -359,11 +388,28 @@ impl Trunk {
 
     fn handle_done(&mut self, now: Local, job: u64, done: Done) {
         let Some(pending) = self.jobs.remove(&job) else { return };
-        if let Done::Failed(text) = &done {
-            self.trouble(now, "store.failed", text.clone());
+        match (&pending, &done) {
+            // Whether a certificate can be had says nothing of the disk.
+            (Pending::Certificate { .. }, _) => {}
+            (_, Done::Failed(text)) => self.stands(now, "store.failed", true, || text.clone()),
+            // What can be read may still not be written.
+            (Pending::Air { .. }, _) => {}
+            (_, _) => self.stands(now, "store.failed", false, || "the disk takes what is written again".to_owned()),
         }
         match (pending, done) {
             (Pending::Record, _) => {}
+            (Pending::Admission(admission), Done::Failed(text)) => self.handle_admitted(now, *admission, Err(text)),
+            (Pending::Admission(admission), _) => self.handle_admitted(now, *admission, Ok(())),
+            (Pending::Certificate { asker, .. }, Done::Certified(chain)) => self.answer(now, asker, Ok(chain)),
+            (Pending::Certificate { asker, again }, done) => {
+                let text = if let Done::Failed(text) = done { text } else { "no certificate came of it".to_owned() };
+                self.handle_not_certified(now, asker, again, text);
+            }
+            (Pending::Placement { id, .. }, Done::Failed(text)) => {
+                let text = format!("the placement could not be written to disk and was not given: {text}");
+                self.refuse(id, "store.failed", &text);
+            }
+            (Pending::Placement { id, order, expel }, _) => self.handle_placed(now, id, *order, expel),
             (Pending::Order { order, signed, from }, Done::Failed(text)) => {
                 if let From::Own { request: Some((id, _)), .. } = from {
                     let text = format!("the order could not be written to disk and was not given: {text}");
@@ -391,6 +437,22 @@ impl Trunk {
 
     fn trouble(&mut self, now: Local, code: &'static str, text: String) {
         self.event(now, What::Trouble { code, text });
+    }
+
+    /// Tells of something that is wrong when it begins, and when it is over; not while it lasts.
+    fn stands(&mut self, now: Local, code: &'static str, wrong: bool, text: impl FnOnce() -> String) {
+        debug_assert!(TROUBLES.contains(&code), "{code} is not among the metrics");
+        if wrong == self.below.troubles.contains(code) {
+            return;
+        }
+        if wrong {
+            self.below.troubles.insert(code);
+            self.trouble(now, code, text());
+        } else {
+            self.below.troubles.remove(code);
+            self.event(now, What::Mended { code, text: text() });
+        }
+        self.report_now(now);
     }
 
     fn refuse(&mut self, id: u64, code: &str, text: &str) {

@@ -183,7 +183,8 @@ impl Player {
         let next = nearest(samples, done);
         if ended || voice.program.samples().is_some_and(|all| next >= all) {
             voice.part = Part::Over;
-            let event = voice.ended(civil, false);
+            // Of a tone alone nothing is left to be missing.
+            let event = voice.ended(civil, voice.whole && voice.program.samples() == Some(0));
             self.events.extend(event);
             return None;
         }

@@ -39,6 +39,7 @@ pub struct Program {
     /// Playout delay, µs.
     pub delay: i64,
     pub until: Civil,
+    /// With a track of no packets (`Some(0)`) it is all there is: a code that the speaker says.
     pub tone: Option<Tone>,
 }
 
@@ -65,7 +66,7 @@ pub enum Event {
     /// when a broadcast that was replaced comes back.
     Began { broadcast: Uuid, at: Civil },
     /// Its last packet has been planned, or it was replaced or stopped; only after `Began`. `whole`:
-    /// every packet from index 0 to the last was played in full. The last is `packets − 1`; of a live
+    /// every packet from index 0 to the last was played in full; of a tone alone, up to its end. The last is `packets − 1`; of a live
     /// track the one that sounds at `until + delay`.
     Ended { broadcast: Uuid, at: Civil, whole: bool },
     /// Packet `index` was not there when its sound was due. Once per packet. A speaker that comes
@@ -307,5 +308,7 @@ pub const WANTED: f64 = 3_000_000.0;
 /// Frames (5 ms) behind the device at which steps have certainly missed it; less may be an error of
 /// the device's line.
 const UNDERRUN: f64 = 240.0;
+/// What a speaker says of itself is nothing that an order can name.
+const _: () = assert!(crate::audio::CODE >= Tone::LOCAL);
 /// µs of steps made at one wake-up, so that a speaker wakes 50 times a second and not 100.
 const BATCH: i64 = 20_000;

@@ -1,4 +1,6 @@
 //! One speaker and several, in virtual time.
+mod code;
+
 use super::model::{Heard, Speaker, TICK, World, world_civil};
 use super::*;
 use crate::audio::Content;

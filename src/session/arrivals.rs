@@ -33,6 +33,11 @@ impl Arrivals {
         Self { duration, together: 1, base: 0, window: VecDeque::new(), envelope: 0, margin: MARGIN_LEAST }
     }
 
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.window.capacity() * size_of::<i64>()
+    }
+
     /// How many packets leave in one send, as the parent says.
     pub fn bunch(&mut self, together: u32) {
         // Of a later release's parent, or a liar's: no more than leaves the due times of use.

@@ -78,6 +78,11 @@ impl Streams {
         }
     }
 
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.open.capacity() * size_of::<(u64, State)>()
+    }
+
     fn reading(&self) -> usize {
         self.open.iter().filter(|(_, state)| matches!(state, State::Reading { .. })).count()
     }

@@ -1,181 +1,27 @@
 //! The child's side of a link to a parent.
 mod group;
 mod input;
+#[cfg(test)]
+mod memory;
 mod reports;
+mod types;
 
 use super::bulk::{Read, Streams};
-use super::exchange::Line;
 use super::exchange::Pulse;
 use super::flood::Meter;
 use super::repair::{COPY_AFTER, ROUND_TRIP, Seeker};
-use super::{Arrival, Departure, Exchange, VERSION, Violation, wire};
+use super::{Arrival, Departure, VERSION, Violation, wire};
 use crate::proto;
 use crate::proto::datagram::Body;
 use crate::proto::to_parent;
 use crate::time::{Local, SECOND};
-use crate::track::Secret;
 use bytes::Bytes;
 use group::Hears;
 use prost::Message;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Clock exchanges at join and their spacing, µs.
-    pub join_exchanges: u32,
-    pub join_spacing: i64,
-    /// Then one a `quick` until `settle` after joining, then ever fewer, down to one a `slow`.
-    pub quick: i64,
-    pub settle: i64,
-    pub slow: i64,
-    /// A parent silent for so many beats is gone (`Event::Silent`).
-    pub missed_beats: u32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            join_exchanges: 16,
-            join_spacing: 20_000,
-            quick: 200_000,
-            settle: 72_000_000,
-            slow: 10_000_000,
-            missed_beats: 3,
-        }
-    }
-}
-
-/// How this node introduces itself.
-#[derive(Clone, Debug)]
-pub struct Me {
-    pub node: Uuid,
-    pub placement: Option<proto::Signed>,
-    pub grants: Vec<proto::Signed>,
-}
-
-/// A track that this child wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
-    pub track: Uuid,
-    pub ssrc: u32,
-    /// µs per packet; 0 for a log (no due times: gaps show by later indices only).
-    pub duration: i64,
-    /// First index of use.
-    pub from: u64,
-    /// µs after its due arrival for which a packet is still worth asking for; `i64::MAX` for a log.
-    pub useful: i64,
-    /// Number of packets, if known: beyond it nothing is due.
-    pub packets: Option<u64>,
-    /// An emergency whose key came with its order: the parent counts this child in by itself, from the first packet
-    /// on. Nothing is sent.
-    pub counted: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
-    Live,
-    Bulk,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// The parent's answer to Hello; the caller checks placement and role and goes on or hangs up.
-    Welcomed {
-        node: Uuid,
-        placement: Option<proto::Signed>,
-        grants: Vec<proto::Signed>,
-        /// Others that this node may dial.
-        parents: Vec<proto::Address>,
-    },
-    /// A log that the parent carries: the child listens to it by itself (duration 0).
-    Log {
-        track: Uuid,
-        ssrc: u32,
-        secret: Secret,
-        next: u64,
-    },
-    LogEnded {
-        track: Uuid,
-    },
-    /// Orders and grants in force.
-    Order(proto::Signed),
-    /// All of them have come.
-    OrdersDone,
-    Key {
-        track: Uuid,
-        secret: Secret,
-    },
-    Listening {
-        track: Uuid,
-        next: u64,
-        /// So many packets leave the parent in one send.
-        together: u32,
-    },
-    Unavailable {
-        track: Uuid,
-        reason: String,
-    },
-    /// The parent sends media by this multicast group too: what comes by it is `Arrival::Group`.
-    Group(proto::Group),
-    /// A candidate, not verified. Answer with `handle_accepted` or `handle_rejected`.
-    Packet {
-        track: Uuid,
-        index: u64,
-        bytes: Bytes,
-        via: Via,
-    },
-    /// The parent itself lacks these.
-    Missing {
-        track: Uuid,
-        first: u64,
-        count: u64,
-    },
-    /// This session itself found these missing and asks for them: so that those below need not.
-    Gap {
-        track: Uuid,
-        first: u64,
-        count: u64,
-    },
-    /// A bulk transfer of this track ended (whole or cut).
-    Fetched {
-        track: Uuid,
-    },
-    Exchange(Exchange, Line),
-    /// No echo for `missed_beats` beats: hang up and dial again.
-    Silent,
-    Goodbye {
-        code: String,
-        text: String,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    Beat,
-    Nack,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub nacks: u64,
-    /// Packets that came of themselves, and those that had to be asked for.
-    pub came: u64,
-    pub missed: u64,
-    /// Packets accepted that had been asked for.
-    pub repaired: u64,
-    /// Not asked for any more: too late.
-    pub abandoned: u64,
-    pub unknown_ssrc: u64,
-    pub malformed: u64,
-    /// Media packets dropped unread: their index was already accepted.
-    pub duplicate: u64,
-    /// Candidates that the caller refused.
-    pub rejected: u64,
-    /// Input beyond what a peer may send in a second, and events and datagrams beyond their queues.
-    pub flooded: u64,
-    pub dropped: u64,
-}
+pub use types::{Counters, Event, Me, Options, Reason, Via, Wish};
 
 /// One link's session, seen from below. Bounded: 64 tracks, 512 gaps per track.
 #[derive(Debug)]
@@ -437,6 +283,11 @@ impl Child {
             self.pulse.hurry(now);
             self.beat_if_due(now);
         }
+    }
+
+    /// Asks for a certificate, for this node or one below.
+    pub fn enrol(&mut self, enrol: proto::Enrol) {
+        self.control(to_parent::Body::Enrol(enrol));
     }
 
     pub fn goodbye(&mut self, code: &str, text: &str) {

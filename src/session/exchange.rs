@@ -82,6 +82,11 @@ pub enum Beat {
 }
 
 impl Pulse {
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.open.capacity() * size_of::<Local>()
+    }
+
     pub fn new(now: Local, options: Options) -> Self {
         Self {
             options,

@@ -15,7 +15,7 @@ use uuid::Uuid;
 const TRACK: Uuid = Uuid::from_u128(7);
 const SSRC: u32 = 9;
 
-fn child() -> Child {
+pub(super) fn child() -> Child {
     Child::new(
         Local(0),
         child::Options::default(),
@@ -27,15 +27,15 @@ fn parent() -> Parent {
     Parent::new(Local(0), parent::Options::default())
 }
 
-fn to_child(body: to_child::Body) -> Arrival {
+pub(super) fn to_child(body: to_child::Body) -> Arrival {
     Arrival::Control(proto::ToChild { body: Some(body) }.encode_to_vec().into())
 }
 
-fn to_parent(body: to_parent::Body) -> Arrival {
+pub(super) fn to_parent(body: to_parent::Body) -> Arrival {
     Arrival::Control(proto::ToParent { body: Some(body) }.encode_to_vec().into())
 }
 
-fn welcome() -> Arrival {
+pub(super) fn welcome() -> Arrival {
     to_child(to_child::Body::Welcome(proto::Welcome { version: 1, node: wire::id(TRACK), ..Default::default() }))
 }
 
@@ -56,7 +56,7 @@ fn wish() -> Wish {
     Wish { track: TRACK, ssrc: SSRC, duration: 240_000, from: 0, useful: 640_000, packets: None, counted: false }
 }
 
-fn media(index: u64) -> Bytes {
+pub(super) fn media(index: u64) -> Bytes {
     let mut bytes = vec![0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, SSRC as u8, 1, 2, 3];
     bytes[2..4].copy_from_slice(&(index as u16).to_be_bytes());
     bytes.into()
@@ -66,16 +66,16 @@ fn code(result: Result<(), Violation>) -> &'static str {
     result.map_or_else(|violation| violation.code, |()| "ok")
 }
 
-fn events(parent: &mut Parent) -> Vec<parent::Event> {
+pub(super) fn events(parent: &mut Parent) -> Vec<parent::Event> {
     std::iter::from_fn(|| parent.poll_event()).collect()
 }
 
-fn departures(parent: &mut Parent) -> Vec<Departure> {
+pub(super) fn departures(parent: &mut Parent) -> Vec<Departure> {
     std::iter::from_fn(|| parent.poll_departure()).collect()
 }
 
 /// A parent that was greeted and has a budget for the track.
-fn listening() -> Parent {
+pub(super) fn listening() -> Parent {
     let mut parent = parent();
     parent.handle_arrival(Local(0), None, hello()).unwrap();
     parent.listening(Local(0), TRACK, 0, 3_750, 1, Vec::new());

@@ -86,6 +86,9 @@
 //!    │ ◀──── control  Log {…} / Log {track, ended}                       │ logs that come and go
 //!    │ control  Unlisten {track} ──────────────────────────────────────▶ │
 //!    │ control  Standby {standby} ─────────────────────────────────────▶ │ another session brings sound
+//!    │ control  Enrol {id, key, proof, token | node, chain} ───────────▶ │ also in Hello's place
+//!    │ ◀──── control  Enrolled {id, chain} / {id, code, text}            │
+//!    │ ◀──── control  Deliver {node, order, grants}                      │ for it or one below
 //!    │ ◀──── datagram PathNonce {nonce};  path_echo {nonce} ───────────▶ │ before media moves
 //!    │ ◀──── control  Goodbye {code, text} ────────────────────────────▶ │ either side, then close
 //! ```
@@ -171,6 +174,26 @@
 //!   been back for two to five minutes. A child that takes sound from both stands by all the same, and sends Listen to
 //!   both; a packet that came by one it does not ask for at the other. `Placement.parents` names whom a child dials,
 //!   before its own configuration; `Welcome.parents` others, after it.
+//! - **Enrolment.** A node without a certificate dials with one that its own Ed25519 key signed, whose URI SAN is
+//!   `urn:loa:new`, checks the parent's chain against the roots of its ticket, and says `Enrol` in Hello's place, once;
+//!   what else it says ends the session. `proof` signs `"loa/1 enrol\0" ‖ key ‖ token.payload` (of a renewal
+//!   `… ‖ key ‖ node`). Each hop checks key and token and passes the question up under an `id` of its own, to the node
+//!   whose authority signed the token: it counts keys, not questions, so that a board may ask again. `Enrolled.chain`
+//!   holds leaf and issuer, which the node goes on showing from then on; or `code` and `text` say why not. The name in a
+//!   leaf that an issuer signed is its key's: the first 16 bytes of SHA-256(key), with the version and variant bits of
+//!   a UUIDv7; another one is refused in the handshake. An answer takes up to 20 s, and the link ends with it, after 30 s
+//!   without. A node asks once a minute at most, a relay for those below it 128 times at once and then twenty times a second.
+//! - **Waiting.** Who says Hello with a certificate and without a placement gets Welcome without logs, and a Push of
+//!   grants and the newest tick: enough to know the time and to believe a placement. It beats and reports
+//!   (state `waiting`), and gets no key, log or sound.
+//! - **Deliver.** An order for one node goes down along the reports that came up: to the child that is the node, or the
+//!   one that it was reported by, each of which checks it first. A placement of its own a node takes as if it had been
+//!   pushed, and says Hello anew.
+//! - **Expelled.** An order Expel closes the sessions of its node (`node.expelled`) where it stands within the order's
+//!   areas, as a child and as a parent, and none is taken again. Relays get those that
+//!   touch their area at their join, others none.
+//! - **Instance.** A random number of each process in its reports: if one speaks again after another had taken its
+//!   place, judged by the reports' times, two nodes hold one key.
 //! - **Sessions.** A node has two with one parent; a third ends the oldest. It joins at most 60 times in two
 //!   minutes.
 //!
@@ -206,6 +229,8 @@ mod ration;
 mod repair;
 mod wire;
 
+#[cfg(test)]
+mod ceilings;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

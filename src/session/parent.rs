@@ -93,6 +93,8 @@ pub enum Event {
     Standby {
         standby: bool,
     },
+    /// It, or a node below it, asks for a certificate.
+    Enrol(Box<proto::Enrol>),
     /// Media stops going to this child (three missed reports, RFC 8083) or may go again.
     Breaker {
         open: bool,
@@ -401,6 +403,14 @@ impl Parent {
     pub fn challenge(&mut self, _now: Local, nonce: u64) {
         let path = wire::datagram(Body::Path(proto::PathNonce { nonce }));
         self.departures.push_back(Departure::Datagram(path));
+    }
+
+    pub fn enrolled(&mut self, enrolled: proto::Enrolled) {
+        self.control(to_child::Body::Enrolled(enrolled));
+    }
+
+    pub fn deliver(&mut self, deliver: proto::Deliver) {
+        self.control(to_child::Body::Deliver(deliver));
     }
 
     pub fn goodbye(&mut self, code: &str, text: &str) {

@@ -70,6 +70,13 @@ pub struct Ask {
 }
 
 impl Seeker {
+    /// Bytes behind this one: gaps, and what was learnt of arrivals.
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        // Leaves of a B-tree are at least half full.
+        2 * self.gaps.len() * size_of::<(u64, Gap)>() + self.arrivals.memory()
+    }
+
     pub fn new(wish: Wish) -> Self {
         Self {
             next: None,

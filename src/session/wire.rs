@@ -14,6 +14,9 @@ pub const MAX_DATAGRAM: usize = 1_100;
 pub const MAX_RANGES: usize = 59;
 /// Grants in a Hello or Welcome (loa.proto).
 pub const MAX_GRANTS: usize = 8;
+/// Certificates that a node shows, and bytes of each: one of Ed25519 takes about 500.
+pub const MAX_CHAIN: usize = 4;
+pub const MAX_CERTIFICATE: usize = 2_048;
 /// A Goodbye is for people who read logs; longer text is cut.
 pub const MAX_TEXT: usize = 512;
 /// Bytes of a text in a report, which is kept once per node: an area has 128, a name not more.
@@ -70,6 +73,14 @@ pub fn check_addresses(addresses: &[proto::Address]) -> Result<(), Violation> {
         return Ok(());
     }
     let text = format!("{} parents in a Welcome; at most {MOST_ADDRESSES}", addresses.len());
+    Err(Violation::new("control.malformed", text))
+}
+
+pub fn check_chain(chain: &[Bytes]) -> Result<(), Violation> {
+    if chain.len() <= MAX_CHAIN && chain.iter().all(|certificate| certificate.len() <= MAX_CERTIFICATE) {
+        return Ok(());
+    }
+    let text = format!("a chain has at most {MAX_CHAIN} certificates of {MAX_CERTIFICATE} bytes");
     Err(Violation::new("control.malformed", text))
 }
 

@@ -113,6 +113,9 @@ impl Host {
             seed: random.bytes(),
             tick: TICK,
             rendition: self.member.rendition,
+            daylight: self.member.daylight,
+            issuer: false,
+            instance: self.incarnation,
         };
         self.process = Some(Process {
             trunk: Trunk::new(local, options),
@@ -265,6 +268,8 @@ impl Process {
                 trunk::Output::Reply { id, reply } => drop(round.witness.replies.insert(id, reply)),
                 // The sum of what all have heard is for a world that lasts.
                 trunk::Output::FirstSound { .. } => {}
+                // Nor are certificates.
+                trunk::Output::Certified { .. } => {}
                 trunk::Output::Event(event) => round.witness.events.push((round.now, event)),
                 trunk::Output::Step(step) => {
                     if let Some(device) = self.device.as_mut() {

@@ -4,7 +4,7 @@ use super::world::EPOCH;
 use super::{Conditions, Random};
 use crate::broadcast::{self, Area, Body, Grant, Kind, Order, Placement, Priority};
 use crate::key::{PublicKey, SigningKey};
-use crate::node::trunk::Wished;
+use crate::node::trunk::{Daylight, Wished};
 use crate::node::{Role, branch};
 use crate::proto;
 use crate::time::SECOND;
@@ -57,6 +57,8 @@ pub(super) struct Member {
     pub device_ppm: f64,
     /// Whether it runs when the world begins.
     pub awake: bool,
+    /// When it may say its code, if it has no place.
+    pub daylight: Daylight,
 }
 
 impl Tree {
@@ -105,6 +107,23 @@ impl Tree {
         let parent = self.index(parent);
         if let Some(member) = self.members.last_mut() {
             member.parents.push((parent, hop));
+        }
+        self
+    }
+
+    /// The newest node was enrolled, and nobody has placed it yet.
+    pub fn unplaced(&mut self) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            // Its placement was provisioned last.
+            member.journal.pop();
+        }
+        self
+    }
+
+    /// Where the newest node stands it is night.
+    pub fn at_night(&mut self) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            member.daylight = Daylight::in_zone(0);
         }
         self
     }
@@ -179,6 +198,8 @@ impl Tree {
             oscillator,
             device_ppm,
             awake: true,
+            // A world begins at midnight, UTC.
+            daylight: Daylight::in_zone(DAY / 2),
         });
         self
     }

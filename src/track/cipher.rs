@@ -48,6 +48,13 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// As it travels and rests: whoever prints a message must not print a key.
+impl std::fmt::Debug for crate::proto::Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 /// Why a packet was refused: the `reason` label of `loa_packets_rejected_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Reject {

@@ -22,6 +22,13 @@ impl Ring {
         Self { slots: vec![None; capacity].into(), newest: None }
     }
 
+    /// Bytes held, those of the packets included.
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        let packets: usize = self.slots.iter().flatten().map(Bytes::len).sum();
+        self.slots.len() * size_of::<Option<Bytes>>() + packets
+    }
+
     /// False (and nothing changes) for a duplicate, an index before the window or one above
     /// [`LAST_INDEX`]. An index far ahead moves the window in O(capacity).
     pub fn insert(&mut self, packet: Packet) -> bool {

@@ -50,22 +50,29 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
+        // SAFETY: the caller keeps the contract of the same call.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: as above.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
+        // SAFETY: the caller keeps the contract of the same call.
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    // SAFETY: as above.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         add(size);
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of the same call.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
+    // SAFETY: as above.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of the same call.
         unsafe { System.dealloc(pointer, layout) }
     }
 }

@@ -63,6 +63,9 @@ impl Relay {
             seed: [7; 32],
             tick: 10 * SECOND,
             rendition: Default::default(),
+            daylight: trunk::Daylight::in_zone(0),
+            issuer: false,
+            instance: 1,
         };
         let mut relay = Self {
             now,

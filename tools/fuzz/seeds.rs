@@ -10,6 +10,8 @@ use loa::session::frame;
 use loa::time::{MILLISECOND, SECOND};
 use loa::track::{Cipher, Packet, Writer};
 use prost::Message;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -51,8 +53,86 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "config" => texts("config", "toml"),
         "journal" => vec![stored("journal/orders")],
         "track_file" => vec![stored(&format!("tracks/{}/packets", Uuid::nil()))],
+        "request" => requests(),
+        "shown" => vec![media_report(), report().encode_to_vec()],
+        "certificate" => certificates(),
+        "sealed_root" => vec![SEALED.as_bytes().to_vec()],
+        "decoder_messages" => vec![decoded()],
+        "dialled" => dialled(),
         _ => panic!("target {target} has no seed"),
     }
+}
+
+/// What operators and programs ask.
+fn requests() -> Vec<Vec<u8>> {
+    let order: String = node::grant().encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect();
+    [
+        "/v1/live?areas=vn/01,vn/02&priority=emergency&title=B%C3%A3o&delay_ms=1000&pcm=s16le:48000:1\n".to_owned(),
+        "bulletin.flac\n{\"media\":\"ab\",\"areas\":[\"vn/01\"],\"priority\":\"normal\",\"at\":\"2027-01-15T06:30:00+07:00\",\"title\":\"Bản tin\",\"delay_ms\":1240,\"resume\":true}"
+            .to_owned(),
+        "/v1/stop\n{\"areas\":[\"vn\"],\"minutes\":10}".to_owned(),
+        format!("/v1/authorities\n{{\"order\":\"{order}\"}}"),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
+}
+
+fn report() -> proto::Report {
+    proto::Report {
+        node: id(node::CHILD),
+        area: "vn/01".into(),
+        name: "Cột 12".into(),
+        state: "sounding".into(),
+        role: "speaker".into(),
+        trouble: "sound.silent disk.full".into(),
+        peak: Some(-310),
+        rms: Some(-1_610),
+        at: node::NOW.0,
+        ..Default::default()
+    }
+}
+
+fn media_report() -> Vec<u8> {
+    br#"{"id":"ab","name":"a.wav","bytes":7,"bitrate":24000,"bitrates":[24000],"duration":1.5,"loudness":-16.0,"true_peak":-1.5,"gain":0.1}"#
+        .to_vec()
+}
+
+/// Of a relay, as its file has it and as it goes over the wire.
+fn certificates() -> Vec<Vec<u8>> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    use loa::io::certify::{Dates, issue};
+    let issued = issue(&[7; 32], loa::node::Role::Relay, Dates::ALWAYS).expect("a certificate");
+    let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("one's own certificate");
+    vec![der.to_vec(), issued.certificate.into_bytes(), issued.key.into_bytes(), issued.root.into_bytes()]
+}
+
+/// As `loa init` writes it; what is sealed in it is not of interest here.
+const SEALED: &str = "# A root of Loa, sealed with a passphrase.
+format = \"loa root 1\"
+name = \"main\"
+public = \"8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c\"
+memory_kib = 65536
+passes = 3
+salt = \"000102030405060708090a0b0c0d0e0f\"
+nonce = \"000102030405060708090a0b\"
+sealed = \"00\"
+";
+
+/// Facts, some samples and the end, as drawn in `io::decoder`.
+fn decoded() -> Vec<u8> {
+    let message = |kind: u8, body: &[u8]| [&[kind][..], &(body.len() as u32).to_le_bytes(), body].concat();
+    let samples: Vec<u8> = (0..64).flat_map(|at| (at as f32 / 64.0).to_le_bytes()).collect();
+    let error = br#"{"code":"audio.damaged","text":"a stretch is missing"}"#;
+    [message(b'S', &samples), message(b'S', &samples[..8]), message(b'X', error), message(b'E', b"")].concat()
+}
+
+fn dialled() -> Vec<Vec<u8>> {
+    let group = loa::io::group::name("232.7.4.60:7470".parse().expect("a group"));
+    let address = proto::Address { host: "relay.example:7460".into(), shards: 4 };
+    let six = loa::io::group::name("[ff35::1]:7470".parse().expect("a group"));
+    let mut seeds = vec![group.encode_to_vec(), six.encode_to_vec(), address.encode_to_vec()];
+    seeds.extend(["10.0.0.1:7460", "[2001:db8::1]:7460", "s16le:48000:1"].map(bytes));
+    seeds
 }
 
 /// Puts every seed into a file, for libFuzzer.

@@ -14,8 +14,9 @@ pub mod node;
 
 use bytes::Bytes;
 use loa::audio::{Content, Frames, Gain, Input, Renderer, Source, Step};
-use loa::broadcast::{Area, Authorities, Book, Order};
+use loa::broadcast::{Address, Area, Authorities, Book, Order};
 use loa::control::when;
+use loa::io::identity::Root;
 use loa::io::store::Store;
 use loa::key::{KeyId, SigningKey};
 use loa::proto;
@@ -24,6 +25,8 @@ use loa::session::{self, Arrival, Child, Parent, child, frame, parent};
 use loa::time::{Civil, Local, MILLISECOND};
 use loa::track::{self, Cipher, Header, Info, Packet, Reader, Secret, Sound};
 use prost::Message;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +61,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config", config),
     ("journal", journal),
     ("track_file", track_file),
+    ("request", request),
+    ("shown", shown),
+    ("certificate", certificate),
+    ("sealed_root", sealed_root),
+    ("decoder_messages", decoder_messages),
+    ("dialled", dialled),
 ];
 
 /// A datagram that claims to be SRTP.
@@ -347,6 +356,65 @@ fn in_folder(name: &str, bytes: &[u8], work: impl FnOnce(&Path)) {
 pub fn config(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = loa::config::Config::parse(text, std::path::Path::new("loa.toml"));
+    }
+}
+
+/// A request of the API: path and query, line feed, body.
+pub fn request(bytes: &[u8]) {
+    loa::control::outside::request(bytes);
+}
+
+/// What is shown to people: an upload's report file, a report of a node below.
+pub fn shown(bytes: &[u8]) {
+    loa::control::outside::shown(bytes);
+    if let Ok(report) = proto::Report::decode(bytes) {
+        let _ = session::is_sane_report(&report);
+    }
+}
+
+/// A certificate as a peer shows it, and as a file holds it.
+pub fn certificate(bytes: &[u8]) {
+    let mut read = vec![CertificateDer::from(bytes.to_vec())];
+    read.extend(CertificateDer::pem_slice_iter(bytes).flatten());
+    for certificate in read {
+        if let Ok(peer) = loa::io::tls::peer(&certificate) {
+            assert!(certificate.len() > 64, "{peer:?} out of nothing");
+        }
+    }
+    let _ = PrivateKeyDer::from_pem_slice(bytes);
+}
+
+pub fn sealed_root(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Root::name_of_sealed(text);
+    }
+}
+
+/// What a decoder's process says, should what it decodes have taken it over.
+pub fn decoder_messages(bytes: &[u8]) {
+    let piece = bytes.first().map_or(1, |first| usize::from(*first));
+    let whole = loa::io::decoder::read_all(bytes, usize::MAX);
+    assert_eq!(loa::io::decoder::read_all(bytes, piece), whole, "however it is cut");
+}
+
+/// Where a parent says that others can be reached: an address to dial, a group to join.
+pub fn dialled(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(address) = Address::new(text, 1)
+    {
+        assert_eq!(Address::from_proto(&address.to_proto()).as_ref(), Ok(&address), "as it was written");
+    }
+    if let Ok(address) = proto::Address::decode(bytes) {
+        let _ = Address::from_proto(&address);
+    }
+    if let Ok(group) = proto::Group::decode(bytes)
+        && let Some(read) = loa::io::group::read(&group)
+    {
+        assert!(read.ip().is_multicast(), "{read} is no group");
+        assert_eq!(loa::io::group::read(&loa::io::group::name(read)), Some(read));
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = text.parse::<loa::audio::Pcm>();
     }
 }
 

@@ -345,7 +345,9 @@ impl Speaker {
                 | Event::LogEnded { .. }
                 | Event::Missing { .. }
                 | Event::Gap { .. }
-                | Event::Fetched { .. } => {}
+                | Event::Fetched { .. }
+                | Event::Enrolled(_)
+                | Event::Deliver(_) => {}
             }
         }
         let Some(link) = self.link else { return false };

@@ -49,10 +49,31 @@ fn a_tone_is_for_emergencies_and_ends_before_speech_begins() {
     assert!(spoilt(|b| b.tone = tone(b.until)).contains("outlasts"));
     assert!(spoilt(|b| b.tone = Some(Tone { at: b.from, which: 0, duration: 1 })).contains("tone.which"));
     assert!(spoilt(|b| b.tone = Some(Tone { at: b.from, which: 1, duration: 0 })).contains("tone.duration"));
-    let mut good = bulletin(Priority::Emergency, 0, 10);
-    good.tone = tone(good.from);
-    good.renditions[0].anchor = good.from + 3 * SECOND - good.delay;
-    assert!(Order::decode(&order(Body::Broadcast(good)).encode()).is_ok());
+    assert!(Order::decode(&order(Body::Broadcast(sounding(1))).encode()).is_ok());
+}
+
+/// A bulletin whose tone is `which`, and that is in order otherwise.
+fn sounding(which: u32) -> Broadcast {
+    let mut broadcast = bulletin(Priority::Emergency, 0, 10);
+    broadcast.tone = Some(Tone { at: broadcast.from, which, duration: 3 * SECOND });
+    broadcast.renditions[0].anchor = broadcast.from + 3 * SECOND - broadcast.delay;
+    broadcast
+}
+
+#[test]
+fn no_order_makes_a_speaker_say_a_code_but_a_tone_of_a_later_version_passes() {
+    for later in [2, 99, Tone::LOCAL - 1] {
+        assert!(Order::decode(&order(Body::Broadcast(sounding(later))).encode()).is_ok(), "{later}");
+    }
+    // Not even a root.
+    let country = Country::new();
+    for code in [Tone::LOCAL, Tone::LOCAL + 42_719, Tone::LOCAL + 999_999, u32::MAX] {
+        let signed = country.root.sign(&["vn"], Body::Broadcast(sounding(code)));
+        for refusal in [country.authorities.check(&signed, Some(NOW)), country.authorities.recall(&signed)] {
+            let refusal = refusal.unwrap_err();
+            assert!(refusal.code == "order.malformed" && refusal.text.contains("below 2^24"), "{refusal:?}");
+        }
+    }
 }
 
 #[test]

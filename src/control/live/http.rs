@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 /// The stream of one live source, to its end. Refused before the body is read, if it can't be aired.
 pub async fn post(State(api): Shared, Extension(language): Extension<Language>, uri: Uri, body: Body) -> Response {
-    let mut wish = match wish(&api, &uri) {
+    let mut wish = match wish(&uri, &api.live.bitrates()) {
         Ok(wish) => wish,
         Err(failure) => return refuse(&failure, language),
     };
@@ -54,7 +54,8 @@ pub async fn one(State(api): Shared, Extension(language): Extension<Language>, P
     done(found.map(|source| source.form(api.zone, language)), language)
 }
 
-fn wish(api: &Api, uri: &Uri) -> Result<Wish, Failure> {
+/// What a query asks for; `bitrates` are those that it would be aired in.
+pub fn wish(uri: &Uri, bitrates: &[u32]) -> Result<Wish, Failure> {
     let wrong = |what: &dyn std::fmt::Display| Failure::new("request.query", [what]);
     let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
     let mut wish = Wish {
@@ -86,7 +87,7 @@ fn wish(api: &Api, uri: &Uri) -> Result<Wish, Failure> {
         }
     }
     wish.areas = api::areas(&areas)?;
-    wish.delay = delay.map(|delay| api::check_delay(delay, api.live.bitrates(), wish.priority)).transpose()?;
+    wish.delay = delay.map(|delay| api::check_delay(delay, bitrates, wish.priority)).transpose()?;
     Ok(wish)
 }
 

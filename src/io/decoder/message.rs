@@ -70,6 +70,30 @@ impl Reader {
     }
 }
 
+/// All that a decoder has said, in pieces of this size: how many messages and samples, up to the first that is
+/// wrong. For fuzzing.
+pub fn read_all(said: &[u8], piece: usize) -> (usize, usize) {
+    let (mut reader, mut samples, mut messages) = (Reader::new(), Vec::new(), 0);
+    for piece in said.chunks(piece.max(1)) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let room = reader.room();
+            let count = rest.len().min(room.len());
+            room[..count].copy_from_slice(&rest[..count]);
+            reader.filled(count);
+            rest = &rest[count..];
+            loop {
+                match reader.next(&mut samples) {
+                    Ok(Some(_)) => messages += 1,
+                    Ok(None) => break,
+                    Err(_) => return (messages, samples.len()),
+                }
+            }
+        }
+    }
+    (messages, samples.len())
+}
+
 fn take_samples(body: &[u8], out: &mut Vec<f32>) -> Result<Message, Wrong> {
     if body.is_empty() || !body.len().is_multiple_of(4) {
         return Err(Wrong("its samples are not whole"));

@@ -9,6 +9,7 @@ pub fn describe() {
 }
 
 const COUNTERS: &[(&str, &str)] = &[
+    ("loa_keys_held_twice_total", "Reports by which two nodes were seen to speak with one key"),
     ("loa_parent_changes_total", "Times that the other of two parents came to lead"),
     ("loa_packets_received_total", "Verified packets of sound and of logs"),
     ("loa_packets_sent_total", "Packets sent to listeners, one for each listener"),
@@ -49,6 +50,7 @@ const COUNTERS: &[(&str, &str)] = &[
 const GAUGES: &[(&str, &str)] = &[
     ("loa_build_info", "1; what runs"),
     ("loa_ready", "1 when the node can do its work"),
+    ("loa_trouble", "1 while something is wrong with this node, by its code; `loa doctor` says how to mend it"),
     ("loa_counters_age_seconds", "How old most of these numbers are; more than a few seconds: the node hangs"),
     ("loa_sessions", "Sessions that are up"),
     ("loa_sessions_paused", "Children that get no sound since their reports stay away (RFC 8083)"),

@@ -16,12 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn config(data: &Path) -> Config {
     Config {
         node: crate::config::Node { data: data.to_owned(), zone: chrono_tz::UTC },
+        enrol: None,
         parent: None,
         children: None,
         sources: None,
         playout: None,
         api: None,
         admin: Admin::default(),
+        log: crate::config::Log::default(),
     }
 }
 
@@ -319,5 +321,5 @@ fn a_node_that_cannot_start_says_what_is_in_the_way_and_how_to_mend_it() {
         siblings: Vec::new(),
     });
     let error = Node::start(&config).err().unwrap();
-    assert!(error.code == "node.role", "{error}");
+    assert!(error.code == "config.role", "{error}");
 }

@@ -5,6 +5,8 @@ pub struct Counters {
     /// SRTP from an address with no link.
     pub unknown_source: u64,
     pub handshakes_refused: u64,
+    /// Of addresses that had been told to wait.
+    pub handshakes_shunned: u64,
     pub handshakes_failed: u64,
     /// Strangers that waited so long that they have given up.
     pub handshakes_stale: u64,
@@ -32,6 +34,7 @@ impl std::ops::AddAssign for Counters {
         self.datagrams_received += other.datagrams_received;
         self.unknown_source += other.unknown_source;
         self.handshakes_refused += other.handshakes_refused;
+        self.handshakes_shunned += other.handshakes_shunned;
         self.handshakes_failed += other.handshakes_failed;
         self.handshakes_stale += other.handshakes_stale;
         self.retries += other.retries;

@@ -55,6 +55,11 @@ impl Driver {
 
     pub(super) fn receive_stranger(&mut self, now: Instant, incoming: Incoming) {
         let mut answer = Vec::new();
+        if self.shunned.has(now, incoming.remote_address()) {
+            self.counters.handshakes_shunned += 1;
+            self.endpoint.ignore(incoming);
+            return;
+        }
         let address = incoming.remote_address().ip();
         let proven = incoming.remote_address_validated() || !incoming.may_retry();
         let verdict = match self.shaking.handshakes.judge(address, proven) {

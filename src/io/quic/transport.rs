@@ -4,6 +4,7 @@ use super::crypto::{Client, Server, VERSION};
 use super::handshakes::WAITING;
 use super::window;
 use crate::io::socket::Socket;
+use crate::node::Link;
 use quinn_proto::{ClientConfig, ConnectionError, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,12 @@ fn transport(bulk_streams: u32) -> TransportConfig {
 }
 
 impl Driver {
+    /// Whether the other side has taken our certificate too (HANDSHAKE_DONE, RFC 9001 §4.1.2).
+    pub fn is_confirmed(&self, link: Link) -> bool {
+        let line = self.slot(link).and_then(|slot| self.lines.get(slot)?.as_ref());
+        line.is_some_and(|line| line.connection.stats().frame_rx.handshake_done > 0)
+    }
+
     /// Goes on from another socket: what a node does whose address has changed. What the old one still holds is lost.
     pub fn rebind(&mut self, socket: Arc<Socket>) {
         self.socket = socket;
@@ -63,16 +70,19 @@ pub fn explain(reason: &ConnectionError) -> String {
     match reason {
         // TLS alerts come as 0x100 + alert (RFC 9001 §4.8).
         ConnectionError::ConnectionClosed(close) if (0x100..0x200).contains(&u64::from(close.error_code)) => {
-            format!("the other side refused the handshake ({reason}): is this node's certificate from its root?")
+            format!("{REFUSES_US} ({reason}): is this node's certificate from its root?")
         }
         ConnectionError::TransportError(error) if (0x100..0x200).contains(&u64::from(error.code)) => {
-            format!("the other side's certificate or protocol is refused: {}", error.reason)
+            format!("{REFUSED}: {}", error.reason)
         }
         ConnectionError::TimedOut => "timed out: nothing was heard for a minute".to_owned(),
         other => other.to_string(),
     }
 }
 
+/// How explanations begin: ours is not taken, and theirs is not.
+pub const REFUSES_US: &str = "the other side refused the handshake";
+pub const REFUSED: &str = "the other side's certificate or protocol is refused";
 /// Bytes in flight per stream: 64 KiB frames at a round trip of 100 ms fill 20 Mb/s.
 const WINDOW: u32 = 256 << 10;
 /// Bytes that one link may have under way: at 125 kB/s, the most that bulk is given, half a second's.

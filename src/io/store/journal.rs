@@ -12,7 +12,7 @@ pub struct Journal {
     path: PathBuf,
     /// Where the last whole record ends.
     end: u64,
-    /// A write failed half-way and the torn record could not be cut off: nothing more is written.
+    /// A write failed half-way and the torn record could not be cut off yet: nothing is written before that.
     broken: bool,
 }
 
@@ -78,7 +78,8 @@ impl Journal {
             record::write(&encoded, &mut bytes);
         }
         if self.broken {
-            return Err(at(&self.path, io::Error::other("an earlier write failed half-way; restart the node")));
+            // The disk was full or read-only then, and may not be any more.
+            self.cut()?;
         }
         let written = self
             .file
@@ -92,10 +93,17 @@ impl Journal {
             }
             Err(error) => {
                 // What may be half there must not come before the next record.
-                self.broken = self.file.set_len(self.end).and_then(|()| self.file.sync_data()).is_err();
+                let _ = self.cut();
                 Err(at(&self.path, error))
             }
         }
+    }
+
+    /// Cuts off what a failed write left behind the last whole record.
+    fn cut(&mut self) -> io::Result<()> {
+        let cut = self.file.set_len(self.end).and_then(|()| self.file.sync_data());
+        self.broken = cut.is_err();
+        cut.map_err(|error| at(&self.path, error))
     }
 
     /// Gives every whole record from the start; returns where the last of them ends.
@@ -185,6 +193,24 @@ mod tests {
             expected.push(time(9));
             assert_eq!(Journal::open(path.clone()).unwrap().read().unwrap(), expected, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn what_a_failed_write_left_is_cut_off_as_soon_as_the_disk_lets_it_and_the_next_record_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders");
+        let mut journal = Journal::open(path.clone()).unwrap();
+        journal.append(&[time(1)]).unwrap();
+        // A disk that took half a record and then nothing, not even the cut.
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"half").unwrap();
+        journal.broken = true;
+        let writing = std::mem::replace(&mut journal.file, File::open(&path).unwrap());
+        assert!(journal.append(&[time(2)]).is_err(), "it cannot be written yet");
+        assert!(journal.broken);
+        journal.file = writing;
+        journal.append(&[time(3)]).unwrap();
+        drop(journal);
+        assert_eq!(Journal::open(path).unwrap().read().unwrap(), [time(1), time(3)]);
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Branch {
         let Some(child) = self.children.get_mut(&link) else { return };
         let packets = match done {
             Done::Packets { packets, .. } => packets,
-            Done::Ok | Done::Failed(_) => Vec::new(),
+            Done::Ok | Done::Certified(_) | Done::Failed(_) => Vec::new(),
         };
         child.reading = false;
         let rate = if child.listens.is_empty() { self.options.bulk_idle } else { self.options.bulk_live };

@@ -27,6 +27,28 @@ impl Branch {
         use session::parent::Event;
         let Some(child) = self.children.get_mut(&link) else { return };
         match event {
+            Event::Hello { .. } | Event::Listen { .. } | Event::Fetch { .. } | Event::Report(_) | Event::Health(_)
+                if child.peer.role == Role::New =>
+            {
+                let text = "a node without a certificate asks for one by Enrol, and says Hello when it has it";
+                self.cut(link, Cut::Protocol, "hello.new", text);
+            }
+            Event::Enrol(enrol) => {
+                let peer = child.peer;
+                // Each question costs signatures. Whoever has no certificate asks for it; who has one renews it.
+                let may = match (peer.role, &child.standing) {
+                    (Role::New, _) => enrol.token.is_some() && child.questions.newcomers(),
+                    (_, Standing::Waiting) => false,
+                    (Role::Relay, Standing::Member { .. }) => child.questions.relays(now),
+                    (_, Standing::Unplaced | Standing::Member { .. }) => {
+                        enrol.token.is_none() && child.questions.own(now)
+                    }
+                };
+                match may {
+                    true => self.outputs.push_back(Output::Notice(Notice::Enrol { link, peer, enrol })),
+                    false => self.counters.ignored(Ignored::Wish, 1),
+                }
+            }
             Event::Hello { node, placement, grants } => {
                 let peer = child.peer;
                 if node != peer.node {
@@ -56,7 +78,7 @@ impl Branch {
             Event::Report(mut report) => {
                 if !is_sane_report(&report) {
                     self.counters.ignored(Ignored::Report, 1);
-                } else if matches!(child.standing, Standing::Member { .. }) {
+                } else if matches!(child.standing, Standing::Member { .. } | Standing::Unplaced) {
                     report.node = child.peer.node.as_bytes().to_vec().into();
                     report.role = child.peer.role.as_str().into();
                     report.parent = Default::default();

@@ -21,6 +21,9 @@ pub const CUTS: [&str; 10] = [
     "node.stopping",
 ];
 
+/// Of these, for whoever joins again and again although it was told to wait a minute.
+pub const TOO_OFTEN: &str = "session.often";
+
 /// Why a branch ignored what a child said, and went on.
 pub const IGNORED: [&str; 7] = ["flood", "malformed", "nack.track", "nack.budget", "nack.behind", "wish", "report"];
 
@@ -82,6 +85,53 @@ impl Counters {
     }
 }
 
+/// Questions for certificates: a node has one of its own in a minute, a newcomer one in its life, a relay those of all
+/// below it: a delivery of boards at once, then so many a second. Small: each child has one.
+#[derive(Debug)]
+pub(super) struct Questions {
+    asked: bool,
+    left: u8,
+    /// In seconds.
+    since: u32,
+}
+
+impl Questions {
+    pub fn new(now: Local) -> Self {
+        Self { asked: false, left: QUESTIONS, since: seconds(now) }
+    }
+
+    pub fn newcomers(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked, true)
+    }
+
+    pub fn own(&mut self, now: Local) -> bool {
+        let may = !self.asked || seconds(now).saturating_sub(self.since) >= OWN_EVERY;
+        if may {
+            (self.asked, self.since) = (true, seconds(now));
+        }
+        may
+    }
+
+    pub fn relays(&mut self, now: Local) -> bool {
+        let more = seconds(now).saturating_sub(self.since).saturating_mul(QUESTIONS_A_SECOND);
+        self.left = u8::try_from(more).map_or(QUESTIONS, |more| self.left.saturating_add(more).min(QUESTIONS));
+        self.since = seconds(now);
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
+}
+
+fn seconds(now: Local) -> u32 {
+    u32::try_from(now.0 / SECOND).unwrap_or(u32::MAX)
+}
+
+/// Each costs its parent half a millisecond of signatures: a hostile relay 1 % of a core.
+const QUESTIONS: u8 = 128;
+const QUESTIONS_A_SECOND: u32 = 20;
+/// Seconds; a node asks each ten minutes at most.
+const OWN_EVERY: u32 = 60;
+
 /// The links of each node, and how often it came.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
@@ -120,6 +170,12 @@ impl Nodes {
             Some(newer) => Some(std::mem::replace(&mut links.0, newer)),
             None => None,
         }
+    }
+
+    /// The elder first.
+    pub fn links(&self, node: Uuid) -> Vec<Link> {
+        let links = self.links.get(&node);
+        links.map_or_else(Vec::new, |(elder, newer)| std::iter::once(*elder).chain(*newer).collect())
     }
 
     pub fn leave(&mut self, node: Uuid, link: Link) {
@@ -170,8 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_passes_on_a_delivery_at_once_and_then_twenty_a_second() {
+        let mut questions = Questions::new(Local(0));
+        assert_eq!((0..200).filter(|_| questions.relays(Local(0))).count(), usize::from(QUESTIONS));
+        let asked = (1..=200).filter(|turn| questions.relays(Local(turn * 10_000)));
+        assert_eq!(asked.count(), 21, "of two seconds, one question after the second");
+        assert!(questions.relays(Local(i64::MAX)));
+        let (mut own, minute) = (Questions::new(Local(0)), 60 * SECOND);
+        assert!(own.own(Local(0)) && !own.own(Local(minute - 1)) && own.own(Local(minute)));
+        let mut new = Questions::new(Local(0));
+        assert!(new.newcomers() && !new.newcomers());
+    }
+
+    #[test]
     fn each_reason_has_its_name() {
         assert_eq!(CUTS[Cut::Flood as usize], "peer.flood");
+        assert_eq!(CUTS[Cut::Often as usize], TOO_OFTEN);
         assert_eq!(CUTS[Cut::Stopping as usize], "node.stopping");
         assert_eq!((IGNORED[Ignored::Flood as usize], IGNORED[Ignored::Report as usize]), ("flood", "report"));
         assert_eq!((Cut::Stopping as usize + 1, Ignored::Report as usize + 1), (CUTS.len(), IGNORED.len()));

@@ -49,6 +49,25 @@ impl Branch {
         self.settle(now, link);
     }
 
+    /// The child has no place: it learns the time and whom to believe, and waits.
+    pub(super) fn keep_waiting(
+        &mut self,
+        now: Local,
+        link: Link,
+        welcome: Box<proto::Welcome>,
+        orders: Vec<proto::Signed>,
+    ) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        child.standing = Standing::Unplaced;
+        child.session.welcome(*welcome);
+        child.session.push(orders);
+        if child.joined.is_none() {
+            child.joined = Some(now);
+            self.beats.joined(now);
+        }
+        self.settle(now, link);
+    }
+
     /// Another session brings the child sound: emergencies do not go to it unasked. Or they do from now on.
     pub(super) fn stand_by(&mut self, now: Local, link: Link, standby: bool) {
         let Some(child) = self.children.get_mut(&link) else { return };

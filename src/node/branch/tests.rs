@@ -4,8 +4,10 @@ use crate::node::Role;
 use crate::proto::datagram::Body as Said;
 use crate::proto::to_child::Body as Told;
 use crate::proto::to_parent::Body;
+use crate::session::Departure;
 use crate::session::VERSION;
 use crate::time::{Civil, MILLISECOND, SECOND};
+use crate::track::{Packet, Secret};
 use bytes::Bytes;
 use prost::Message;
 

@@ -4,19 +4,19 @@ mod lines;
 
 use super::super::places::{Place, place, touched};
 use super::{Command, Known, Link, Notice, Output, Peer, Role, Trunk, What};
-use crate::broadcast::{Address, Area};
+use crate::broadcast::{Area, Refusal};
 use crate::key::KeyId;
 use crate::playout;
 use crate::proto;
-use crate::session::VERSION;
 use crate::time::{Civil, Local, SECOND};
 use crate::track::Reject;
+pub(super) use lines::Line;
 use lines::Lines;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 pub(super) struct Below {
-    lines: Lines,
+    pub lines: Lines,
     /// Direct children: where they stand and their link.
     direct: BTreeMap<Uuid, Direct>,
     /// How many of them stand where.
@@ -68,6 +68,16 @@ impl Below {
         touched(areas).into_iter().any(|(from, until)| self.places.range(from..until).next().is_some())
     }
 
+    /// A direct child's branch and link.
+    pub fn link_of(&self, node: Uuid) -> Option<(usize, Link)> {
+        self.direct.get(&node).map(|child| (child.branch, child.link))
+    }
+
+    /// The same, if it stands in such an area.
+    pub fn link_where(&self, node: Uuid, stands: impl FnOnce(&Area) -> bool) -> Option<(usize, Link)> {
+        self.direct.get(&node).filter(|child| stands(&child.area)).map(|child| (child.branch, child.link))
+    }
+
     pub fn known(&self) -> Known {
         self.lines.known()
     }
@@ -82,7 +92,7 @@ impl Below {
         self.direct.insert(node, child);
     }
 
-    fn leave(&mut self, node: Uuid) {
+    pub fn leave(&mut self, node: Uuid) {
         let Some(child) = self.direct.remove(&node) else { return };
         let place = place(&child.area);
         if let Some(count) = self.places.get_mut(&place) {
@@ -101,6 +111,7 @@ impl Trunk {
                 self.handle_hello(now, branch, link, peer, placement, &grants);
             }
             Notice::Left { link, node } => self.handle_left(now, branch, link, node),
+            Notice::Enrol { link, peer, enrol } => self.handle_enrol(now, branch, link, peer, *enrol),
             Notice::Standby { link, node, standby } => self.handle_standby(now, branch, link, node, standby),
             Notice::Wanted { track, listeners } => {
                 if let Some(track) = self.tracks.get_mut(&track)
@@ -129,20 +140,21 @@ impl Trunk {
         grants: &[proto::Signed],
     ) {
         self.admit_grants(now, grants);
-        let placed = self.check_placement(now, peer.node, placement.as_ref());
+        let placed = match &placement {
+            Some(_) => self.check_placement(now, peer.node, placement.as_ref()),
+            None => match self.keep_waiting(now, branch, link, peer) {
+                Ok(()) => return,
+                Err((code, text)) => Err(Refusal { code, text }),
+            },
+        };
         let (code, text) = match (placed, &self.place) {
+            (Ok((area, _)), Some(_)) if self.roster.expelled.is_expelled(peer.node, &area) => {
+                ("node.expelled", format!("node {} was expelled; a new board needs a key of its own", peer.node))
+            }
             (Ok((area, name)), Some(own)) if own.area.contains(&area) => {
-                let welcome = proto::Welcome {
-                    version: VERSION,
-                    features: 0,
-                    node: self.options.node.as_bytes().to_vec().into(),
-                    placement: Some(own.signed.clone()),
-                    grants: self.chain_of_place(),
-                    logs: Vec::new(),
-                    group: None,
-                    parents: self.options.siblings.iter().map(Address::to_proto).collect(),
-                };
-                let orders = self.in_force(now);
+                let welcome = self.welcome();
+                let orders = self.in_force(now, peer.role, &area);
+                self.is_placed(peer.node);
                 self.note_joined(now, branch, link, peer, &area, &name);
                 let command = Command::Admit { link, area, welcome: Box::new(welcome), orders };
                 self.outputs.push_back(Output::Branch { branch: Some(branch), command });
@@ -168,7 +180,7 @@ impl Trunk {
     }
 
     /// A child is reported on from now on.
-    fn note_leads(&mut self, now: Local, node: Uuid) {
+    pub(super) fn note_leads(&mut self, now: Local, node: Uuid) {
         let report =
             proto::Report { node: node.as_bytes().to_vec().into(), state: "joining".into(), ..Default::default() };
         self.handle_report(now, report);
@@ -176,6 +188,9 @@ impl Trunk {
     }
 
     fn handle_standby(&mut self, now: Local, branch: usize, link: Link, node: Uuid, standby: bool) {
+        if self.waiting_stands_by(now, link, node, standby) {
+            return;
+        }
         let same = |child: &&mut Direct| child.branch == branch && child.link == link;
         let Some(child) = self.below.direct.get_mut(&node).filter(same) else { return };
         match (std::mem::replace(&mut child.standby, standby), standby) {
@@ -187,6 +202,9 @@ impl Trunk {
 
     fn handle_left(&mut self, now: Local, branch: usize, link: Link, node: Uuid) {
         // A child that came back over another link before this one was given up has not left.
+        if self.waiting_left(branch, link, node) {
+            return;
+        }
         let same = |child: &Direct| child.branch == branch && child.link == link;
         let Some(child) = self.below.direct.get(&node).filter(|child| same(child)) else { return };
         let standby = child.standby;
@@ -202,6 +220,11 @@ impl Trunk {
         // A clock that errs is as likely as a lie: neither may stand before what is true.
         let latest = self.time.civil(now).map_or(Civil(i64::MAX), |civil| civil + FUTURE);
         let Some(mut line) = lines::Line::read(&report, latest) else { return self.dropped("reports_too_long") };
+        match self.stand_waiting(node, report.parent.is_empty(), &mut line) {
+            Some(true) => return self.take_line(now, node, line),
+            Some(false) => return,
+            None => {}
+        }
         if let Some(child) = self.below.direct.get(&node) {
             // What another relay says of a child of this node is stale at best; a child names no parent. Of one that
             // stands by here another may have to say something, and itself nothing.
@@ -209,14 +232,20 @@ impl Trunk {
                 return;
             }
             if child.standby {
-                return self.take_line(node, line);
+                return self.take_line(now, node, line);
             }
             line.stand(child.area.as_str(), &child.name, child.role.as_str(), self.options.node);
         }
-        self.take_line(node, line);
+        self.take_line(now, node, line);
     }
 
-    fn take_line(&mut self, node: Uuid, line: lines::Line) {
+    fn take_line(&mut self, now: Local, node: Uuid, mut line: Line) {
+        if line.is_waiting() {
+            self.note_waits(now, node);
+        }
+        if self.below.lines.is_twice(node, &mut line) {
+            self.note_twice(now, node);
+        }
         let begins = self.below.lines.begins(node, &line);
         if !self.below.lines.take(node, line) {
             self.dropped("reports");
@@ -247,6 +276,7 @@ impl Trunk {
         let status = self.player.as_ref().map(|player| player.status(now)).unwrap_or_default();
         let joined = self.options.parents.is_empty() || self.parents.welcomed() > 0;
         let state = match status.state {
+            _ if self.place.is_none() && !self.options.parents.is_empty() => "waiting",
             _ if !joined => "joining",
             _ if self.is_hushed() => "hushed",
             playout::State::Joining if self.player.is_some() => "joining",
@@ -286,6 +316,7 @@ impl Trunk {
             rms: counters.level.map(|level| hundredths(level.rms)),
             bitrate: self.bitrate_of(sounding),
             trouble: self.below.troubles.iter().copied().collect::<Vec<_>>().join(" "),
+            instance: self.options.instance,
         }
     }
 
@@ -311,6 +342,8 @@ impl Trunk {
     pub(super) fn report(&mut self, now: Local) {
         self.below.due = now + REPORT;
         self.judge_links(now);
+        self.rest_enrolments(now);
+        self.tell_places(now);
         let own = self.own_report(now);
         if let Some(line) = lines::Line::read(&own, Civil(i64::MAX)) {
             let begins = self.below.lines.take_own(line);

@@ -9,32 +9,32 @@ use crate::time::SECOND;
 use crate::track::{Cipher, LAST_INDEX};
 use prost::Message;
 
-const NOW: Civil = Civil(1_800_000_000 * SECOND);
+pub(super) const NOW: Civil = Civil(1_800_000_000 * SECOND);
 /// A UUIDv7, as in a signed tick it must be.
-const LOG: Uuid = Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_001f);
-const SSRC: u32 = 7;
+pub(super) const LOG: Uuid = Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_001f);
+pub(super) const SSRC: u32 = 7;
 
-fn root() -> SigningKey {
+pub(super) fn root() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
 }
 
-fn secret() -> Secret {
+pub(super) fn secret() -> Secret {
     Secret { key: [3; 16], salt: [4; 12] }
 }
 
-fn id(number: u64) -> Uuid {
+pub(super) fn id(number: u64) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(number, &[0; 10]).into_uuid()
 }
 
-fn areas(text: &str) -> Vec<Area> {
+pub(super) fn areas(text: &str) -> Vec<Area> {
     vec![text.parse().unwrap()]
 }
 
-fn signed(number: u64, area: &str, body: Body) -> proto::Signed {
+pub(super) fn signed(number: u64, area: &str, body: Body) -> proto::Signed {
     broadcast::sign(&Order::new(id(number), root().id(), number, NOW, areas(area), body), &root())
 }
 
-fn tick(number: u64, head: u64) -> proto::Signed {
+pub(super) fn tick(number: u64, head: u64) -> proto::Signed {
     signed(number, "vn", Body::Tick(Tick { time: NOW, log: LOG, head, epoch: 0 }))
 }
 
@@ -79,7 +79,7 @@ fn riding(index: u64, order: &proto::Signed, track: Uuid, secret: &Secret) -> Pa
     Packet { index, bytes }
 }
 
-fn relay() -> Trunk {
+pub(super) fn relay() -> Trunk {
     let mut trunk = Trunk::new(
         Local(0),
         Options {
@@ -97,6 +97,9 @@ fn relay() -> Trunk {
             seed: [5; 32],
             tick: 10 * SECOND,
             rendition: Default::default(),
+            daylight: super::Daylight::in_zone(0),
+            issuer: false,
+            instance: 1,
         },
     );
     let place = |node, name: &str| {
@@ -162,7 +165,7 @@ fn an_emergencys_key_comes_with_its_order_and_nobody_below_is_told_it_again() {
     assert!(outputs.iter().position(sent).is_some_and(|sent| carried < sent));
 }
 
-fn synchronise(trunk: &mut Trunk) {
+pub(super) fn synchronise(trunk: &mut Trunk) {
     for number in 1..40 {
         let sent = Local(number * 20_000);
         let told = NOW + sent.0 + 1_000;
@@ -271,6 +274,47 @@ fn orders_repeated_to_a_node_that_knows_them_do_not_reach_the_disk_again() {
         }
     }
     assert_eq!((journalled, pushed), (2, 2));
+}
+
+#[test]
+fn an_authority_elsewhere_cannot_take_a_node_away() {
+    let mut trunk = relay();
+    synchronise(&mut trunk);
+    let neighbour = SigningKey::from_seed(&[8; 32]);
+    let grant = broadcast::Grant {
+        key: neighbour.public(),
+        areas: areas("vn/02"),
+        kinds: vec![broadcast::Kind::Placement],
+        up_to: Priority::Emergency,
+        from: NOW,
+        until: NOW + 3_600 * SECOND,
+        name: "neighbour".into(),
+    };
+    trunk.handle_order(Local(SECOND), signed(30, "vn/02", Body::Grant(grant)), From::Push);
+    while let Some(output) = trunk.poll_output() {
+        if let Output::Job { job, .. } = output {
+            trunk.handle_input(Local(SECOND), Input::Done { job, done: Done::Ok });
+        }
+    }
+    let place = |area: &str| {
+        let area: Area = area.parse().unwrap();
+        Body::Placement(Placement { node: id(1), area, name: "relay".into(), parents: Vec::new() })
+    };
+    let order = Order::new(id(31), neighbour.id(), 31, NOW, areas("vn/02"), place("vn/02"));
+    let before = trunk.counters.orders_rejected.get("order.scope").copied().unwrap_or(0);
+    trunk.handle_order(Local(SECOND), broadcast::sign(&order, &neighbour), From::Push);
+    assert_eq!(trunk.counters.orders_rejected.get("order.scope").copied(), Some(before + 1));
+    let written = |output| matches!(output, Output::Job { work: Job::Journal(_), .. });
+    assert!(!std::iter::from_fn(|| trunk.poll_output()).any(written), "nor does it come back after a restart");
+    assert_eq!(trunk.place.as_ref().map(|place| place.area.as_str()), Some("vn/01"));
+    // A root is over both.
+    trunk.handle_order(Local(SECOND), signed(32, "vn/02", place("vn/02")), From::Push);
+    while let Some(output) = trunk.poll_output() {
+        if let Output::Job { job, .. } = output {
+            trunk.handle_input(Local(SECOND), Input::Done { job, done: Done::Ok });
+        }
+    }
+    assert_eq!(trunk.place.as_ref().map(|place| place.area.as_str()), Some("vn/02"));
 }
 
 #[test]

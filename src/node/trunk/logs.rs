@@ -47,6 +47,12 @@ impl LogTrack {
         }
     }
 
+    /// Bytes of the packets remembered.
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.seen.memory()
+    }
+
     /// The session with that parent is over: it stays until another has named its logs.
     pub fn left(&mut self, parent: usize) {
         self.carried[parent] = self.own;

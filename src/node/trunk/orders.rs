@@ -2,7 +2,7 @@
 //! first and are written beside (DESIGN §6, §8).
 
 use super::keys::Brought;
-use super::{From, KeyId, Order, Output, Pending, Place, Trunk, Vouched, What};
+use super::{Area, From, KeyId, Order, Output, Pending, Role, Stand, Trunk, Vouched, What};
 use crate::broadcast::{Body, Broadcast, Change, Entry, Kind, Placement, Priority, Refusal, State};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local};
@@ -29,6 +29,7 @@ impl Trunk {
                     (Err(_), _) => {}
                 },
                 Some(record::Body::Order(signed)) => self.restore_order(now, signed),
+                Some(record::Body::Admitted(admitted)) => self.restore_admitted(&admitted),
                 None => {}
             }
         }
@@ -64,7 +65,12 @@ impl Trunk {
                     self.stand(placement, &order, &signed);
                 }
             }
-            Body::Placement(_) | Body::Tick(_) => {}
+            Body::Placement(_) => self.note_given(&order, &signed),
+            Body::Tick(_) | Body::Invite(_) => {}
+            Body::Expel(_) => {
+                self.written.insert(order.id);
+                self.roster.expelled.admit(&order, &signed);
+            }
             Body::Grant(_) | Body::Revoke(_) => {
                 self.written.insert(order.id);
                 self.authorities.admit(&order, &signed);
@@ -78,6 +84,10 @@ impl Trunk {
 
     /// An order from outside, or given here.
     pub(super) fn handle_order(&mut self, now: Local, signed: proto::Signed, from: From) {
+        if matches!(from, From::Push) && self.roster.expelled.holds(&signed) {
+            // Every join brings all of them again.
+            return;
+        }
         let civil = self.time.civil(now);
         let order = match self.authorities.check(&signed, civil) {
             Ok(order) => order,
@@ -95,6 +105,9 @@ impl Trunk {
             }
             Err(refusal) => return self.refuse_order(now, &refusal, from),
         };
+        if let Err(refusal) = self.check_move(now, &order) {
+            return self.refuse_order(now, &refusal, from);
+        }
         if self
             .jobs
             .values()
@@ -103,7 +116,7 @@ impl Trunk {
             // Its first copy is on the way to disk and will be forwarded from there.
             return;
         }
-        if matches!(order.body, Body::Grant(_) | Body::Revoke(_)) && self.written.contains(&order.id) {
+        if matches!(order.body, Body::Grant(_) | Body::Revoke(_) | Body::Expel(_)) && self.written.contains(&order.id) {
             // Every join brings it again: neither news, nor for those below.
             return self.pass_on(now, &signed, from, false);
         }
@@ -114,8 +127,8 @@ impl Trunk {
         };
         let durable = match &order.body {
             Body::Placement(placement) => placement.node == self.options.node,
-            Body::Tick(_) => false,
-            Body::Grant(_) | Body::Revoke(_) => self.written.insert(order.id),
+            Body::Tick(_) | Body::Invite(_) => false,
+            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) => self.written.insert(order.id),
             Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => self.concerns_us(&order),
         };
         let known = self.book.get(order.id).is_some_and(|entry| entry.signed == signed);
@@ -133,8 +146,24 @@ impl Trunk {
         }
     }
 
+    /// A placement of this node is for an authority over both places, the one that it leaves too: a key stolen
+    /// elsewhere must not take nodes away to where it may speak.
+    pub(super) fn check_move(&self, now: Local, order: &Order) -> Result<(), Refusal> {
+        let (Body::Placement(placement), Some(place)) = (&order.body, &self.place) else { return Ok(()) };
+        let elsewhere = placement.node == self.options.node
+            && !self.authorities.covers(order.authority, Kind::Placement, &place.area, self.time.civil(now));
+        if !elsewhere {
+            return Ok(());
+        }
+        let text = format!(
+            "placement {} would move this node out of {}, which its authority {} may not place: have one over both do it",
+            order.id, place.area, order.authority
+        );
+        Err(Refusal { code: "order.scope", text })
+    }
+
     fn concerns_us(&self, order: &Order) -> bool {
-        self.place.as_ref().is_none_or(|place| order.areas.iter().any(|area| area.touches(&place.area)))
+        self.place.as_ref().is_some_and(|place| order.areas.iter().any(|area| area.touches(&place.area)))
     }
 
     /// A checked and durable order: act, then pass it on. Whether it was new.
@@ -174,7 +203,17 @@ impl Trunk {
                 self.stand(placement, &order, &signed);
                 self.placed(now);
             }
-            Body::Placement(_) => {}
+            // A token is shown, and does nothing here.
+            Body::Placement(_) | Body::Invite(_) => {}
+            Body::Expel(expel) => {
+                if !self.roster.expelled.admit(&order, &signed) {
+                    let text =
+                        "there is no room for another expelled node: revoke those that matter with a root".into();
+                    self.refuse_order(now, &Refusal { code: "order.full", text }, from);
+                    return false;
+                }
+                self.handle_expelled(now, expel.node);
+            }
             Body::Grant(_) | Body::Revoke(_) => {
                 self.authorities.admit(&order, &signed);
                 self.retry_parked(now);
@@ -230,7 +269,7 @@ impl Trunk {
         let (area, name) = (placement.area.clone(), placement.name.clone());
         self.parents.place(placement.parents.clone());
         let (authority, number) = (order.authority, order.number);
-        self.place = Some(Place { area, name, signed: signed.clone(), authority, number });
+        self.place = Some(Stand { area, name, signed: signed.clone(), authority, number });
     }
 
     /// Known already: whoever gave it is answered.
@@ -285,7 +324,7 @@ impl Trunk {
         self.place.as_ref().map_or_else(Vec::new, |place| self.chain(place.authority))
     }
 
-    fn chain(&self, key: KeyId) -> Vec<proto::Signed> {
+    pub(super) fn chain(&self, key: KeyId) -> Vec<proto::Signed> {
         self.authorities.chain(key)
     }
 
@@ -301,9 +340,12 @@ impl Trunk {
         }
     }
 
-    /// What a joining child must know: grants, the latest tick, and the orders in force.
-    pub(super) fn in_force(&self, now: Local) -> Vec<proto::Signed> {
+    /// What a joining child must know: grants, the latest tick, and the orders in force; and a parent, whom not to take.
+    pub(super) fn in_force(&self, now: Local, role: Role, area: &Area) -> Vec<proto::Signed> {
         let mut orders = self.authorities.all();
+        if role == Role::Relay {
+            orders.extend(self.roster.expelled.touching(area));
+        }
         orders.extend(self.below.last_tick.iter().map(|(_, signed)| signed.clone()));
         orders.extend(self.book.in_force(self.time.civil(now)));
         orders

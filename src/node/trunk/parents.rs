@@ -11,7 +11,7 @@ mod lead;
 mod sessions;
 
 use super::keys::Brought;
-use super::{Address, From, Link, Output, Packet, Peer, Role, Trunk, What};
+use super::{Address, Area, From, Link, Output, Packet, Peer, Role, Trunk, What};
 use crate::proto;
 use crate::session::child::{self, Child, Event, Me, Wish};
 use crate::session::{Arrival, Exchange, Line};
@@ -55,6 +55,8 @@ struct Joined {
     welcomed: Option<Local>,
     /// When an order or tick last came by it.
     heard: Local,
+    /// Where the parent stands.
+    area: Option<Area>,
 }
 
 impl Slot {
@@ -153,7 +155,7 @@ impl Trunk {
             true => self.time.handle_new_parent(now),
             false => self.time.handle_spare_parent(),
         }
-        self.parents.slots[parent].session = Some(Joined { link, peer, child, welcomed: None, heard: now });
+        self.parents.slots[parent].session = Some(Joined { link, peer, child, welcomed: None, heard: now, area: None });
     }
 
     fn hang_stranger(&mut self, now: Local, slot: usize, link: Link, code: &str, text: &str, dial: bool) {
@@ -217,6 +219,17 @@ impl Trunk {
             self.hang_parent(now, slot, "node.placed", "this node stands elsewhere now");
         }
         self.tune(now);
+    }
+
+    /// A node was expelled: if it is a parent, it is none any more.
+    pub(super) fn leave_expelled(&mut self, now: Local, node: Uuid) {
+        for slot in 0..SLOTS {
+            let parent = self.parents.slots[slot].session.as_ref().filter(|joined| joined.peer.node == node);
+            let area = parent.and_then(|joined| joined.area.as_ref());
+            if area.is_some_and(|area| self.roster.expelled.is_expelled(node, area)) {
+                self.hang_parent(now, slot, "parent.expelled", "this parent was expelled");
+            }
+        }
     }
 
     fn hang_parent(&mut self, now: Local, slot: usize, code: &str, text: &str) {
@@ -326,6 +339,8 @@ impl Trunk {
             Event::Missing { .. } | Event::Gap { .. } => {}
             Event::Fetched { track } => self.handle_fetch_ended(now, track),
             Event::Exchange(exchange, line) => self.handle_exchange(now, leads, exchange, line),
+            Event::Enrolled(enrolled) => self.handle_enrolled(now, slot, enrolled),
+            Event::Deliver(deliver) => self.handle_deliver(now, deliver),
             Event::Silent => self.hang_parent(now, slot, "session.silent", "the parent does not answer"),
             Event::Goodbye { code, text } => {
                 let reason = format!("the parent says {code}: {text}");
@@ -369,11 +384,17 @@ impl Trunk {
     ) {
         self.admit_grants(now, grants);
         let Some(peer) = self.parents.slots[slot].session.as_ref().map(|joined| joined.peer) else { return };
+        let mut stands = None;
         let refusal = match self.check_placement(now, peer.node, placement.as_ref()) {
-            Ok((area, _)) => match &self.place {
+            Ok((area, _)) if self.roster.expelled.is_expelled(peer.node, &area) => {
+                Some(format!("node {} was expelled", peer.node))
+            }
+            Ok((area, _)) => match (stands.insert(area.clone()), &self.place).1 {
                 Some(place) if node == peer.node && area.contains(&place.area) => None,
                 Some(place) => Some(format!("the parent stands in {area}, which does not contain {}", place.area)),
-                None => Some("this node has no placement; place it before it is started".into()),
+                // It waits there for its place.
+                None if node == peer.node => None,
+                None => Some(format!("the parent calls itself {node}, its certificate {}", peer.node)),
             },
             Err(refusal) => Some(refusal.to_string()),
         };
@@ -385,7 +406,7 @@ impl Trunk {
         let joined = &mut self.parents.slots[slot];
         joined.attempts = 0;
         if let Some(joined) = &mut joined.session {
-            (joined.welcomed, joined.heard) = (Some(now), now);
+            (joined.welcomed, joined.heard, joined.area) = (Some(now), now, stands);
             joined.child.stand_by(!leads);
         }
         self.begin_logs(slot);

@@ -2,7 +2,7 @@
 
 use super::keys::Brought;
 use super::{Air, From, Granted, Listed, Pending, Reply, Request, Trunk, What};
-use crate::broadcast::{Area, Body, Broadcast, Cancel, Grant, Hush, Kind, Order, Priority, State, Tone};
+use crate::broadcast::{Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, State, Tone};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
 use crate::track::{Info, Secret};
@@ -37,6 +37,11 @@ impl Trunk {
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }
+            Request::Invite { area, count, relay, lasting } => {
+                self.request_invite(now, id, area, count, relay, lasting)
+            }
+            Request::Place(place) => self.request_place(now, id, *place),
+            Request::Expel { node } => self.request_expel(now, id, node),
             Request::Give(signed) => self.request_give(now, id, *signed),
             Request::Finish { broadcast, packets } => self.request_finish(now, id, broadcast, packets),
             Request::Note(note) => {
@@ -60,12 +65,13 @@ impl Trunk {
         let order = Order::decode(&signed.payload).map_err(|refusal| (refusal.code, refusal.text))?;
         let reply = Reply::Done { order: order.id };
         match &order.body {
-            Body::Grant(_) | Body::Revoke(_) => {
+            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) => {
                 let request = Some((id, Box::new(reply)));
                 self.handle_order(now, signed, From::Own { request, keys: Vec::new() });
             }
             Body::Placement(placement) if placement.node == self.options.node => {
                 let checked = self.authorities.check(&signed, self.time.civil(now));
+                let checked = checked.and_then(|order| self.check_move(now, &order));
                 checked.map_err(|refusal| (refusal.code, refusal.text))?;
                 self.handle_order(now, signed, From::Push);
                 self.outputs.push_back(super::Output::Reply { id, reply });
@@ -75,6 +81,33 @@ impl Trunk {
                 return Err(("order.not_here", text));
             }
         }
+        Ok(())
+    }
+
+    fn request_invite(
+        &mut self,
+        now: Local,
+        id: u64,
+        area: Area,
+        count: u32,
+        relay: bool,
+        lasting: i64,
+    ) -> Result<(), Refused> {
+        let civil = self.now_or_refuse(now)?;
+        if !self.options.issuer {
+            let text = "this node certifies nobody: it has no issuer.key. `loa enrol --renew` with a root gives it one";
+            return Err(("issuer.none", text.into()));
+        }
+        if !(1..=INVITED).contains(&count) || !(SECOND..=INVITE_LONGEST).contains(&lasting) {
+            let text =
+                "a token is for 1 to 10,000 nodes and lasts up to 365 days; give fewer, or make another".to_owned();
+            return Err(("token.range", text));
+        }
+        let body = Body::Invite(Invite { count, relay });
+        let (order, token) = self.make(now, vec![area], civil + lasting, body).ok_or_else(no_authority)?;
+        self.authorities.check(&token, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
+        let grants = self.authorities.chain(order.authority);
+        self.outputs.push_back(super::Output::Reply { id, reply: Reply::Invited { token, grants } });
         Ok(())
     }
 
@@ -281,4 +314,7 @@ const STORED_AHEAD: i64 = 5 * SECOND;
 const EXPIRES_AFTER: i64 = 60 * SECOND;
 /// A live broadcast ends by itself after this, whatever became of its source.
 const LIVE_LONGEST: i64 = 12 * 3600 * SECOND;
+/// Of one token.
+const INVITED: u32 = 10_000;
+const INVITE_LONGEST: i64 = 365 * 24 * 3600 * SECOND;
 const HUSH_LONGEST: i64 = 24 * 3600 * SECOND;

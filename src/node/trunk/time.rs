@@ -81,9 +81,10 @@ impl Time {
     }
 
     /// A verified tick: a lower bound that also vouches for phase. Time comes from the topmost origin
-    /// that is reachable: while one over a wider area is heard, the others don't count.
+    /// that is reachable: while one over a wider area is heard, the others don't count. A tick that names no
+    /// area, as any authority may sign one, is the narrowest of all.
     pub fn handle_tick(&mut self, now: Local, area: Option<&Area>, time: Civil) {
-        let wider = |held: &Area| area.is_none_or(|area| area.contains(held));
+        let wider = |held: &Area| area.is_some_and(|area| area.contains(held));
         if self.teller.as_ref().is_some_and(|(held, at)| now - *at < TELLER_GONE && !wider(held)) {
             return;
         }
@@ -174,6 +175,19 @@ mod tests {
         // Of the topmost it is believed, and phase that contradicts it is not.
         time.handle_tick(now, Some(&area("vn")), Civil(CIVIL + 3_600 * SECOND));
         assert_eq!(time.civil(now), None);
+    }
+
+    #[test]
+    fn a_tick_that_names_no_area_does_not_take_trusted_time_away() {
+        let mut time = synced();
+        let now = Local(SECOND);
+        time.handle_tick(now, Some(&area("vn")), Civil(CIVIL + SECOND));
+        time.handle_tick(now, None, Civil(CIVIL + 50 * SECOND));
+        assert!(time.civil(now).is_some());
+        // Where nobody else tells the time it counts.
+        let mut alone = synced();
+        alone.handle_tick(now, None, Civil(CIVIL + SECOND));
+        assert!(alone.civil(now).is_some());
     }
 
     #[test]

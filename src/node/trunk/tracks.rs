@@ -478,6 +478,9 @@ mod tests {
             seed: [5; 32],
             tick: 10 * SECOND,
             rendition: Default::default(),
+            daylight: super::super::Daylight::in_zone(0),
+            issuer: false,
+            instance: 1,
         };
         let mut trunk = Trunk::new(Local(0), options);
         for number in 1..40 {

@@ -18,6 +18,7 @@ impl Trunk {
         let civil = self.time.civil(now);
         if let Some(civil) = civil {
             self.authorities.expire(civil);
+            self.roster.expelled.expire(civil);
             for broadcast in self.book.expire(civil) {
                 self.end_broadcast(now, broadcast);
             }
@@ -67,6 +68,9 @@ impl Trunk {
     /// The tuner's choice to the player. It is asked a moment ahead, since steps are planned ahead, so
     /// that a change is heard at its instant. Returns when to ask again.
     fn choose(&mut self, now: Local, civil: Option<Civil>) -> Option<Civil> {
+        if self.place.is_none() && !self.options.parents.is_empty() {
+            self.call(now, civil);
+        }
         let place = self.place.as_ref()?;
         let ahead = if self.player.is_some() { Player::LEAD } else { 0 };
         let choice = choose(&self.book, &place.area, civil.map(|civil| civil + ahead));

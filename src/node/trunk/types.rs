@@ -10,7 +10,8 @@ use crate::proto;
 use crate::session::{self, Arrival, Departure};
 use crate::time::{Civil, Local};
 use crate::track::{Info, Packet, Reject, Secret};
-use std::collections::BTreeMap;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 pub struct Options {
@@ -36,6 +37,12 @@ pub struct Options {
     pub tick: i64,
     /// Of several renditions of what sounds here.
     pub rendition: super::Wished,
+    /// When a loudspeaker without a place may say its code.
+    pub daylight: super::Daylight,
+    /// It holds a key that certifies nodes.
+    pub issuer: bool,
+    /// Drawn at each start: two that speak at once are two nodes with one key.
+    pub instance: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +101,12 @@ pub enum Input {
         civil: Civil,
         uncertainty: u64,
     },
+    /// This node's certificate should be renewed: its key, the proof that it holds it, and what it shows now.
+    Renew {
+        key: PublicKey,
+        proof: Bytes,
+        chain: Vec<Bytes>,
+    },
     /// A live source's next packet, of a track that this process put on the air; it is aired at once.
     Made {
         track: Uuid,
@@ -138,6 +151,10 @@ pub enum Output {
         id: u64,
         reply: Reply,
     },
+    /// This node's new certificate and what proves it, DER, leaf first: not judged.
+    Certified {
+        chain: Vec<Bytes>,
+    },
     Event(Event),
     Step(Step),
     /// A node, this one or one below, began to sound a broadcast `after` µs. Counted from the instant at which the
@@ -163,6 +180,19 @@ pub enum Request {
     Broadcasts,
     /// Who may say what, as far as this node knows.
     Authorities,
+    /// A token for `count` new nodes that will stand in `area`, for `lasting` µs.
+    Invite {
+        area: Area,
+        count: u32,
+        relay: bool,
+        lasting: i64,
+    },
+    /// Where another node shall stand.
+    Place(Box<super::Place>),
+    /// A node that shall be no child and no parent any more.
+    Expel {
+        node: Uuid,
+    },
     /// An order signed elsewhere, such as by a root: taken in as if it had come, and given to all below.
     Give(Box<proto::Signed>),
     /// A live broadcast of this process ends with packet `packets - 1`; to be asked once it is made, or a
@@ -219,6 +249,16 @@ pub enum Reply {
         order: Uuid,
     },
     Noted,
+    /// What whoever comes with it shows.
+    Invited {
+        token: proto::Signed,
+        grants: Vec<proto::Signed>,
+    },
+    /// Whether the node, or one that leads to it, was there to be told.
+    Placed {
+        order: Uuid,
+        told: bool,
+    },
     Nodes(Vec<proto::Report>),
     Authorities(Vec<Granted>),
     Broadcasts(Vec<Listed>),
@@ -283,6 +323,10 @@ pub enum What {
         node: Uuid,
         up: bool,
     },
+    /// A token of this node has admitted another.
+    Enrolled {
+        node: Uuid,
+    },
     /// Something an operator must know: disk, clock, authority.
     Trouble {
         code: &'static str,
@@ -327,6 +371,10 @@ pub struct Counters {
     pub tick: Option<Local>,
     /// Until when this node's own authority may give orders; `None` if it has none.
     pub granted: Option<Civil>,
+    /// How often a key was seen to be used by two nodes.
+    pub twice: u64,
+    /// Those of [`TROUBLES`] that are so at this node now.
+    pub troubles: BTreeSet<&'static str>,
 }
 
 /// Nodes in numbers. Counts of packets and frames are those that speakers added since this node knows of them.
@@ -335,8 +383,8 @@ pub struct Known {
     /// By [`STATES`].
     pub speakers: [u64; STATES.len()],
     pub relays: [u64; STATES.len()],
-    /// Speakers with something wrong, by [`TROUBLES`].
-    pub troubled: [u64; TROUBLES.len()],
+    /// Speakers with something wrong, by [`TROUBLES`]; the last stands for codes of later releases.
+    pub troubled: [u64; TROUBLES.len() + 1],
     /// Speakers that sound more than 20 ms off, or don't know the time to 50 ms.
     pub out_of_step: u64,
     pub received: u64,
@@ -347,9 +395,10 @@ pub struct Known {
 }
 
 /// What a node can be doing, as loa.proto names it. `unknown`: its relay is lost, or it is of a later release.
-pub const STATES: [&str; 7] = ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost"];
+/// `waiting`: it has no place yet.
+pub const STATES: [&str; 8] = ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost", "waiting"];
 /// Bounds of the trunk and of its sessions that [`Counters::dropped`] counts by.
-pub const QUEUES: [&str; 9] = [
+pub const QUEUES: [&str; 10] = [
     "tracks",
     "made_packets",
     "reports",
@@ -357,12 +406,33 @@ pub const QUEUES: [&str; 9] = [
     "parked_orders",
     "logs",
     "repeats",
+    "enrolments",
     "session.flood",
     "session.events",
 ];
-/// Codes of what can be wrong with a speaker's sound; the last stands for those of later releases.
-pub const TROUBLES: [&str; 6] =
-    ["sound.silent", "sound.device", "sound.pipe", "sound.file", "sound.clockless", "other"];
+/// Codes of what can be wrong with a node: with its sound, its disk, its clock, its certificate, its parents.
+pub const TROUBLES: [&str; 20] = [
+    "certificate.expired",
+    "certificate.expires",
+    "certificate.foreign",
+    "certificate.not_yet",
+    "certificate.unusable",
+    "clock.jumped",
+    "clock.off",
+    "clock.stepped",
+    "clock.unset",
+    "disk.full",
+    "disk.gone",
+    "disk.read_only",
+    "node.expelled",
+    "parent.lost",
+    "sound.clockless",
+    "sound.device",
+    "sound.file",
+    "sound.pipe",
+    "sound.silent",
+    "store.failed",
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {

@@ -22,6 +22,12 @@ impl Hears {
         self.offered = Some((track, index, bytes.clone(), group));
     }
 
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        let offered = self.offered.as_ref().map_or(0, |(.., bytes, _)| bytes.len());
+        offered + self.proven.as_ref().map_or(0, Bytes::len)
+    }
+
     /// How many packets of a track leave the parent in one send.
     pub fn together(&mut self, together: u32) {
         self.together = self.together.max(i64::from(together.min(MOST_BELIEVED)));

@@ -59,6 +59,16 @@ impl Child {
                 let (code, text) = wire::read_goodbye(&goodbye);
                 self.event(Event::Goodbye { code, text });
             }
+            Enrolled(enrolled) => {
+                wire::check_chain(&enrolled.chain)?;
+                let (code, text) =
+                    (wire::cut(&enrolled.code, 64).into(), wire::cut(&enrolled.text, wire::MAX_TEXT).into());
+                self.event(Event::Enrolled(proto::Enrolled { code, text, ..enrolled }));
+            }
+            Deliver(deliver) => {
+                wire::check_grants(&deliver.grants)?;
+                self.event(Event::Deliver(deliver));
+            }
             Nonce(_) => {}
         }
         Ok(())

@@ -14,7 +14,7 @@ impl Parent {
         use to_parent::Body::*;
         // A body of a later release: unknown fields are ignored.
         let Some(body) = message.body else { return Ok(()) };
-        if self.greeted == matches!(body, Hello(_)) && !matches!(body, Goodbye(_)) {
+        if self.greeted == matches!(body, Hello(_)) && !matches!(body, Goodbye(_) | Enrol(_)) {
             return Err(match self.greeted {
                 true => Violation::new("hello.repeated", "a child says Hello once"),
                 false => Violation::new("hello.expected", "the first message of a child must be Hello"),
@@ -77,6 +77,15 @@ impl Parent {
             }
             Hearing(hearing) => self.events.push_back(Event::Hearing { group: hearing.group }),
             Standby(word) => self.events.push_back(Event::Standby { standby: word.standby }),
+            Enrol(enrol) => {
+                wire::check_grants(&enrol.grants)?;
+                wire::check_chain(&enrol.chain)?;
+                if !self.greeted {
+                    // In Hello's place: the answer may come from the country's other end.
+                    (self.greeted, self.began, self.beat) = (true, now, now);
+                }
+                self.events.push_back(Event::Enrol(Box::new(enrol)));
+            }
             Nonce(_) => {}
         }
         Ok(())

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// One node's newest report, about 350 bytes with its texts and its place in the map. Nil stands for no id.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Line {
+pub struct Line {
     seen: Seen,
     received: u64,
     repaired: u64,
@@ -28,6 +28,9 @@ pub(super) struct Line {
     peak: Option<i16>,
     rms: Option<i16>,
     bitrate: u32,
+    /// Of the process that said it, and of the one before; 0 if unknown.
+    instance: u64,
+    before: u64,
 }
 
 /// What people look at: it goes up before counters do.
@@ -82,7 +85,31 @@ impl Line {
             peak: report.peak.map(level),
             rms: report.rms.map(level),
             bitrate: report.bitrate,
+            instance: report.instance,
+            before: 0,
         })
+    }
+
+    pub fn area(&self) -> &str {
+        &self.seen.area
+    }
+
+    pub fn name(&self) -> &str {
+        &self.seen.name
+    }
+
+    /// `None` while nothing is known of the way to it.
+    pub fn parent(&self) -> Option<Uuid> {
+        (!self.is_gone() && !self.seen.parent.is_nil()).then_some(self.seen.parent)
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        STATES.get(usize::from(self.seen.state)) == Some(&"waiting")
+    }
+
+    /// It has no place, whatever else it says.
+    pub fn wait(&mut self) {
+        self.seen.state = STATES.iter().position(|known| *known == "waiting").unwrap_or(0) as u8;
     }
 
     fn is_gone(&self) -> bool {
@@ -132,13 +159,14 @@ impl Line {
             rms: self.rms.map(i32::from),
             trouble: trouble.to_string(),
             bitrate: self.bitrate,
+            instance: self.instance,
         }
     }
 }
 
 /// All nodes below.
 #[derive(Default)]
-pub(super) struct Lines {
+pub struct Lines {
     lines: BTreeMap<Uuid, Line>,
     /// Those of which people should see something new that the parent has not been sent, and those of which
     /// only counts have changed; and who of each went last, so that all have their turn.
@@ -185,6 +213,27 @@ impl Lines {
         self.tally.take(old, &line);
         self.lines.insert(node, line);
         true
+    }
+
+    pub fn get(&self, node: Uuid) -> Option<&Line> {
+        self.lines.get(&node)
+    }
+
+    /// Whether a process speaks that another had taken the place of: then two nodes hold one key. What comes late, by
+    /// another way, was said before.
+    pub fn is_twice(&self, node: Uuid, line: &mut Line) -> bool {
+        let Some(old) = self.lines.get(&node).filter(|old| old.instance != 0) else { return false };
+        if line.instance == 0 {
+            (line.instance, line.before) = (old.instance, old.before);
+            return false;
+        }
+        if line.instance == old.instance {
+            line.before = old.before;
+            return false;
+        }
+        let later = line.at > old.at;
+        line.before = if later { old.instance } else { old.before };
+        later && line.instance == old.before
     }
 
     /// This node's own line, which it gives itself: only counted. Answers as `begins`.
@@ -322,6 +371,7 @@ mod tests {
             peak: Some(-10_000),
             rms: Some(-1),
             trouble: "sound.silent".into(),
+            instance: 10,
             ..report("buffering", 10)
         };
         assert_eq!(Line::read(&report, Civil(100)).unwrap().write(id(3)), report);

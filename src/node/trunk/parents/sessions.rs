@@ -37,6 +37,10 @@ impl Parents {
         sessions.chain(dials).chain(election.map(|at| (at, Reason::Lead))).min()
     }
 
+    pub(in super::super) fn leader(&self) -> usize {
+        self.lead
+    }
+
     pub(super) fn spare(&self) -> usize {
         1 - self.lead
     }

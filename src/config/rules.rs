@@ -1,0 +1,377 @@
+//! What a configuration may say beyond its types: ranges, forms, and what contradicts what.
+use super::mistake::Said;
+use super::read::Reading;
+use super::{Children, Config, Parent, Playout, Sources, WITHOUT_SOUND, is_source_specific};
+use crate::address::{Address, MOST_ADDRESSES};
+
+/// Adds every rule that is broken.
+pub fn check(config: &Config, found: &mut Reading<'_>) {
+    if config.node.data.as_os_str().is_empty() {
+        found.wrong(
+            VALUE,
+            "node",
+            "data",
+            Said::new(
+                "đang để trống; ghi tên thư mục dữ liệu, ví dụ \"data\"",
+                "is empty; name the data folder, such as \"data\"",
+            ),
+        );
+    }
+    sections(config, found);
+    built(config, found);
+    if let Some(parent) = &config.parent {
+        of_parent(parent, found);
+    }
+    if let Some(children) = &config.children {
+        of_children(children, found);
+    }
+    if let Some(sources) = &config.sources {
+        of_sources(sources, found);
+    }
+    if let Some(playout) = &config.playout {
+        of_playout(playout, found);
+    }
+    if !config.admin.listen.ip().is_loopback() {
+        found.wrong(
+            VALUE,
+            "admin",
+            "listen",
+            Said::new(
+                "phải là địa chỉ nội bộ, ví dụ \"127.0.0.1:9460\": cổng quản trị không hỏi mã truy cập",
+                "must be a loopback address, such as \"127.0.0.1:9460\": the admin listener asks for no token",
+            ),
+        );
+    }
+    if config.log.level.as_deref().is_some_and(|level| !is_filter(level)) {
+        found.wrong(
+            VALUE,
+            "log",
+            "level",
+            Said::new(
+                "phải là error, warn, info, debug hoặc trace, hay bộ lọc như \"info,loa::io=debug\"",
+                "must be error, warn, info, debug or trace, or a filter such as \"info,loa::io=debug\"",
+            ),
+        );
+    }
+}
+
+/// What this build cannot do.
+fn built(config: &Config, found: &mut Reading<'_>) {
+    if cfg!(feature = "full") {
+        return;
+    }
+    let said = Said::new(
+        "bản loa này được dựng cho loa và nút chuyển tiếp nhỏ: dùng bản đầy đủ, hoặc bỏ mục này",
+        "this loa was built for loudspeakers and bare relays: take a full one, or remove the section",
+    );
+    for (section, there) in [("sources", config.sources.is_some()), ("api", config.api.is_some())] {
+        if there {
+            found.wrong("config.not_built", section, "", said.clone());
+        }
+    }
+}
+
+/// What the sections make of the node; nothing is concluded where one was refused and may have been any of them.
+fn sections(config: &Config, found: &mut Reading<'_>) {
+    if !found.all_sections_sound() {
+        return;
+    }
+    let (parent, sources) = (config.parent.is_some(), config.sources.is_some());
+    if !parent && config.children.is_none() && !sources && config.playout.is_none() {
+        found.wrong(
+            "config.nothing",
+            "node",
+            "",
+            Said::new(
+                "nút này sẽ không làm gì: thêm [parent], [children], [sources] hoặc [playout]",
+                "this node would do nothing: add [parent], [children], [sources] or [playout]",
+            ),
+        );
+    }
+    if config.playout.is_some() && !parent && !sources {
+        found.wrong(
+            CONFLICT,
+            "playout",
+            "",
+            Said::new(
+                "sẽ không bao giờ có tiếng ở đây: thêm [parent] là nơi lệnh và âm thanh đến, hoặc [sources]",
+                "nothing could ever sound here: add [parent], which orders and sound come from, or [sources]",
+            ),
+        );
+    }
+    if config.enrol.is_some() && !parent {
+        found.wrong(
+            CONFLICT,
+            "enrol",
+            "",
+            Said::new(
+                "không có [parent] thì không biết hỏi chứng chỉ ở đâu: thêm [parent], hoặc bỏ mục này",
+                "without a [parent] there is nobody to ask for a certificate: add [parent], or remove it",
+            ),
+        );
+    }
+    if config.api.is_some() && !sources && config.children.is_none() {
+        found.wrong(
+            CONFLICT,
+            "api",
+            "",
+            Said::new(
+                "có API nhưng không có [sources] hay [children] thì không có gì để điều khiển: bỏ mục này, hoặc thêm một mục kia",
+                "an API without [sources] or [children] has nothing to command or show: remove it, or add one",
+            ),
+        );
+    }
+    if let Some(api) = &config.api
+        && api.listen.port() != 0
+        && config.admin.listen == api.listen
+    {
+        found.wrong(
+            CONFLICT,
+            "api",
+            "listen",
+            Said::new(
+                "trùng với [admin] listen; chọn cổng khác",
+                "is the address of [admin] listen too; choose another port",
+            ),
+        );
+    }
+}
+
+fn of_parent(parent: &Parent, found: &mut Reading<'_>) {
+    if !(1..=MOST_PARENTS).contains(&parent.addresses.len()) {
+        found.wrong(
+            RANGE,
+            "parent",
+            "addresses",
+            Said::new(
+                format!("phải nêu từ 1 đến {MOST_PARENTS} nút cha"),
+                format!("must name 1 to {MOST_PARENTS} parents"),
+            ),
+        );
+    }
+    if !(1..=MOST_SHARDS).contains(&parent.shards) {
+        found.wrong(
+            RANGE,
+            "parent",
+            "shards",
+            Said::new(
+                format!("phải từ 1 đến {MOST_SHARDS}, đúng như của nút cha"),
+                format!("must be 1 to {MOST_SHARDS}, as the parent has"),
+            ),
+        );
+    }
+    if parent.bitrate.is_some_and(|bitrate| !BITRATES.contains(&bitrate)) {
+        found.wrong(RANGE, "parent", "bitrate", bits());
+    }
+    if parent.data_mib_per_day.is_some_and(|data| !(1..=MOST_DATA).contains(&data)) {
+        found.wrong(
+            RANGE,
+            "parent",
+            "data_mib_per_day",
+            Said::new(
+                format!("phải từ 1 đến {MOST_DATA} MiB, hoặc bỏ trống"),
+                format!("must be 1 to {MOST_DATA} MiB, or left out"),
+            ),
+        );
+    }
+    of_addresses("parent", "addresses", &parent.addresses, parent.shards, found);
+}
+
+/// What can be dialled; `shards` of each, which are told of themselves if there are none.
+fn of_addresses(table: &str, key: &str, hosts: &[String], shards: u16, found: &mut Reading<'_>) {
+    for host in hosts {
+        if let Err(wrong) = Address::new(host, shards.max(1)) {
+            let (form, six) = ("\"relay.example:7460\"", "\"[2001:db8::1]:7460\"");
+            let said = Said::new(
+                format!("{:?} không phải máy:cổng, ví dụ {form} hoặc {six}", wrong.written()),
+                wrong.to_string(),
+            );
+            found.wrong(VALUE, table, key, said);
+        }
+    }
+}
+
+fn of_children(children: &Children, found: &mut Reading<'_>) {
+    let last = u32::from(children.listen.port()) + u32::from(children.shards);
+    if !(1..=MOST_SHARDS).contains(&children.shards) {
+        let said = Said::new(format!("phải từ 1 đến {MOST_SHARDS}"), format!("must be 1 to {MOST_SHARDS}"));
+        found.wrong(RANGE, "children", "shards", said);
+    } else if children.listen.port() != 0 && last > 65_536 {
+        found.wrong(RANGE, "children", "listen", past());
+    }
+    if children.beats_per_second.is_some_and(|beats| !BEATS.contains(&beats)) {
+        let said = Said::new(
+            format!("phải từ {} đến {}", BEATS.start(), BEATS.end()),
+            format!("must be {} to {}", BEATS.start(), BEATS.end()),
+        );
+        found.wrong(RANGE, "children", "beats_per_second", said);
+    }
+    if children.siblings.len() > MOST_ADDRESSES {
+        let said = Said::new(
+            format!("chỉ được nêu nhiều nhất {MOST_ADDRESSES} nút"),
+            format!("must name at most {MOST_ADDRESSES}"),
+        );
+        found.wrong(RANGE, "children", "siblings", said);
+    }
+    of_addresses("children", "siblings", &children.siblings, children.shards, found);
+    let Some(group) = children.multicast else {
+        if children.interface.is_some() && found.is_sound("children.multicast") {
+            let said = Said::new(
+                "chỉ dùng với multicast; thêm multicast hoặc bỏ trường này",
+                "is for multicast; add multicast, or remove it",
+            );
+            found.wrong(CONFLICT, "children", "interface", said);
+        }
+        return;
+    };
+    if !is_source_specific(group) {
+        let ranges = "232.0.1.0 – 232.255.255.255, ff3x::/32";
+        let said = Said::new(
+            format!(
+                "phải là nhóm theo nguồn ({ranges}) và cổng, ví dụ \"232.7.4.60:7470\" hoặc \"[ff35::8000:1]:7470\""
+            ),
+            "must be a source-specific group (232.0.1.0 to 232.255.255.255, or ff3x::/32) and a port, such as \"232.7.4.60:7470\" or \"[ff35::8000:1]:7470\"",
+        );
+        found.wrong(VALUE, "children", "multicast", said);
+    } else if group.is_ipv6() && children.listen.is_ipv4() {
+        let said =
+            Said::new("là IPv6 còn listen là IPv4; dùng cùng một loại", "is IPv6 while listen is IPv4; use one family");
+        found.wrong(CONFLICT, "children", "multicast", said);
+    } else if u32::from(group.port()) + u32::from(children.shards) > 65_536 {
+        found.wrong(RANGE, "children", "multicast", past());
+    }
+}
+
+fn of_sources(sources: &Sources, found: &mut Reading<'_>) {
+    let mut wrong = |code, key, vietnamese: String, english: String| {
+        found.wrong(code, "sources", key, Said::new(vietnamese, english));
+    };
+    if !is_name(&sources.authority) {
+        wrong(
+            VALUE,
+            "authority",
+            "là tên gồm chữ, số, '-', '_' và '.', của tệp authorities/<tên>.key trong thư mục dữ liệu".into(),
+            "is a name of letters, digits, '-', '_' and '.', for authorities/<name>.key in the data folder".into(),
+        );
+    }
+    if sources.bitrate.is_some() && !sources.bitrates.is_empty() {
+        wrong(
+            CONFLICT,
+            "bitrate",
+            "nói lại điều bitrates đã nói; hãy bỏ đi".into(),
+            "says again what bitrates says; remove it".into(),
+        );
+    }
+    if sources.bitrate.is_some_and(|bitrate| !BITRATES.contains(&bitrate)) {
+        let Said { vietnamese, english } = bits();
+        wrong(RANGE, "bitrate", vietnamese, english);
+    }
+    let (bitrates, count) = (&sources.bitrates, sources.bitrates.len());
+    if count > MOST_RENDITIONS || !bitrates.iter().all(|bitrate| BITRATES.contains(bitrate)) {
+        wrong(
+            RANGE,
+            "bitrates",
+            format!("gồm 1 đến {MOST_RENDITIONS} giá trị, tính bằng bit mỗi giây, mỗi giá trị từ 6000 đến 64000"),
+            format!("are 1 to {MOST_RENDITIONS}, in bits per second, 6000 to 64000 each"),
+        );
+    }
+    if (1..count).any(|at| bitrates[..at].contains(&bitrates[at])) {
+        wrong(
+            CONFLICT,
+            "bitrates",
+            "nêu một giá trị hai lần; bỏ bớt đi".into(),
+            "names one of them twice; remove it".into(),
+        );
+    }
+    if !(0..=10).contains(&sources.complexity) {
+        wrong(RANGE, "complexity", "phải từ 0 đến 10".into(), "must be 0 to 10".into());
+    }
+    if !(-70.0..=0.0).contains(&sources.loudness) {
+        wrong(RANGE, "loudness", "phải từ -70 đến 0 LUFS".into(), "must be -70 to 0 LUFS".into());
+    }
+    if !(-70.0..=0.0).contains(&sources.peak) {
+        wrong(RANGE, "peak", "phải từ -70 đến 0 dBTP".into(), "must be -70 to 0 dBTP".into());
+    }
+    if !(-1..=60_000).contains(&sources.silence_ms) {
+        wrong(
+            RANGE,
+            "silence_ms",
+            "phải từ 0 đến 60000 mili giây, hoặc -1 để giữ mọi khoảng lặng".into(),
+            "must be 0 to 60000 milliseconds, or -1 to leave all silence".into(),
+        );
+    }
+    if sources.decoder.as_ref().is_some_and(|program| program.as_os_str().is_empty()) {
+        wrong(
+            VALUE,
+            "decoder",
+            "đang để trống; ghi tên chương trình như \"ffmpeg\", hoặc bỏ trường này".into(),
+            "is empty; name a program such as \"ffmpeg\", or leave it out".into(),
+        );
+    }
+}
+
+fn of_playout(playout: &Playout, found: &mut Reading<'_>) {
+    let mut wrong = |code, key, vietnamese: &str, english: &str| {
+        found.wrong(code, "playout", key, Said::new(vietnamese, english));
+    };
+    let (kind, rest) = playout.device.split_once(':').unwrap_or((&playout.device, ""));
+    let (known, named) = (matches!(kind, "wav" | "pipe" | "alsa"), !rest.trim().is_empty() && !rest.contains('\0'));
+    if !(known && named) && playout.device != "null" {
+        wrong(
+            VALUE,
+            "device",
+            "phải là \"wav:TỆP\", \"pipe:LỆNH\", \"alsa:THIẾT_BỊ\" hoặc \"null\"",
+            "must be \"wav:FILE\", \"pipe:COMMAND\", \"alsa:DEVICE\" or \"null\"",
+        );
+    } else if kind == "alsa" && !cfg!(feature = "sound") {
+        wrong(
+            "config.no_sound",
+            "device",
+            "bản loa này được dựng không có card âm thanh: dựng lại với --features sound",
+            WITHOUT_SOUND,
+        );
+    }
+    if !(-500.0..=500.0).contains(&playout.rate_error_ppm) {
+        wrong(RANGE, "rate_error_ppm", "phải từ -500 đến 500 phần triệu", "must be -500 to 500 parts per million");
+    } else if playout.rate_error_ppm != 0.0 && matches!(kind, "pipe" | "alsa") {
+        wrong(
+            CONFLICT,
+            "rate_error_ppm",
+            "thuộc về card âm thanh mô phỏng sau wav: và null; hãy bỏ đi",
+            "is of the modelled sound card behind wav: and null; remove it",
+        );
+    }
+}
+
+fn bits() -> Said {
+    Said::new("tính bằng bit mỗi giây, từ 6000 đến 64000", "is in bits per second, 6000 to 64000")
+}
+
+fn past() -> Said {
+    Said::new("cổng + shards vượt quá 65535; chọn cổng thấp hơn", "port + shards goes past 65535; choose a lower port")
+}
+
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && !text.starts_with('.') && text.len() <= 64 && text.chars().all(plain)
+}
+
+fn is_filter(level: &str) -> bool {
+    !level.trim().is_empty() && tracing_subscriber::EnvFilter::builder().parse(level).is_ok()
+}
+
+const RANGE: &str = "config.range";
+const VALUE: &str = "config.invalid";
+const CONFLICT: &str = "config.conflict";
+/// Fewer, and a thousand children would have no clock; more, and a core has no time for anything else.
+const BEATS: std::ops::RangeInclusive<u32> = 200..=40_000;
+/// More shards than any machine has cores for; a larger number is a typing mistake.
+const MOST_SHARDS: u16 = 256;
+/// Opus, mono speech.
+const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=64_000;
+/// MiB in a day: a TiB, more than any link of a speaker carries.
+const MOST_DATA: u64 = 1 << 20;
+/// As `audio::Options` takes.
+const MOST_RENDITIONS: usize = 4;
+/// A child keeps two sessions (DESIGN §4); spares beyond four were never wanted.
+const MOST_PARENTS: usize = 4;

@@ -1,0 +1,22 @@
+//! Whether sound could leave here, and come in.
+use super::Report;
+use crate::config::Config;
+use crate::io::sound::trial::{self, Obstacle};
+
+pub fn look(config: &Config, report: &mut Report, running: bool) {
+    if let Some(playout) = &config.playout {
+        match trial::run(playout) {
+            // The node that runs holds the card, and says itself how it goes.
+            Err(Obstacle::Card { .. }) if running => report.ok("sound.own", [&playout.device]),
+            Err(Obstacle::Card { why, mend }) => report.mistake("sound.card", [&playout.device, &why, &mend]),
+            Err(Obstacle::File { file, why }) => report.mistake("sound.unwritable", [&file.display(), &why]),
+            Err(Obstacle::Program(name)) => report.mistake("sound.program", [&playout.device, &name]),
+            Ok(()) => report.ok("sound.fine", [&playout.device]),
+        }
+    }
+    if let Some(decoder) = config.sources.as_ref().and_then(|sources| sources.decoder.as_ref())
+        && !trial::is_there(&decoder.to_string_lossy(), std::path::Path::new("."))
+    {
+        report.mistake("sources.decoder", [&decoder.display()]);
+    }
+}

@@ -1,0 +1,162 @@
+//! `loa doctor`: what is wrong with a node that runs, as it says itself and as this machine sees it; each with its
+//! mend. Where none runs, what `loa check` would find.
+use super::check::{self, Around, Level, Report};
+use super::cli::{DONE, FAILED};
+use super::text::{self, Failure, Language};
+use crate::config::Config;
+use crate::io::{Handle, clock, store};
+use crate::time::Civil;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+/// `GET /v1/doctor` of the admin listener: how a node sees itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Own {
+    pub node: Uuid,
+    pub version: String,
+    /// It can do its work: there is a trusted time, and a parent if one is configured.
+    pub ready: bool,
+    /// The tree's time, µs, if it is trusted; and the machine's.
+    pub civil_us: Option<i64>,
+    pub wall_us: i64,
+    /// µs by which playout may be off.
+    pub uncertainty_us: u64,
+    /// Sessions that are up.
+    pub parents: u64,
+    pub children: u64,
+    /// Codes of what is wrong now.
+    pub troubles: Vec<String>,
+}
+
+impl Own {
+    pub fn of(handle: &Handle) -> Self {
+        let snapshot = handle.snapshot();
+        let trunk = snapshot.trunk;
+        Self {
+            node: handle.id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ready: snapshot.ready,
+            civil_us: snapshot.civil.map(|civil| civil.0),
+            wall_us: clock::wall().0,
+            uncertainty_us: trunk.uncertainty,
+            parents: trunk.parents,
+            children: trunk.children,
+            troubles: trunk.troubles.iter().map(|code| (*code).to_owned()).collect(),
+        }
+    }
+}
+
+/// Exit status 0 if nothing is wrong, 1 if something is.
+pub async fn run(config: Option<&Path>, data: Option<&Path>, json: bool, language: Language) -> Result<u8, Failure> {
+    let file = file(config, data)?;
+    let config = Config::load(&file).map_err(Failure::of_config)?;
+    let mut report = Report::new(language);
+    let own = ask(config.admin.listen).await;
+    let running = match &own {
+        Ok(own) => {
+            tell(&config, own, &mut report);
+            true
+        }
+        Err(why) => {
+            let holder = store::holder(&config.node.data);
+            match holder {
+                Some(process) => report.mistake("doctor.mute", [&process, &config.admin.listen, why]),
+                None => report.mistake("doctor.not_running", [&file.display()]),
+            }
+            holder.is_some()
+        }
+    };
+    let joined = own.as_ref().is_ok_and(|own| own.parents > 0);
+    let mut report = super::blocking(move || {
+        check::look(&config, &mut report, Around { running, joined });
+        Ok(report)
+    })
+    .await?;
+    for code in own.iter().flat_map(|own| &own.troubles) {
+        trouble(code, &mut report);
+    }
+    let wrong = report.count(Level::Mistake);
+    if json {
+        println!("{}", serde_json::json!({ "well": wrong == 0, "node": own.ok(), "findings": report.findings }));
+    } else {
+        print!("{}", report.lines());
+        println!("{}", text::say(language, "check.sum", [&wrong, &report.count(Level::Warning)]));
+    }
+    Ok(if wrong == 0 { DONE } else { FAILED })
+}
+
+/// The node's own word for itself.
+fn tell(config: &Config, own: &Own, report: &mut Report) {
+    report.ok("doctor.running", [&own.node, &own.version, &own.parents, &own.children]);
+    match own.civil_us {
+        None => report.mistake("doctor.no_time", []),
+        Some(civil) => {
+            let shown = super::when::show_short(Civil(civil), config.node.zone);
+            report.ok("doctor.time", [&shown, &format!("{:.1}", own.uncertainty_us as f64 / 1e3)]);
+        }
+    }
+    match &config.parent {
+        Some(_) if own.parents == 0 => report.mistake("doctor.no_parent", []),
+        Some(parent) if own.parents < parent.addresses.len().min(2) as u64 => {
+            report.warning("doctor.one_parent", [&own.parents, &parent.addresses.len()]);
+        }
+        _ => {}
+    }
+}
+
+/// Something the node says is wrong, unless this machine sees the same.
+fn trouble(code: &str, report: &mut Report) {
+    let seen = report.findings.iter().any(|finding| finding.level != Level::Ok && finding.code == code);
+    if !seen {
+        let said = text::plain(report.language, code).map(str::to_owned);
+        let said = said.unwrap_or_else(|| text::say(report.language, "doctor.trouble", [&code]));
+        report.add(Level::Mistake, code, said);
+    }
+}
+
+/// One short question by HTTP/1.0 on loopback: a loudspeaker's build has no client for more.
+async fn ask(admin: SocketAddr) -> Result<Own, String> {
+    let asked = async {
+        let mut stream = TcpStream::connect(admin).await?;
+        stream.write_all(format!("GET /v1/doctor HTTP/1.0\r\nHost: {admin}\r\n\r\n").as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(LONGEST).read_to_end(&mut answer).await?;
+        Ok::<_, io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    let answer = answer.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
+    let answer = answer.map_err(|error| error.to_string())?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("another program answers there")?;
+    let status = head.lines().next().unwrap_or_default();
+    match status.split_whitespace().nth(1) {
+        Some("200") => serde_json::from_str(body).map_err(|error| error.to_string()),
+        _ => Err(status.to_owned()),
+    }
+}
+
+/// The configuration of the node that is meant.
+fn file(config: Option<&Path>, data: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(file) = config {
+        return Ok(file.to_owned());
+    }
+    let known = match data {
+        Some(data) => vec![data.join(super::CONFIG)],
+        None => vec![PathBuf::from(INSTALLED), Path::new(super::DEMO).join(super::CONFIG)],
+    };
+    let shown = known.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    known.into_iter().find(|file| file.is_file()).ok_or_else(|| Failure::new("doctor.nowhere", [&shown]))
+}
+
+/// Where config/systemd/loa.service looks.
+const INSTALLED: &str = "/etc/loa/loa.toml";
+/// The admin listener answers from memory.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of an answer; a node's is some hundreds.
+const LONGEST: u64 = 64 << 10;

@@ -1,0 +1,287 @@
+//! The commands that speak to a node, or need none: sound on the air, silence, what there is, files, keys and rights; and
+//! the demonstration. A loudspeaker's build lacks them.
+use super::cli::{DONE, FAILED, NodeArgs, print_json};
+use super::client::Client;
+use super::forms::{Air, Level, Stop};
+use super::text::{Failure, Language, say};
+use super::transcode::{self, Transcode};
+use super::tree::{self, View};
+use super::{enrol, places, report, serve, speak, table, up, when};
+use crate::audio::Pcm;
+use crate::io::decoder::{self, Form};
+use crate::time::Civil;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs a whole tree on this machine: an origin, two relays, six loudspeakers
+    Up(up::Options),
+    /// Makes a new tree's roots, to be carried away, and its first node
+    Init(enrol::Init),
+    /// Makes the folder of a further node with a root at hand, or renews what runs out in one
+    Enrol(Box<enrol::Enrol>),
+    /// Lists all nodes, those first that wait for a place
+    Nodes(places::ListArgs),
+    /// Says where a node stands, such as a board that waits
+    Place(places::PlaceArgs),
+    /// Lists who may say what; takes it from one of them; or expels a node
+    Revoke {
+        /// A key as the list names it, or a node's id; without it, lists
+        key: Option<String>,
+        #[command(flatten)]
+        root: enrol::AtHand,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Puts a sound file on the air
+    Air(AirArgs),
+    /// Puts live sound on the air: arecord -t raw -f S16_LE -r 48000 | loa live --area vn/01 --pcm s16le:48000:1 -
+    Live {
+        #[command(flatten)]
+        live: speak::Options,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Takes a broadcast off the air, or out of what is to come
+    Cancel {
+        /// As `loa air` gave it
+        id: String,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Silences areas
+    Stop {
+        #[command(flatten)]
+        areas: AreaArgs,
+        /// For how long
+        #[arg(long, default_value_t = 10)]
+        minutes: i64,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Shows the tree of nodes, what sounds where and what is wrong
+    Status {
+        /// Shows it anew each second until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+        #[command(flatten)]
+        view: View,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Makes Ogg Opus files of sound files, equally loud; needs no node
+    Transcode(Box<Transcode>),
+    /// Decodes standard input for another process of this program
+    #[command(hide = true)]
+    Decode {
+        /// For messages
+        #[arg(long, default_value = "-")]
+        name: String,
+        /// Standard input is a pipe
+        #[arg(long)]
+        stream: bool,
+        /// Bare samples come down the pipe, such as s16le:48000:1
+        #[arg(long, requires = "stream")]
+        pcm: Option<Pcm>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct AreaArgs {
+    /// Areas, such as vn/01/00001, separated by commas
+    #[arg(long = "area", value_name = "AREA", value_delimiter = ',', required = true)]
+    areas: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct AirArgs {
+    /// A sound file
+    file: PathBuf,
+    #[command(flatten)]
+    areas: AreaArgs,
+    #[arg(long, value_enum, default_value_t = Level::Normal)]
+    priority: Level,
+    /// RFC 3339; HH:MM or HH:MM:SS, today or tomorrow in the node's zone; +30s, +5m [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// What the broadcast is called [default: the file's name]
+    #[arg(long)]
+    title: Option<String>,
+    /// Playout delay in milliseconds [default: 1000, in an emergency 600]
+    #[arg(long, value_name = "MS")]
+    delay: Option<i64>,
+    /// Go on afterwards where something more urgent cut in
+    #[arg(long)]
+    resume: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+impl Command {
+    /// What must be done before there are threads and a log: a decoder has little memory, and its standard error is
+    /// nobody's.
+    pub fn run_bare(&self) -> Option<ExitCode> {
+        match self {
+            Self::Decode { name, stream, pcm } => {
+                Some(decoder::serve(stream.then(|| pcm.map_or(Form::Container, Form::Pcm)), name))
+            }
+            _ => None,
+        }
+    }
+
+    pub async fn run(self, json: bool, language: Language) -> Result<u8, Failure> {
+        match self {
+            Self::Up(options) => up::up(options, json, language).await,
+            Self::Init(options) => {
+                let made = enrol::init(&options, language)?;
+                told(json, &made, || enrol::made(&made, true, language));
+                Ok(DONE)
+            }
+            Self::Enrol(options) if options.is_for_boards() => {
+                let made = options.boards(language).await?;
+                told(json, &made, || enrol::boards_made(&made, language));
+                Ok(DONE)
+            }
+            Self::Enrol(options) => {
+                let made = enrol::enrol(*options, language).await?;
+                told(json, &made, || enrol::made(&made, false, language));
+                Ok(DONE)
+            }
+            Self::Nodes(args) => places::list(&args, json, language).await,
+            Self::Place(args) => places::put(args, json, language).await,
+            Self::Revoke { key, root, node } => revoke(key, &root, &find(&node, language)?, json, language).await,
+            Self::Air(args) => air(args, json, language).await,
+            Self::Live { live, node } => {
+                let whole = speak::live(live, find(&node, language)?, json, language).await?;
+                Ok(if whole { DONE } else { FAILED })
+            }
+            Self::Cancel { id, node } => {
+                let id: Uuid = id.parse().map_err(|_| Failure::new("broadcast.id", [&format!("{id:?}")]))?;
+                let done = find(&node, language)?.cancel(id).await?;
+                told(json, &done, || say(language, "cli.cancelled", [&id]));
+                Ok(DONE)
+            }
+            Self::Stop { areas, minutes, node } => {
+                let areas = areas.areas;
+                let done = find(&node, language)?.stop(&Stop { areas: areas.clone(), minutes }).await?;
+                told(json, &done, || say(language, "cli.stopped", [&minutes, &areas.join(", ")]));
+                Ok(DONE)
+            }
+            Self::Transcode(args) => transcode::run(*args, json, language).await,
+            // Done before there was a runtime.
+            Self::Decode { .. } => Ok(DONE),
+            Self::Status { watch, view, node } => status(watch, &view, find(&node, language)?, json, language).await,
+        }
+    }
+}
+
+async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failure> {
+    let client = find(&args.node, language)?;
+    // Asked before the upload, so that a mistaken time costs none; and "+30s" counts from the command.
+    let nodes = client.nodes().await?;
+    let at = match &args.at {
+        None => None,
+        Some(text) => {
+            let now = nodes.now_us.map(Civil).ok_or_else(|| Failure::new("time.unknown", []))?;
+            Some(when::show(when::spoken(text, now, nodes.zone)?, nodes.zone))
+        }
+    };
+    let media = client.upload(&args.file).await?;
+    for warning in media.report.iter().flat_map(|found| report::warnings(found, &media.name, language)) {
+        eprintln!("loa: {warning}");
+    }
+    let form = Air {
+        media: media.id,
+        areas: args.areas.areas,
+        priority: args.priority,
+        at,
+        title: args.title,
+        delay_ms: args.delay,
+        resume: args.resume,
+    };
+    let aired = client.air(&form).await?;
+    let short = |micros| when::show_short(Civil(micros), nodes.zone);
+    told(json, &aired, || say(language, "cli.aired", [&aired.id, &short(aired.sounds_us), &short(aired.until_us)]));
+    Ok(DONE)
+}
+
+async fn revoke(
+    key: Option<String>,
+    root: &enrol::AtHand,
+    client: &Client,
+    json: bool,
+    language: Language,
+) -> Result<u8, Failure> {
+    let Some(key) = key else {
+        let list = client.authorities().await?;
+        told(json, &list, || table::authorities(&list.authorities, language).trim_end().to_owned());
+        return Ok(DONE);
+    };
+    let done = enrol::revoke(client, &key, root, language).await?;
+    told(json, &done, || say(language, "revoke.done", [&key]));
+    Ok(DONE)
+}
+
+async fn status(watch: bool, view: &View, client: Client, json: bool, language: Language) -> Result<u8, Failure> {
+    let mut screen = table::Screen::new();
+    let mut interrupted = std::pin::pin!(serve::interrupted());
+    let colour = screen.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    loop {
+        let asked = Instant::now();
+        let (nodes, broadcasts) = (client.nodes().await?, client.broadcasts().await?);
+        if json {
+            print_json(&serde_json::json!({ "nodes": nodes, "broadcasts": broadcasts.broadcasts }));
+        } else {
+            let titles = broadcasts.broadcasts.iter().map(|one| (one.id, one.title.clone())).collect();
+            let picture = tree::draw(&nodes.nodes, &titles, view, language)?;
+            let room = if watch { screen.room() } else { None };
+            screen.show(&picture.text(colour, room, language));
+        }
+        if !watch {
+            return Ok(DONE);
+        }
+        // A country's list takes its time: watching it must not be most of what its node does.
+        let pause = WATCH.max(asked.elapsed() * 9);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = &mut interrupted => return Ok(DONE),
+        }
+    }
+}
+
+fn find(node: &NodeArgs, language: Language) -> Result<Client, Failure> {
+    Client::find(node.config.as_deref(), node.data.as_deref(), language)
+}
+
+fn told(json: bool, answer: &impl Serialize, text: impl FnOnce() -> String) {
+    match json {
+        true => print_json(answer),
+        false => println!("{}", text()),
+    }
+}
+
+const WATCH: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::super::cli::{Cli, Command as All};
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn areas_are_separated_by_commas_and_required() {
+        let cli =
+            Cli::try_parse_from(["loa", "air", "a.wav", "--area", "vn/01,vn/02", "--at", "+5m", "--json"]).unwrap();
+        assert!(cli.json);
+        let All::Operator(Command::Air(args)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(args.areas.areas, ["vn/01", "vn/02"]);
+        let missing = Cli::try_parse_from(["loa", "air", "a.wav"]).unwrap_err();
+        assert_eq!(missing.exit_code(), 2);
+        assert!(Cli::try_parse_from(["loa", "air", "a.wav", "--area", "vn", "--priority", "loud"]).is_err());
+    }
+}

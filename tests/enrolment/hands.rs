@@ -1,0 +1,126 @@
+//! A new tree by the command line alone, as an operator makes it: roots, an origin, a relay and a loudspeaker, each a
+//! process of its own; rights renewed and revoked, and a certificate renewed, while they run.
+use super::tree::{PASSPHRASE, Tree, port, tcp, udp, until};
+use loa::io::certify::Dates;
+use loa::io::clock;
+use loa::io::examine;
+use loa::io::identity::{Identity, Root};
+use loa::time::SECOND;
+use std::path::Path;
+use std::process::Output;
+
+#[test]
+fn a_tree_made_by_the_command_line_speaks_until_its_right_is_revoked() {
+    let mut tree = Tree::new();
+    let (origin, relay, pole) = (tree.path("tree/origin"), tree.path("relay"), tree.path("pole"));
+    let (sessions, below) = (udp(), udp());
+    let made = |done: Output| assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    made(tree.enrol(&[
+        "--role",
+        "relay",
+        "--area",
+        "vn/01",
+        "--name",
+        "Hà Nội",
+        "--parent",
+        &sessions,
+        "--folder",
+        &relay,
+    ]));
+    made(tree.enrol(&[
+        "--role",
+        "speaker",
+        "--area",
+        "vn/01/00004",
+        "--name",
+        "Cột 12",
+        "--parent",
+        &below,
+        "--folder",
+        &pole,
+    ]));
+    port(&origin, "children", &sessions);
+    port(&origin, "api", &tcp());
+    port(&relay, "children", &below);
+    for data in [&origin, &relay, &pole] {
+        port(data, "admin", &tcp());
+        tree.run(data);
+    }
+    until("the origin answers", || tree.loa(&["--json", "status", "--data", &origin]).status.success());
+    until("the loudspeaker is known", || {
+        let (status, _) = tree.ask(&["status"]);
+        let nodes = status["nodes"]["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.iter().any(|node| node["name"] == "Cột 12" && node["state"] == "idle" && node["area"] == "vn/01/00004")
+    });
+
+    // Renewed while the origin runs: it takes the new orders by its API, and no restart is needed.
+    let rights = |tree: &Tree| tree.ask(&["revoke"]).0["authorities"].as_array().cloned().unwrap_or_default();
+    let before = rights(&tree);
+    assert_eq!(
+        (before.len(), before[0]["name"].as_str(), before[0]["alive"].as_bool()),
+        (1, Some("national"), Some(true))
+    );
+    made(tree.enrol(&["--renew", &origin]));
+    let after = rights(&tree);
+    assert_eq!(after.len(), 2, "the grant once more");
+    assert!(after[1]["until_us"].as_i64() > before[0]["until_us"].as_i64());
+
+    let sound = tree.path("a.wav");
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 8_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(&sound, spec).unwrap();
+    (0..8_000).for_each(|at| writer.write_sample(((at % 100) * 200 - 10_000) as i16).unwrap());
+    writer.finalize().unwrap();
+    let (aired, code) = tree.ask(&["air", &sound, "--area", "vn/01"]);
+    assert_eq!(code, Some(0), "{aired}");
+
+    // Without a root nobody takes a right away; with it, it is gone at once.
+    let key = before[0]["key"].as_str().unwrap().to_owned();
+    assert_eq!(tree.ask(&["revoke", &key]).0["code"], "revoke.root");
+    let (root, passphrase) = (tree.path("tree/carry-away/main.root"), tree.path("passphrase"));
+    let (done, code) = tree.ask(&["revoke", &key, "--root", &root, "--passphrase-file", &passphrase]);
+    assert_eq!(code, Some(0), "{done}");
+    assert!(rights(&tree).iter().all(|right| right["alive"] == false));
+    let (refused, code) = tree.ask(&["air", &sound, "--area", "vn/01"]);
+    assert_eq!((refused["code"].as_str(), code), (Some("order.revoked"), Some(1)), "{refused}");
+    assert_eq!(tree.ask(&["revoke", "0000", "--root", &root]).0["code"], "revoke.unknown");
+}
+
+#[test]
+fn a_certificate_that_is_old_is_renewed_by_the_node_itself_while_it_runs() {
+    let mut tree = Tree::new();
+    let (origin, pole) = (tree.path("tree/origin"), tree.path("pole"));
+    let sessions = udp();
+    let done = tree.enrol(&[
+        "--role", "speaker", "--area", "vn/01/4", "--name", "Cột 1", "--parent", &sessions, "--folder", &pole,
+    ]);
+    assert!(done.status.success(), "{done:?}");
+    // Ten days of eleven are over: renewed at the first look, by the nearest node above that may.
+    let root = Root::open(Path::new(&tree.path("tree/carry-away/main.root")), PASSPHRASE).unwrap();
+    let (day, now) = (86_400 * SECOND, clock::wall());
+    root.certify_again(Path::new(&pole), Dates { from: now - 10 * day, until: now + day }).unwrap();
+    let ends = |data: &str| examine::until(&Identity::load(Path::new(data)).unwrap()).unwrap();
+    assert!(ends(&pole) < now + 2 * day);
+    let node = Identity::load(Path::new(&pole)).unwrap().node;
+    port(&origin, "children", &sessions);
+    port(&origin, "api", &tcp());
+    for data in [&origin, &pole] {
+        port(data, "admin", &tcp());
+        tree.run(data);
+    }
+    until("the certificate is renewed", || ends(&pole) > now + 300 * day);
+    let identity = Identity::load(Path::new(&pole)).unwrap();
+    assert_eq!(identity.node, node);
+    assert_eq!(examine::examine(&identity, clock::wall()).verdict, examine::Verdict::Holds, "by an issuer now");
+    // With it the node comes back, after a restart too.
+    tree.stop(&pole);
+    tree.run(&pole);
+    until("it is back", || {
+        let nodes = tree.nodes();
+        nodes.iter().any(|one| one["id"] == node.to_string() && one["state"] == "idle")
+    });
+}

@@ -1,0 +1,4 @@
+//! How nodes come in: by an operator's hands, and forty boards at once by one file on their cards.
+mod boards;
+mod hands;
+mod tree;

@@ -1,0 +1,116 @@
+//! A tree of processes in a folder of its own.
+use serde_json::Value;
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+pub const PASSPHRASE: &str = "bốn từ không liên quan";
+
+/// A folder with a tree and its processes, which end with it.
+pub struct Tree {
+    folder: tempfile::TempDir,
+    /// With the folder that each runs on.
+    running: Vec<(String, Child)>,
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.running {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Tree {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("passphrase"), format!("{PASSPHRASE}\n")).unwrap();
+        let tree = Self { folder, running: Vec::new() };
+        let done =
+            tree.loa(&["init", &tree.path("tree"), "--area", "vn", "--passphrase-file", &tree.path("passphrase")]);
+        assert!(done.status.success(), "{done:?}");
+        tree
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    pub fn loa(&self, words: &[&str]) -> Output {
+        let program = env!("CARGO_BIN_EXE_loa");
+        Command::new(program).args(words).env("LANG", "C").stdin(Stdio::null()).output().unwrap()
+    }
+
+    pub fn enrol(&self, words: &[&str]) -> Output {
+        let (root, passphrase) = (self.path("tree/carry-away/main.root"), self.path("passphrase"));
+        let head = ["enrol", "--root", &root, "--passphrase-file", &passphrase];
+        self.loa(&[&head[..], words].concat())
+    }
+
+    /// JSON of a command that speaks to the origin; the exit code too.
+    pub fn ask(&self, words: &[&str]) -> (Value, Option<i32>) {
+        let origin = self.path("tree/origin");
+        let done = self.loa(&[&["--json"], words, &["--data", &origin]].concat());
+        let text = String::from_utf8(done.stdout).unwrap();
+        (
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text} {:?}", done.stderr)),
+            done.status.code(),
+        )
+    }
+
+    pub fn run(&mut self, data: &str) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(Path::new(data).join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loa"));
+        command.args(["run", "--config", &format!("{data}/loa.toml")]).stderr(log).stdin(Stdio::null());
+        self.running.push((data.to_owned(), command.spawn().unwrap()));
+    }
+
+    /// Kills what runs there.
+    pub fn stop(&mut self, data: &str) {
+        for (_, child) in self.running.iter_mut().filter(|(running, _)| running == data) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.running.retain(|(running, _)| running != data);
+    }
+
+    /// What the origin knows of all nodes.
+    pub fn nodes(&self) -> Vec<Value> {
+        self.ask(&["nodes"]).0["nodes"].as_array().cloned().unwrap_or_default()
+    }
+}
+
+/// Gives a node ports of its own.
+pub fn port(data: &str, table: &str, listen: &str) {
+    let file = PathBuf::from(data).join("loa.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let line = format!("listen = \"{listen}\"\n");
+    let head = format!("[{table}]\n");
+    let text = match text.split_once(&head) {
+        Some((before, after)) => {
+            let after = after.strip_prefix("listen = \"0.0.0.0:7460\"\n").unwrap_or(after);
+            format!("{before}{head}{line}{after}")
+        }
+        None => format!("{text}\n{head}{line}"),
+    };
+    fs::write(file, text).unwrap();
+}
+
+pub fn udp() -> String {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+pub fn tcp() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,8 @@
+//! `loa` as a technician installs it: checked, started by a service manager, reloaded, examined, stopped; and what it
+//! says on ground that is bad.
+mod check;
+mod ground;
+mod place;
+mod run;
+mod units;
+mod upgrade;
