@@ -1,31 +1,16 @@
 //! Two parents (DESIGN §4) on the simulator: killed, cut off, flapping, restarted. A failure prints its seed.
 
+mod seed;
+
 use loa::node::trunk::{Reply, Request};
 use loa::sim::check::{self, Account, Timeline};
 use loa::sim::{Aired, Bulletin, Conditions, EPOCH, Hop, Tree, World};
 use loa::time::SECOND;
+use seed::each_seed;
 
 const SPEAKERS: [&str; 4] = ["a", "b", "c", "d"];
 /// A tolerance wider than any commune's step: on time is on time.
 const TOLERANCE: f64 = 15_000.0;
-
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the seed was {}", self.0);
-        }
-    }
-}
-
-fn each_seed(test: impl Fn(u64)) {
-    let chosen = std::env::var("LOA_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in chosen.map_or_else(|| (1..=6).collect(), |seed| vec![seed]) {
-        let _seed = Seed(seed);
-        test(seed);
-    }
-}
 
 /// ```text
 ///        origin vn

@@ -1,6 +1,7 @@
 //! The contract on the simulator, and what only a simulator can show. A failure prints its seed.
 
 mod contract;
+mod seed;
 
 use contract::{Attack, Limits, NODES};
 use loa::broadcast::Priority;
@@ -9,6 +10,7 @@ use loa::session::Arrival;
 use loa::sim::check::{self, Account, Timeline};
 use loa::sim::{Aired, Bulletin, Bursts, Conditions, EPOCH, Forgery, Heard, Hop, Random, Tree, What, World};
 use loa::time::{Civil, MILLISECOND, SECOND};
+use seed::{Seed, seeds};
 use std::sync::OnceLock;
 
 struct Simulated {
@@ -187,24 +189,8 @@ fn rough(seed: u64) -> Simulated {
 }
 
 /// Prints the seed if the test ends in a panic.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the seed was {}", self.0);
-        }
-    }
-}
-
-/// `LOA_SEED` runs one seed alone.
-fn seeds() -> Vec<u64> {
-    let chosen = std::env::var("LOA_SEED").ok().and_then(|seed| seed.parse().ok());
-    chosen.map_or_else(|| vec![1, 2, 3], |seed| vec![seed])
-}
-
 fn hold(contract: fn(&mut dyn contract::World)) {
-    for seed in seeds() {
+    for seed in seeds(3) {
         let _seed = Seed(seed);
         contract(&mut fair(seed));
         contract(&mut rough(seed));
@@ -246,7 +232,7 @@ fn the_same_seed_gives_the_same_events_and_another_seed_others() {
         assert!(simulated.world.delivered() > 1_000);
         simulated.world.hash()
     };
-    for seed in seeds() {
+    for seed in seeds(3) {
         let _seed = Seed(seed);
         assert_eq!(hash(seed), hash(seed));
         assert_ne!(hash(seed), hash(seed + 1_000));
@@ -255,7 +241,7 @@ fn the_same_seed_gives_the_same_events_and_another_seed_others() {
 
 #[test]
 fn a_relay_hears_an_origin_that_was_restarted_a_hundred_times() {
-    let mut tree = Tree::new(seeds()[0]);
+    let mut tree = Tree::new(seeds(3)[0]);
     tree.origin("origin", "vn").relay("north", "vn/01", "origin", Hop::both(Conditions::clean(5_000, 0)));
     tree.speaker("n1a", "vn/01/1", "north", Hop::both(Conditions::clean(5_000, 0)));
     let mut world = World::new(tree);
@@ -273,7 +259,7 @@ fn a_relay_hears_an_origin_that_was_restarted_a_hundred_times() {
 
 #[test]
 fn a_bulletin_that_is_over_leaves_the_disk_also_where_it_outlived_a_restart() {
-    let mut tree = Tree::new(seeds()[0]);
+    let mut tree = Tree::new(seeds(3)[0]);
     tree.origin("origin", "vn");
     let mut world = World::new(tree);
     world.run_for(2 * SECOND);
@@ -298,7 +284,7 @@ struct Hard {
 fn hard_weather() -> &'static Hard {
     static RUN: OnceLock<Hard> = OnceLock::new();
     RUN.get_or_init(|| {
-        let seed = seeds()[0];
+        let seed = seeds(3)[0];
         let _seed = Seed(seed);
         let began = std::time::Instant::now();
         let mut tree = Tree::new(seed);
@@ -409,12 +395,12 @@ fn rationed(limit: u32, seed: u64) -> [Vec<f64>; 2] {
 /// (`node::branch::Options::beats`).
 #[test]
 fn speakers_of_a_parent_that_spares_its_beats_stay_in_step() {
-    let _seed = Seed(seeds()[0]);
+    let _seed = Seed(seeds(3)[0]);
     // Fewer exchanges know the clock less well behind 50 ms of jitter: for the first minutes above all.
     for (limit, children, most) in
         [(0, "up to 800", [5_000.0, 1_000.0]), (10, "5,000", [10_000.0, 2_000.0]), (1, "50,000", [20_000.0, 10_000.0])]
     {
-        let [early, late] = rationed(limit, seeds()[0]).map(|spreads| check::percentile(&spreads, 0.99));
+        let [early, late] = rationed(limit, seeds(3)[0]).map(|spreads| check::percentile(&spreads, 0.99));
         println!("{children} children: p99 of the spread {early:.0} µs in the first three minutes, then {late:.0} µs");
         assert!(early <= most[0] && late <= most[1], "{children} children: p99 {early:.0} µs, then {late:.0} µs");
     }
@@ -422,7 +408,7 @@ fn speakers_of_a_parent_that_spares_its_beats_stay_in_step() {
 
 #[test]
 fn packets_that_leave_together_reach_speakers_on_time_and_only_lost_ones_are_asked_for() {
-    let seed = seeds()[0];
+    let seed = seeds(3)[0];
     let _seed = Seed(seed);
     let mut tree = Tree::new(seed);
     let (clean, last) = (Conditions::clean(25_000, 10_000), Conditions::clean(50_000, 20_000));
@@ -457,7 +443,7 @@ fn packets_that_leave_together_reach_speakers_on_time_and_only_lost_ones_are_ask
 
 #[test]
 fn a_tree_five_levels_deep_is_in_step_at_its_leaves() {
-    for seed in seeds() {
+    for seed in seeds(3) {
         let _seed = Seed(seed);
         let hop = Hop::both(Conditions { loss: 0.01, ..Conditions::clean(10_000, 5_000) });
         let mut tree = Tree::new(seed);
@@ -478,7 +464,7 @@ fn a_tree_five_levels_deep_is_in_step_at_its_leaves() {
 
 #[test]
 fn a_partition_is_survived_and_healed() {
-    for seed in seeds() {
+    for seed in seeds(3) {
         let _seed = Seed(seed);
         let mut simulated = fair(seed);
         let world = &mut simulated.world;
@@ -502,7 +488,7 @@ fn a_partition_is_survived_and_healed() {
 
 #[test]
 fn a_relay_that_dies_and_returns_is_joined_again() {
-    for seed in seeds() {
+    for seed in seeds(3) {
         let _seed = Seed(seed);
         let mut simulated = fair(seed);
         let world = &mut simulated.world;
@@ -523,7 +509,7 @@ fn a_relay_that_dies_and_returns_is_joined_again() {
 
 #[test]
 fn garbage_on_one_link_costs_that_link_alone() {
-    for seed in seeds() {
+    for seed in seeds(3) {
         let _seed = Seed(seed);
         let mut simulated = fair(seed);
         let world = &mut simulated.world;
@@ -571,7 +557,7 @@ fn a_full_disk_is_said_and_does_not_silence_those_below() {
 
 #[test]
 fn an_emergency_still_in_force_reaches_a_speaker_that_reappears() {
-    for seed in seeds() {
+    for seed in seeds(3) {
         let _seed = Seed(seed);
         let mut simulated = fair(seed);
         let world = &mut simulated.world;

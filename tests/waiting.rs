@@ -1,29 +1,14 @@
 //! Boards that are enrolled and not placed yet, on the simulator: what they sound, how they are placed from two tiers
 //! above, and how they are put out again. A failure prints its seed.
 
+mod seed;
+
 use loa::node::trunk::{Place, Reply, Request, What as Told};
 use loa::sim::check::{self, Account, Timeline};
 use loa::sim::{Aired, Bulletin, Conditions, EPOCH, Hop, Tree, What, World};
 use loa::time::SECOND;
+use seed::each_seed;
 use uuid::Uuid;
-
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the seed was {}", self.0);
-        }
-    }
-}
-
-fn each_seed(test: impl Fn(u64)) {
-    let chosen = std::env::var("LOA_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in chosen.map_or_else(|| (1..=6).collect(), |seed| vec![seed]) {
-        let _seed = Seed(seed);
-        test(seed);
-    }
-}
 
 /// ```text
 ///  origin vn ── east vn/01 ─┬─ new      waits

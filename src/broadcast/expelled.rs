@@ -72,9 +72,8 @@ impl Expelled {
     }
 
     /// Whether these very bytes were taken in: they need no second look.
-    pub fn holds(&self, signed: &proto::Signed) -> bool {
-        let mut held = self.nodes.values().flatten();
-        held.any(|entry| entry.signed == *signed)
+    pub fn holds(&self, node: Uuid, signed: &proto::Signed) -> bool {
+        self.nodes.get(&node).is_some_and(|held| held.iter().any(|entry| entry.signed == *signed))
     }
 
     /// Every signed expulsion that concerns a relay which stands there, for its join.

@@ -1,4 +1,5 @@
 //! Speaks to a node's API, as the command line does.
+use super::cli::NodeArgs;
 use super::forms::{self, Fault};
 use super::media::Media;
 use super::text::{Failure, Language};
@@ -38,6 +39,10 @@ impl Client {
         let token = Token::read(&data)
             .map_err(|error| Failure::new("client.token", [&token::path(&data).display(), &error]))?;
         Self::new(address, token, language)
+    }
+
+    pub fn of(node: &NodeArgs, language: Language) -> Result<Self, Failure> {
+        Self::find(node.config.as_deref(), node.data.as_deref(), language)
     }
 
     pub async fn upload(&self, file: &Path) -> Result<Media, Failure> {

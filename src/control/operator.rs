@@ -154,34 +154,34 @@ impl Command {
             }
             Self::Nodes(args) => places::list(&args, json, language).await,
             Self::Place(args) => places::put(args, json, language).await,
-            Self::Revoke { key, root, node } => revoke(key, &root, &find(&node, language)?, json, language).await,
+            Self::Revoke { key, root, node } => revoke(key, &root, &Client::of(&node, language)?, json, language).await,
             Self::Air(args) => air(args, json, language).await,
             Self::Live { live, node } => {
-                let whole = speak::live(live, find(&node, language)?, json, language).await?;
+                let whole = speak::live(live, Client::of(&node, language)?, json, language).await?;
                 Ok(if whole { DONE } else { FAILED })
             }
             Self::Cancel { id, node } => {
                 let id: Uuid = id.parse().map_err(|_| Failure::new("broadcast.id", [&format!("{id:?}")]))?;
-                let done = find(&node, language)?.cancel(id).await?;
+                let done = Client::of(&node, language)?.cancel(id).await?;
                 told(json, &done, || say(language, "cli.cancelled", [&id]));
                 Ok(DONE)
             }
             Self::Stop { areas, minutes, node } => {
                 let areas = areas.areas;
-                let done = find(&node, language)?.stop(&Stop { areas: areas.clone(), minutes }).await?;
+                let done = Client::of(&node, language)?.stop(&Stop { areas: areas.clone(), minutes }).await?;
                 told(json, &done, || say(language, "cli.stopped", [&minutes, &areas.join(", ")]));
                 Ok(DONE)
             }
             Self::Transcode(args) => transcode::run(*args, json, language).await,
             // Done before there was a runtime.
             Self::Decode { .. } => Ok(DONE),
-            Self::Status { watch, view, node } => status(watch, &view, find(&node, language)?, json, language).await,
+            Self::Status { watch, view, node } => status(watch, &view, Client::of(&node, language)?, json, language).await,
         }
     }
 }
 
 async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failure> {
-    let client = find(&args.node, language)?;
+    let client = Client::of(&args.node, language)?;
     // Asked before the upload, so that a mistaken time costs none; and "+30s" counts from the command.
     let nodes = client.nodes().await?;
     let at = match &args.at {
@@ -252,10 +252,6 @@ async fn status(watch: bool, view: &View, client: Client, json: bool, language: 
             () = &mut interrupted => return Ok(DONE),
         }
     }
-}
-
-fn find(node: &NodeArgs, language: Language) -> Result<Client, Failure> {
-    Client::find(node.config.as_deref(), node.data.as_deref(), language)
 }
 
 fn told(json: bool, answer: &impl Serialize, text: impl FnOnce() -> String) {

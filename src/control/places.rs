@@ -74,6 +74,7 @@ pub struct Place {
 pub struct Placed {
     /// Id of the order that was given.
     pub order: Uuid,
+    pub area: String,
     /// The node, or one that leads to it, was there to be told; else it is told when it comes.
     pub told: bool,
 }
@@ -108,7 +109,7 @@ pub(super) async fn place(State(api): Shared, Extension(language): Extension<Lan
         let parents = parents.map_err(|error| Failure::new("enrol.parent", [&error]))?;
         let place = trunk::Place { node, area, name, parents, replaces };
         match request(&api, Request::Place(Box::new(place))).await {
-            Ok(Reply::Placed { order, told }) => Ok(Placed { order, told }),
+            Ok(Reply::Placed { order, area, told }) => Ok(Placed { order, area: area.to_string(), told }),
             other => Err(unexpected(other)),
         }
     };
@@ -220,7 +221,7 @@ pub async fn boards(
     if file.exists() {
         return Err(Failure::new("enrol.exists", [&file.display()]));
     }
-    let client = find(&args.speaks_to, language)?;
+    let client = Client::of(&args.speaks_to, language)?;
     let form = Token { area: area.to_owned(), count, days: args.days, relay };
     let ticket = client.invite(&form).await?;
     let text = enrol::boards_file(&ticket, area, count, parents, args.shards, relay, device);
@@ -229,7 +230,7 @@ pub async fn boards(
 }
 
 pub async fn list(args: &ListArgs, json: bool, language: Language) -> Result<u8, Failure> {
-    let mut listed = find(&args.node, language)?.nodes().await?;
+    let mut listed = Client::of(&args.node, language)?.nodes().await?;
     if args.waiting {
         listed.nodes.retain(|node| node.state == WAITING);
     }
@@ -255,13 +256,13 @@ fn picture(nodes: &[Node], language: Language) -> String {
 
 /// Places a node, and waits until it stands there.
 pub async fn put(args: PlaceArgs, json: bool, language: Language) -> Result<u8, Failure> {
-    let client = find(&args.speaks_to, language)?;
+    let client = Client::of(&args.speaks_to, language)?;
     let nodes = client.nodes().await?.nodes;
     let node = named(&args.node, &nodes)?;
     let replaces = args.replace.as_deref().map(|old| named(old, &nodes)).transpose()?;
     let PlaceArgs { area, name, parents, .. } = args;
-    let placed = client.place(&Place { node, area: area.clone(), name, parents, replaces }).await?;
-    let stands = stands(&client, node, area.as_deref()).await?;
+    let placed = client.place(&Place { node, area, name, parents, replaces }).await?;
+    let stands = stands(&client, node, &placed.area).await?;
     match json {
         true => print_json(&serde_json::json!({ "node": node, "order": placed.order, "stands": stands })),
         false => {
@@ -273,12 +274,12 @@ pub async fn put(args: PlaceArgs, json: bool, language: Language) -> Result<u8, 
 }
 
 /// Whether the node is placed before long, as the node that was asked sees it.
-async fn stands(client: &Client, node: Uuid, area: Option<&str>) -> Result<bool, Failure> {
+async fn stands(client: &Client, node: Uuid, area: &str) -> Result<bool, Failure> {
     let until = Instant::now() + TAKES;
     loop {
         let nodes = client.nodes().await?.nodes;
         let found = nodes.iter().find(|one| one.id == node);
-        let there = |one: &&Node| area.is_none_or(|area| one.area == area);
+        let there = |one: &&Node| one.area == area;
         if found.filter(there).is_some_and(|one| !matches!(one.state.as_str(), WAITING | "lost" | "unknown")) {
             return Ok(true);
         }
@@ -306,10 +307,6 @@ pub fn named(text: &str, nodes: &[Node]) -> Result<Uuid, Failure> {
         [] => Err(Failure::new("node.none", [&text])),
         _ => Err(Failure::new("node.many", [&text, &found.len()])),
     }
-}
-
-fn find(node: &NodeArgs, language: Language) -> Result<Client, Failure> {
-    Client::find(node.config.as_deref(), node.data.as_deref(), language)
 }
 
 const WAITING: &str = "waiting";

@@ -111,7 +111,7 @@ pub fn obtain(
     while !stop.load(Ordering::Relaxed) {
         for parent in parents {
             match ask(&newcomer, parent, shards, ticket, stop) {
-                Ok(chain) => return identity::write_certificate(data, &newcomer.identity, &chain).map(Some),
+                Ok((chain, node)) => return identity::write_chain(data, &chain).map(|()| Some(node)),
                 Err((code, text)) => {
                     let text = format!("{parent}: {text}");
                     hindrance(&code, &text);
@@ -177,7 +177,7 @@ fn ask(
     shards: u16,
     ticket: &Ticket,
     stop: &AtomicBool,
-) -> Result<Vec<Bytes>, Hindrance> {
+) -> Result<(Vec<CertificateDer<'static>>, Uuid), Hindrance> {
     let code = |code: &str, text: String| (code.to_owned(), text);
     let first = find(parent).map_err(|why| code("parent.name", why))?;
     let address = shifted(first, shard(newcomer.identity.node, shards));
@@ -194,8 +194,9 @@ fn ask(
     let message = proto::ToParent { body: Some(to_parent::Body::Enrol(enrol)) }.encode_to_vec();
     let chain = converse(&newcomer.identity, address, message.into(), stop)?;
     // Of a hostile relay, or by a clock that is off: another parent may do better.
-    let held = identity::is_ours(&newcomer.identity, &chain);
-    held.map(|()| chain)
+    let judged = newcomer.identity.judge(&chain);
+    judged
+        .map(|(chain, peer)| (chain, peer.node))
         .map_err(|why| code("enrol.chain", format!("what it sent is no certificate of this tree: {why}")))
 }
 

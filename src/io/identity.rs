@@ -9,7 +9,7 @@ use super::store::Store;
 use super::tls;
 use crate::broadcast::{self, Address, Area, Body, Expel, Grant, Kind, Order, Placement, Priority, Revoke};
 use crate::key::{Domain, KeyId, PublicKey, SigningKey};
-use crate::node::Role;
+use crate::node::{Peer, Role};
 use crate::proto;
 use crate::time::{Civil, SECOND};
 use bytes::Bytes;
@@ -50,12 +50,7 @@ impl Identity {
         let peer = tls::peer(leaf).map_err(|error| invalid(&file, &error))?;
         let (mut roots, mut trust) = (Vec::new(), RootCertStore::empty());
         let folder = data.join("roots");
-        let mut files: Vec<PathBuf> = fs::read_dir(&folder)
-            .map_err(|error| at(&folder, &error))?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<io::Result<_>>()?;
-        files.sort();
-        for file in files {
+        for file in files_in(&folder)? {
             match file.extension().and_then(|extension| extension.to_str()) {
                 Some("crt") => {
                     for certificate in certificates(&file)? {
@@ -96,18 +91,22 @@ impl Identity {
     /// Returns what it holds until.
     pub fn renew(&self, data: &Path, chain: &[Bytes]) -> io::Result<Civil> {
         let file = data.join("node.crt");
-        let chain: Vec<CertificateDer<'static>> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        let peer = tls::verify(&chain, &self.trust).map_err(|error| invalid(&file, &error))?;
+        let (chain, peer) = self.judge(chain).map_err(|error| invalid(&file, &error))?;
         if (peer.node, peer.role) != (self.node, self.role) {
             return Err(invalid(&file, "the new certificate is another node's"));
         }
         let shown = self.shown().map_err(io::Error::other)?;
-        // Refuses what is not this key's, before anything is written.
-        tls::Shown::new(chain.clone(), &self.key).map_err(|error| invalid(&file, &error.to_string()))?;
-        let pems: String = chain.iter().map(|der| pem(der)).collect();
-        replace(&file, &pems, 0o644)?;
+        write_chain(data, &chain)?;
         shown.renew(chain.clone(), &self.key).map_err(io::Error::other)?;
         super::examine::dates(&chain[0]).map(|(_, until)| until).map_err(io::Error::other)
+    }
+
+    /// Whether this node can use a chain that came: it leads to a root that it trusts, and is for its key. Whom it names.
+    pub(super) fn judge(&self, chain: &[Bytes]) -> Result<(Vec<CertificateDer<'static>>, Peer), String> {
+        let chain: Vec<CertificateDer<'static>> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        let peer = tls::verify(&chain, &self.trust)?;
+        tls::Shown::new(chain.clone(), &self.key).map_err(|error| error.to_string())?;
+        Ok((chain, peer))
     }
 }
 
@@ -141,22 +140,10 @@ pub(super) fn trust_roots(data: &Path, roots: &[Bytes]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a newcomer can use what came: it leads to the roots of its ticket, and is for its key.
-pub(super) fn is_ours(newcomer: &Identity, chain: &[Bytes]) -> Result<(), String> {
-    let chain: Vec<CertificateDer<'static>> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-    tls::verify(&chain, &newcomer.trust)?;
-    tls::Shown::new(chain, &newcomer.key).map(drop).map_err(|error| error.to_string())
-}
-
-/// The first certificate of a node that was a newcomer.
-pub(super) fn write_certificate(data: &Path, newcomer: &Identity, chain: &[Bytes]) -> io::Result<Uuid> {
-    let file = data.join("node.crt");
-    let chain: Vec<CertificateDer<'static>> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-    let peer = tls::verify(&chain, &newcomer.trust).map_err(|error| invalid(&file, &error))?;
-    tls::Shown::new(chain.clone(), &newcomer.key).map_err(|error| invalid(&file, &error.to_string()))?;
+/// `node.crt` of a data folder, in place of what is there.
+pub(super) fn write_chain(data: &Path, chain: &[CertificateDer<'static>]) -> io::Result<()> {
     let pems: String = chain.iter().map(|der| pem(der)).collect();
-    replace(&file, &pems, 0o644)?;
-    Ok(peer.node)
+    replace(&data.join("node.crt"), &pems, 0o644)
 }
 
 /// What people compare of a root: SHA-256 of its certificate, in hex.
@@ -168,18 +155,19 @@ pub fn fingerprint(certificate: &[u8]) -> String {
 /// The roots' certificates of a data folder, for those who are to trust them too. DER.
 pub fn roots(data: &Path) -> io::Result<Vec<Bytes>> {
     let folder = data.join("roots");
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
-        .map_err(|error| at(&folder, &error))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<_>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "crt"));
-    files.sort();
     let mut roots = Vec::new();
-    for file in files {
-        roots.extend(certificates(&file)?.iter().map(|der| Bytes::copy_from_slice(der)));
+    for file in files_in(&folder)?.iter().filter(|file| file.extension().is_some_and(|extension| extension == "crt")) {
+        roots.extend(certificates(file)?.iter().map(|der| Bytes::copy_from_slice(der)));
     }
     roots.dedup();
     Ok(roots)
+}
+
+fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|error| at(folder, &error))?;
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
+    files.sort();
+    Ok(files)
 }
 
 /// The key with which this node certifies others, if it has one: `issuer.key` and `issuer.crt`.

@@ -122,7 +122,7 @@ enum Pending {
     /// `again`: the question of a renewal, which the next one above may answer too.
     Certificate { asker: Asker, again: Option<Box<proto::Enrol>> },
     /// Another node's placement, which is told to it once it is on disk; and who is expelled for it.
-    Placement { id: u64, order: Box<Order>, expel: Option<proto::Signed> },
+    Placement { id: u64, order: Box<Order>, signed: proto::Signed, expel: Option<proto::Signed> },
 }
 
 /// Where an order came from, and so what must follow when it is accepted.
@@ -409,7 +409,7 @@ impl Trunk {
                 let text = format!("the placement could not be written to disk and was not given: {text}");
                 self.refuse(id, "store.failed", &text);
             }
-            (Pending::Placement { id, order, expel }, _) => self.handle_placed(now, id, *order, expel),
+            (Pending::Placement { id, order, signed, expel }, _) => self.handle_placed(now, id, &order, signed, expel),
             (Pending::Order { order, signed, from }, Done::Failed(text)) => {
                 if let From::Own { request: Some((id, _)), .. } = from {
                     let text = format!("the order could not be written to disk and was not given: {text}");

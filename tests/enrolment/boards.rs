@@ -112,16 +112,6 @@ fn try_in(data: &Path, parent: &str, ticket: &Ticket) -> Option<String> {
     got.unwrap().map_or(hindrance, |_| None)
 }
 
-fn sound(tree: &Tree) -> String {
-    let file = tree.path("a.wav");
-    let (channels, sample_format) = (1, hound::SampleFormat::Int);
-    let spec = hound::WavSpec { channels, sample_rate: 8_000, bits_per_sample: 16, sample_format };
-    let mut writer = hound::WavWriter::create(&file, spec).unwrap();
-    (0..48_000).for_each(|at| writer.write_sample(((at % 100) * 200 - 10_000) as i16).unwrap());
-    writer.finalize().unwrap();
-    file
-}
-
 #[test]
 fn forty_boards_come_in_by_one_file_and_three_hostile_ones_gain_nothing() {
     let (mut tree, file) = tree(HONEST + 3);
@@ -162,7 +152,7 @@ fn forty_boards_come_in_by_one_file_and_three_hostile_ones_gain_nothing() {
     assert_eq!(keys.len(), HONEST);
 
     // Without a place nobody hears anything, an emergency neither; the third hostile one asks for all of it.
-    let sound = sound(&tree);
+    let sound = tree.sound();
     let wild = Identity::load(Path::new(&tree.path("greedy-0"))).unwrap();
     let listener = std::thread::spawn({
         let parent = parent.clone();

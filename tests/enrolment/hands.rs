@@ -65,16 +65,7 @@ fn a_tree_made_by_the_command_line_speaks_until_its_right_is_revoked() {
     assert_eq!(after.len(), 2, "the grant once more");
     assert!(after[1]["until_us"].as_i64() > before[0]["until_us"].as_i64());
 
-    let sound = tree.path("a.wav");
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 8_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(&sound, spec).unwrap();
-    (0..8_000).for_each(|at| writer.write_sample(((at % 100) * 200 - 10_000) as i16).unwrap());
-    writer.finalize().unwrap();
+    let sound = tree.sound();
     let (aired, code) = tree.ask(&["air", &sound, "--area", "vn/01"]);
     assert_eq!(code, Some(0), "{aired}");
 

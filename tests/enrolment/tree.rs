@@ -77,6 +77,17 @@ impl Tree {
         self.running.retain(|(running, _)| running != data);
     }
 
+    /// Six seconds of a WAV file.
+    pub fn sound(&self) -> String {
+        let file = self.path("a.wav");
+        let (channels, sample_format) = (1, hound::SampleFormat::Int);
+        let spec = hound::WavSpec { channels, sample_rate: 8_000, bits_per_sample: 16, sample_format };
+        let mut writer = hound::WavWriter::create(&file, spec).unwrap();
+        (0..48_000).for_each(|at| writer.write_sample(((at % 100) * 200 - 10_000) as i16).unwrap());
+        writer.finalize().unwrap();
+        file
+    }
+
     /// What the origin knows of all nodes.
     pub fn nodes(&self) -> Vec<Value> {
         self.ask(&["nodes"]).0["nodes"].as_array().cloned().unwrap_or_default()

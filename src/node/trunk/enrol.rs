@@ -7,6 +7,7 @@
 //! ```
 //! Each hop gives the question a number of its own and keeps whose it was for [`PATIENCE`].
 
+use super::requests::Refused;
 use super::{Command, Link, Output, Peer, Pending, Trunk, What};
 use crate::broadcast::{Body, Invite, Vouched};
 use crate::key::{Domain, KeyId, PublicKey};
@@ -45,9 +46,6 @@ pub(super) enum Asker {
     Child { branch: usize, link: Link, id: u64 },
     Own,
 }
-
-/// A code for programs, a text for people.
-type Refused = (&'static str, String);
 
 /// Somebody who holds a key and a token.
 pub(super) struct Admission {
@@ -98,8 +96,7 @@ impl Trunk {
             self.job(Pending::Certificate { asker, again: Some(Box::new(enrol)) }, work);
             return Ok(());
         };
-        let civil = self.time.civil(now);
-        let civil = civil.ok_or_else(|| ("time.unknown", "this parent does not know the time yet".to_owned()))?;
+        let civil = self.now_or_refuse(now)?;
         self.admit_grants(now, &enrol.grants);
         let order = self.authorities.check(token, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
         let Body::Invite(invite) = order.body else {

@@ -9,7 +9,8 @@ use crate::track::{Info, Secret};
 use prost::Message;
 use uuid::Uuid;
 
-type Refused = (&'static str, String);
+/// A code for programs, a text for people.
+pub(super) type Refused = (&'static str, String);
 
 impl Trunk {
     pub(super) fn handle_request(&mut self, now: Local, id: u64, request: Request) {
@@ -55,7 +56,7 @@ impl Trunk {
         }
     }
 
-    fn now_or_refuse(&self, now: Local) -> Result<Civil, Refused> {
+    pub(super) fn now_or_refuse(&self, now: Local) -> Result<Civil, Refused> {
         let text = "this node does not know the time yet: it waits for its parent or its clock; try again in a moment";
         self.time.civil(now).ok_or_else(|| ("time.unknown", text.into()))
     }
@@ -282,7 +283,7 @@ fn cancel_expires(broadcast: &Broadcast, now: Civil) -> Civil {
     broadcast.until.max(now) + broadcast.delay + EXPIRES_AFTER
 }
 
-fn no_authority() -> Refused {
+pub(super) fn no_authority() -> Refused {
     let text = "this node has no authority to give orders; name one under [sources] in its configuration";
     ("authority.none", text.into())
 }

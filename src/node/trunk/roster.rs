@@ -1,6 +1,7 @@
 //! Who may stand where: nodes that wait for a place, placements on their way down to them, nodes that are expelled, and
 //! keys that two nodes hold.
 
+use super::requests::{Refused, no_authority};
 use super::{Address, Command, Link, Order, Output, Peer, Pending, Reply, Role, Trunk};
 use crate::broadcast::{Area, Body, Expel, Expelled, Kind, Placement};
 use crate::proto::{self, record};
@@ -48,8 +49,6 @@ pub struct Place {
     /// A node whose place it takes, and which is expelled.
     pub replaces: Option<Uuid>,
 }
-
-type Refused = (&'static str, String);
 
 impl Trunk {
     /// A child without a place: it waits here, if this node has one.
@@ -138,8 +137,7 @@ impl Trunk {
 
     pub(super) fn request_place(&mut self, now: Local, id: u64, place: Place) -> Result<(), Refused> {
         let Place { node, area, name, parents, replaces } = place;
-        let civil =
-            self.time.civil(now).ok_or_else(|| ("time.unknown", "this node does not know the time yet".into()))?;
+        let civil = self.now_or_refuse(now)?;
         let before = match replaces {
             Some(old) => Some(self.place_of(old).ok_or_else(|| {
                 ("node.unknown", format!("node {old}, which is to be replaced, is not known; give the area and name"))
@@ -168,20 +166,24 @@ impl Trunk {
             Some(old) => Some(self.expulsion(now, old)?),
         };
         // Together, or neither.
-        let signed = std::iter::once(signed).chain(expel.clone());
-        let records = signed.map(|signed| proto::Record { body: Some(record::Body::Order(signed)) }).collect();
-        self.journal(now, records, Pending::Placement { id, order: Box::new(order), expel });
+        let both = std::iter::once(signed.clone()).chain(expel.clone());
+        let records = both.map(|signed| proto::Record { body: Some(record::Body::Order(signed)) }).collect();
+        self.journal(now, records, Pending::Placement { id, order: Box::new(order), signed, expel });
         Ok(())
     }
 
     /// A placement of another node is on disk.
-    pub(super) fn handle_placed(&mut self, now: Local, id: u64, order: Order, expel: Option<proto::Signed>) {
+    pub(super) fn handle_placed(
+        &mut self,
+        now: Local,
+        id: u64,
+        order: &Order,
+        signed: proto::Signed,
+        expel: Option<proto::Signed>,
+    ) {
         let Body::Placement(placement) = &order.body else { return };
-        let (node, given) = (placement.node, order.id);
-        // As it was signed: a second signature over the same bytes is the same.
-        let Some(key) = &self.options.authority else { return };
-        let signed = crate::broadcast::sign(&order, key);
-        self.note_given(&order, &signed);
+        let (node, area) = (placement.node, placement.area.clone());
+        self.note_given(order, &signed);
         let told = if node == self.options.node {
             self.handle_order(now, signed, super::From::Push);
             true
@@ -192,7 +194,7 @@ impl Trunk {
         if let Some(expel) = expel {
             self.handle_order(now, expel, super::From::Own { request: None, keys: Vec::new() });
         }
-        self.outputs.push_back(Output::Reply { id, reply: Reply::Placed { order: given, told } });
+        self.outputs.push_back(Output::Reply { id, reply: Reply::Placed { order: order.id, area, told } });
     }
 
     pub(super) fn note_given(&mut self, order: &Order, signed: &proto::Signed) {
@@ -313,8 +315,7 @@ impl Trunk {
             let text = "this node's authority may expel nobody; have the node above do it, or a root".to_owned();
             return Err(("order.scope", text));
         }
-        let civil =
-            self.time.civil(now).ok_or_else(|| ("time.unknown", "this node does not know the time yet".into()))?;
+        let civil = self.now_or_refuse(now)?;
         let (_, signed) = self.make(now, areas, civil + LIFE, Body::Expel(Expel { node })).ok_or_else(no_authority)?;
         self.authorities.check(&signed, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
         Ok(signed)
@@ -354,11 +355,6 @@ impl Trunk {
         );
         self.trouble(now, "node.twice", text);
     }
-}
-
-fn no_authority() -> Refused {
-    let text = "this node has no authority to give orders; name one under [sources] in its configuration";
-    ("authority.none", text.into())
 }
 
 const UNPLACED: &str = "this parent has no placement yet; dial again later";

@@ -257,6 +257,7 @@ pub enum Reply {
     /// Whether the node, or one that leads to it, was there to be told.
     Placed {
         order: Uuid,
+        area: Area,
         told: bool,
     },
     Nodes(Vec<proto::Report>),

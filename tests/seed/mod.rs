@@ -1,0 +1,27 @@
+//! Runs a test from each of a few seeds; the one that fails is printed.
+
+/// Prints the seed of a test that fails while this lives.
+pub struct Seed(pub u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the seed was {}: run it alone with LOA_SEED={0}", self.0);
+        }
+    }
+}
+
+/// The seed that `LOA_SEED` names, or else 1 to `count`.
+pub fn seeds(count: u64) -> Vec<u64> {
+    let chosen = std::env::var("LOA_SEED").ok().and_then(|seed| seed.parse().ok());
+    chosen.map_or_else(|| (1..=count).collect(), |seed| vec![seed])
+}
+
+/// `allow`: not every test that has this module goes this way.
+#[allow(dead_code)]
+pub fn each_seed(test: impl Fn(u64)) {
+    for seed in seeds(6) {
+        let _seed = Seed(seed);
+        test(seed);
+    }
+}
