@@ -4,7 +4,7 @@ use super::certify::Dates;
 use super::clock;
 use super::disk::{self, Room};
 use super::examine::{Examined, Verdict, examine};
-use super::identity::Identity;
+use super::identity::{self, Identity};
 use super::queue;
 use super::sound::Said;
 use super::trunk::State;
@@ -39,7 +39,7 @@ pub fn start(setup: Setup) -> io::Result<JoinHandle<()>> {
 
 fn run(mut setup: Setup) {
     let mut health = Health::default();
-    let mut certificate = None;
+    let (mut certificate, mut issuer) = (None, None);
     let mut renewal = Renewal::default();
     for turn in 0u64.. {
         let mut renewed = false;
@@ -48,6 +48,7 @@ fn run(mut setup: Setup) {
         }
         if turn.is_multiple_of(CERTIFICATE) || renewed {
             certificate = Identity::load(&setup.data).map_err(|error| error.to_string()).into();
+            issuer = identity::office_until(&setup.data).unwrap_or_default();
         }
         let (civil, sessions) = {
             let state = setup.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,6 +66,7 @@ fn run(mut setup: Setup) {
                 Some(Err(why)) => Err(why.clone()),
                 None => Err(String::new()),
             },
+            issuer,
         };
         if let (Ok(examined), true) = (&seen.certificate, setup.parents == 0 || sessions > 0)
             && let Some(asked) = renewal.look(clock::local(), told(wall, civil), &setup.identity, examined)
@@ -138,6 +140,8 @@ struct Seen {
     parents: usize,
     sessions: u64,
     certificate: Result<Examined, String>,
+    /// Until when it may certify others, if it may.
+    issuer: Option<Civil>,
 }
 
 /// What stands, and what is needed to tell that it does.
@@ -156,6 +160,7 @@ impl Health {
         let mut found = BTreeMap::new();
         disk_of(seen, &mut found);
         certificate_of(seen, &mut found);
+        issuer_of(seen, &mut found);
         self.clock_of(now, seen, &mut found);
         self.parents_of(now, seen, &mut found);
         let mut said = Vec::new();
@@ -281,6 +286,18 @@ fn certificate_of(seen: &Seen, found: &mut BTreeMap<&'static str, String>) {
     found.insert(code, text);
 }
 
+fn issuer_of(seen: &Seen, found: &mut BTreeMap<&'static str, String>) {
+    let Some(left) = seen.issuer.map(|until| until - seen.wall) else { return };
+    if left < ISSUER_SOON && seen.wall >= clock::EARLIEST {
+        let when = if left < 0 { "has ended".to_owned() } else { format!("ends in {} days", left / DAY) };
+        let text = format!(
+            "issuer.crt {when}: from then on this node lets no board in and renews no certificate; renew it with \
+             `loa enrol --root FILE --renew FOLDER --issuer`"
+        );
+        found.insert("issuer.expires", text);
+    }
+}
+
 /// How often a look is taken: a full disk must show before the next bulletin.
 const EVERY: Duration = Duration::from_secs(5);
 /// In so many looks the certificate is read again: five minutes.
@@ -296,6 +313,8 @@ const OFF: i64 = 5 * SECOND;
 /// µs without any parent: longer than a parent takes to start anew.
 const ALONE: i64 = 60 * SECOND;
 const DAY: i64 = 86_400 * SECOND;
+/// µs before its end at which an issuer's certificate is told of: a root lies in a safe, far away.
+const ISSUER_SOON: i64 = 90 * DAY;
 /// Days before its end at which a certificate is told of.
 const SOON: i64 = 14;
 

@@ -181,6 +181,16 @@ pub fn load_office(data: &Path, identity: &Identity) -> io::Result<Option<Office
     Office::new(&seed, certificate, identity.trust.clone()).map(Some).map_err(|error| invalid(&file, &error))
 }
 
+/// Until when this node may certify others; `None` if it does not.
+pub fn office_until(data: &Path) -> io::Result<Option<Civil>> {
+    let file = data.join("issuer.crt");
+    if !file.exists() {
+        return Ok(None);
+    }
+    let certificate = certificates(&file)?.into_iter().next().ok_or_else(|| invalid(&file, "holds no certificate"))?;
+    super::examine::dates(&certificate).map(|(_, until)| Some(until)).map_err(|error| invalid(&file, &error))
+}
+
 /// `authorities/<name>.key`: 64 hex digits, mode 0600.
 pub fn load_authority(data: &Path, name: &str) -> io::Result<SigningKey> {
     load_seed(&data.join("authorities").join(format!("{name}.key")))

@@ -222,7 +222,8 @@ fn play(source: Result<Source, loa::audio::Error>) {
         assert!(out.iter().all(|sample| sample.is_finite()), "an encoder gets numbers only");
         played += out.len();
         out.clear();
-        if played > 5_000_000 {
+        // What a small file claims of silence is endless: ten seconds of it show nothing new.
+        if played > 480_000 {
             return;
         }
     }

@@ -6,7 +6,7 @@ use crate::control::when;
 use crate::io::clock;
 use crate::io::enrolment::{self, Ticket};
 use crate::io::examine::{Verdict, examine};
-use crate::io::identity::{Identity, load_authority};
+use crate::io::identity::{Identity, load_authority, office_until};
 use crate::node::Role;
 use crate::time::{Civil, SECOND};
 use chrono_tz::Tz;
@@ -47,6 +47,13 @@ pub fn look(config: &Config, report: &mut Report) -> Option<Identity> {
         Verdict::WrongKey => report.mistake("certificate.wrong_key", [&file]),
         Verdict::Unusable(why) => report.mistake("certificate.unusable", [&file, why]),
     }
+    match office_until(data) {
+        Ok(Some(until)) if until - now < ISSUER_SOON && now >= clock::EARLIEST => {
+            report.warning("issuer.expires", [&data.join("issuer.crt").display(), &day(until, config.node.zone)]);
+        }
+        Ok(_) => {}
+        Err(error) => report.failure(&Failure::from_room("node.identity", error.to_string())),
+    }
     Some(identity)
 }
 
@@ -80,3 +87,4 @@ fn day(at: Civil, zone: Tz) -> String {
 
 /// µs before its end at which a certificate is told of, as a running node does.
 const SOON: i64 = 14 * 86_400 * SECOND;
+const ISSUER_SOON: i64 = 90 * 86_400 * SECOND;

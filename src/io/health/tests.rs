@@ -12,6 +12,7 @@ fn well() -> Seen {
         parents: 1,
         sessions: 1,
         certificate: Ok(Examined { from: NOW - DAY, until: NOW + 400 * DAY, verdict: Verdict::Holds }),
+        issuer: Some(NOW + 5 * 365 * DAY),
     }
 }
 
@@ -49,6 +50,16 @@ fn copy(seen: &Seen) -> Seen {
         Err(error) => Err(io::Error::from(error.kind())),
     };
     Seen { room, certificate: seen.certificate.clone(), ..*seen }
+}
+
+#[test]
+fn an_issuer_that_ends_is_told_of_three_months_before_and_afterwards() {
+    for left in [89 * DAY, -DAY] {
+        let seen = Seen { issuer: Some(NOW + left), ..well() };
+        assert_eq!(once(&seen), ["+issuer.expires"]);
+    }
+    assert_eq!(once(&Seen { issuer: None, ..well() }), [""; 0]);
+    assert_eq!(once(&Seen { issuer: Some(NOW + 91 * DAY), ..well() }), [""; 0]);
 }
 
 #[test]

@@ -412,7 +412,7 @@ pub const QUEUES: [&str; 10] = [
     "session.events",
 ];
 /// Codes of what can be wrong with a node: with its sound, its disk, its clock, its certificate, its parents.
-pub const TROUBLES: [&str; 20] = [
+pub const TROUBLES: [&str; 21] = [
     "certificate.expired",
     "certificate.expires",
     "certificate.foreign",
@@ -425,6 +425,7 @@ pub const TROUBLES: [&str; 20] = [
     "disk.full",
     "disk.gone",
     "disk.read_only",
+    "issuer.expires",
     "node.expelled",
     "parent.lost",
     "sound.clockless",
