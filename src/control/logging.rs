@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::io::Handle;
 use std::io::IsTerminal;
 use tracing::Metadata;
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -29,7 +29,7 @@ impl Logging {
         let fixed = std::env::var("LOA_LOG").ok().filter(|level| EnvFilter::try_new(level).is_ok());
         let (filter, handle) = reload::Layer::new(EnvFilter::new(fixed.as_deref().unwrap_or(QUIET)));
         // Loa's own spans are for a collector: a line says all that it has to say by itself.
-        let filter = filter.and(filter_fn(|what| what.is_event() || !is_own(what)));
+        let filter = filter.and(every_level(|what| what.is_event() || !is_own(what)));
         let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
         let lines: Part = match std::env::var("LOA_LOG_FORMAT").is_ok_and(|format| format == "json") {
             true => lines.json().with_filter(filter).boxed(),
@@ -82,6 +82,11 @@ impl Logging {
 /// Whether this program says it, and none of what it is built from.
 pub fn is_own(what: &Metadata<'_>) -> bool {
     what.target() == "loa" || what.target().starts_with("loa::")
+}
+
+/// A filter that says of itself that it stops no level: beside one that does, what is not said then costs nothing.
+pub fn every_level<F: Fn(&Metadata<'_>) -> bool>(wanted: F) -> FilterFn<F> {
+    filter_fn(wanted).with_max_level_hint(LevelFilter::TRACE)
 }
 
 const QUIET: &str = "warn,loa=info";

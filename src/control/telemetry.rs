@@ -4,7 +4,7 @@
 //! Spans are those of requests and of long work (`trace`); nothing is said of a packet or a listener. What the
 //! libraries say stays here: at the level `trace` it would be a span for each packet, and the sending of it would be
 //! told, too.
-use super::logging::{Part, is_own};
+use super::logging::{Part, every_level, is_own};
 use crate::config::Config;
 use crate::io::Handle;
 use crate::io::telemetry::{Exporter, Speaker};
@@ -13,7 +13,7 @@ use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing::Metadata;
-use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter};
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
@@ -84,7 +84,7 @@ impl Slot {
     fn new(wanted: fn(&Metadata<'_>) -> bool) -> (Self, Part) {
         let (layer, fill) = reload::Layer::new(None::<Part>);
         let (filter, at) = reload::Layer::new(nothing());
-        let filter = filter.and(filter_fn(move |what| is_own(what) && wanted(what)));
+        let filter = filter.and(every_level(move |what| is_own(what) && wanted(what)));
         (Self { layer: fill, filter: at }, layer.with_filter(filter).boxed())
     }
 

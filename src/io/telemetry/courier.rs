@@ -35,7 +35,7 @@ pub enum Item {
 #[derive(Default)]
 struct Batch {
     spans: Vec<SpanData>,
-    logs: Vec<Box<(SdkLogRecord, InstrumentationScope)>>,
+    logs: Vec<(SdkLogRecord, InstrumentationScope)>,
 }
 
 impl Courier {
@@ -188,7 +188,7 @@ impl Batch {
     fn push(&mut self, item: Item) {
         match item {
             Item::Span(span) => self.spans.push(*span),
-            Item::Log(log) => self.logs.push(log),
+            Item::Log(log) => self.logs.push(*log),
         }
     }
 }
