@@ -34,6 +34,7 @@ pub struct Config {
     pub admin: Admin,
     #[serde(default)]
     pub log: Log,
+    pub telemetry: Option<Telemetry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -192,6 +193,16 @@ pub struct Log {
     pub level: Option<String>,
 }
 
+/// Where the traces of a process that runs this node go, if it was built with the feature `otel`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// `http://HOST:PORT` of a collector; `/v1/traces` and `/v1/logs` are put behind it.
+    pub otlp: String,
+    /// As of the log, whose level holds where this is left out.
+    pub level: Option<String>,
+}
+
 impl Config {
     /// Reads and checks a file; every mistake that can be found without starting is found here, all at once.
     pub fn load(file: &Path) -> Result<Self, Error> {
@@ -326,6 +337,9 @@ fn admin() -> SocketAddr {
 
 /// Why `alsa:` is not to be had, and the mend.
 pub const WITHOUT_SOUND: &str = "this loa was built without sound cards: build with --features sound";
+/// Why `[telemetry]` is not to be had, and the mend.
+pub const WITHOUT_TELEMETRY: &str =
+    "this loa was built without OpenTelemetry: build with --features otel, or remove the section";
 /// A configuration is a page of text; more is the wrong file.
 const LONGEST: u64 = 1 << 20;
 /// Opus, mono speech.

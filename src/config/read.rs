@@ -161,4 +161,5 @@ pub const STAND_INS: &[(&str, &str)] = &[
     ("parent.addresses", "[\"localhost:7460\"]"),
     ("sources.authority", "\"main\""),
     ("playout.device", "\"null\""),
+    ("telemetry.otlp", "\"http://127.0.0.1:4318\""),
 ];

@@ -1,7 +1,9 @@
 //! What a configuration may say beyond its types: ranges, forms, and what contradicts what.
 use super::mistake::Said;
 use super::read::Reading;
-use super::{Children, Config, Parent, Playout, Sources, WITHOUT_SOUND, is_source_specific};
+use super::{
+    Children, Config, Parent, Playout, Sources, Telemetry, WITHOUT_SOUND, WITHOUT_TELEMETRY, is_source_specific,
+};
 use crate::address::{Address, MOST_ADDRESSES};
 
 /// Adds every rule that is broken.
@@ -42,16 +44,9 @@ pub fn check(config: &Config, found: &mut Reading<'_>) {
             ),
         );
     }
-    if config.log.level.as_deref().is_some_and(|level| !is_filter(level)) {
-        found.wrong(
-            VALUE,
-            "log",
-            "level",
-            Said::new(
-                "phải là error, warn, info, debug hoặc trace, hay bộ lọc như \"info,loa::io=debug\"",
-                "must be error, warn, info, debug or trace, or a filter such as \"info,loa::io=debug\"",
-            ),
-        );
+    of_level("log", config.log.level.as_deref(), found);
+    if let Some(telemetry) = &config.telemetry {
+        of_telemetry(telemetry, found);
     }
 }
 
@@ -343,6 +338,41 @@ fn of_playout(playout: &Playout, found: &mut Reading<'_>) {
     }
 }
 
+fn of_telemetry(telemetry: &Telemetry, found: &mut Reading<'_>) {
+    if !cfg!(feature = "otel") {
+        let said = Said::new(
+            "bản loa này được dựng không có OpenTelemetry: dựng lại với --features otel, hoặc bỏ mục này",
+            WITHOUT_TELEMETRY,
+        );
+        found.wrong("config.no_telemetry", "telemetry", "", said);
+        return;
+    }
+    if !is_collector(&telemetry.otlp) {
+        let said = Said::new(
+            "phải là http://MÁY:CỔNG của bộ thu OpenTelemetry, ví dụ \"http://127.0.0.1:4318\", không có tên người \
+             dùng hay câu hỏi; cần TLS thì đặt một bộ thu ngay trên máy này để chuyển tiếp",
+            "must be http://HOST:PORT of an OpenTelemetry collector, such as \"http://127.0.0.1:4318\", without user \
+             or query; where TLS is needed, a collector on this machine can forward by it",
+        );
+        found.wrong(VALUE, "telemetry", "otlp", said);
+    }
+    of_level("telemetry", telemetry.level.as_deref(), found);
+}
+
+fn of_level(section: &str, level: Option<&str>, found: &mut Reading<'_>) {
+    if level.is_some_and(|level| !is_filter(level)) {
+        found.wrong(
+            VALUE,
+            section,
+            "level",
+            Said::new(
+                "phải là error, warn, info, debug hoặc trace, hay bộ lọc như \"info,loa::io=debug\"",
+                "must be error, warn, info, debug or trace, or a filter such as \"info,loa::io=debug\"",
+            ),
+        );
+    }
+}
+
 fn bits() -> Said {
     Said::new("tính bằng bit mỗi giây, từ 6000 đến 64000", "is in bits per second, 6000 to 64000")
 }
@@ -360,6 +390,15 @@ fn is_filter(level: &str) -> bool {
     !level.trim().is_empty() && tracing_subscriber::EnvFilter::builder().parse(level).is_ok()
 }
 
+/// What can be dialled without TLS, with a path behind it or none; a user or a query would be a secret in a file that
+/// others may read.
+fn is_collector(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let plain = |text: &str, marks: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c));
+    Address::new(host, 1).is_ok() && url.len() <= LONGEST_URL && plain(host, "-_.:[]") && plain(path, "-_.~/")
+}
+
 const RANGE: &str = "config.range";
 const VALUE: &str = "config.invalid";
 const CONFLICT: &str = "config.conflict";
@@ -371,6 +410,8 @@ const MOST_SHARDS: u16 = 256;
 const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=64_000;
 /// MiB in a day: a TiB, more than any link of a speaker carries.
 const MOST_DATA: u64 = 1 << 20;
+/// Bytes; a longer one is a typing mistake.
+const LONGEST_URL: usize = 512;
 /// As `audio::Options` takes.
 const MOST_RENDITIONS: usize = 4;
 /// A child keeps two sessions (DESIGN §4); spares beyond four were never wanted.

@@ -156,8 +156,10 @@ fn broken_syntax_hides_no_other_mistake() {
 #[test]
 fn a_required_field_that_is_missing_hides_no_other_mistake() {
     let whole = "[node]\ndata = \"d\"\n[enrol]\nticket = \"00\"\n[parent]\naddresses = [\"a:1\"]\n[sources]\nauthority = \"a\"\n[playout]\ndevice = \"null\"\n";
+    let telemetry = if cfg!(feature = "otel") { "[telemetry]\notlp = \"http://a:1\"\n" } else { "" };
+    let whole = &format!("{whole}{telemetry}");
     Config::parse(whole, Path::new("f")).unwrap();
-    for (field, _) in read::STAND_INS {
+    for (field, _) in read::STAND_INS.iter().filter(|(field, _)| *field != "telemetry.otlp" || cfg!(feature = "otel")) {
         let lacking = match field.split_once('.') {
             Some((_, key)) => whole.lines().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n"),
             None => whole.lines().skip(2).collect::<Vec<_>>().join("\n"),
@@ -211,10 +213,17 @@ fn the_examples_are_read_as_they_stand_and_with_everything_that_they_only_mentio
     ] {
         let file = Path::new(name);
         Config::parse(text, file).unwrap_or_else(|error| panic!("{error}"));
-        let mentioned = |line: &str| {
-            let field = line.strip_prefix("# ")?;
-            let (name, _) = field.split_once(" = ")?;
-            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then(|| field.to_owned())
+        let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        // A section that this build cannot have stays a mention, with its fields.
+        let mut had = true;
+        let mut mentioned = |line: &str| {
+            let said = line.strip_prefix("# ")?;
+            if let Some(section) = said.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                had = section != "telemetry" || cfg!(feature = "otel");
+                return had.then(|| said.to_owned());
+            }
+            let (name, _) = said.split_once(" = ")?;
+            (had && is_name(name)).then(|| said.to_owned())
         };
         let all: Vec<String> = text.lines().map(|line| mentioned(line).unwrap_or_else(|| line.to_owned())).collect();
         assert_ne!(all.join("\n"), text.trim_end(), "{name} mentions something");
@@ -239,6 +248,50 @@ fn a_sound_card_is_taken_where_sound_cards_are_built_in_and_refused_with_the_men
         Ok(config) => assert!(cfg!(feature = "sound") && config.playout.unwrap().device == "alsa:plughw:0,0"),
         Err(error) => assert_eq!(error.text, format!("etc/loa.toml:6:1: playout.device: {WITHOUT_SOUND}")),
     }
+}
+
+#[test]
+fn telemetry_is_taken_where_it_is_built_in_and_refused_with_the_mend_where_not() {
+    let text = format!("{SPEAKER}[telemetry]\notlp = \"http://127.0.0.1:4318\"\n");
+    match Config::parse(&text, Path::new("etc/loa.toml")) {
+        Ok(config) => assert!(cfg!(feature = "otel") && config.telemetry.unwrap().level.is_none()),
+        Err(error) => {
+            assert!(!cfg!(feature = "otel"));
+            assert_eq!(error.text, format!("etc/loa.toml:5:1: [telemetry]: {WITHOUT_TELEMETRY}"));
+            assert_eq!(error.code, "config.no_telemetry");
+        }
+    }
+}
+
+#[cfg(feature = "otel")]
+#[test]
+fn a_collector_is_named_by_host_and_port_and_by_nothing_that_is_a_secret() {
+    let told = |otlp: &str| {
+        let text = format!("{SPEAKER}[telemetry]\notlp = {otlp:?}\n");
+        Config::parse(&text, Path::new("etc/loa.toml")).map_err(|error| error.text)
+    };
+    for right in ["http://127.0.0.1:4318", "http://[::1]:4318/", "http://otel.example.vn:80/loa/otlp"] {
+        assert!(told(right).is_ok(), "{right}");
+    }
+    for wrong in [
+        "",
+        "127.0.0.1:4318",
+        "https://otel.example.vn:4318",
+        "http://",
+        "http://otel.example.vn",
+        "http://otel.example.vn:0",
+        "http://user@otel.example.vn:4318",
+        "http://user:word@otel.example.vn:4318",
+        "http://otel.example.vn:4318/?key=1",
+        "http://otel.example.vn:4318/#a",
+        "http://otel example.vn:4318",
+        "http://otel.example.vn:4318/\n",
+    ] {
+        let text = told(wrong).unwrap_err();
+        assert!(text.starts_with("etc/loa.toml:6:1: telemetry.otlp: must be http://HOST:PORT"), "{wrong:?}: {text}");
+    }
+    let text = format!("{SPEAKER}[telemetry]\notlp = \"http://a:1\"\nlevel = \"loa=loud\"\n");
+    assert!(refused(&text).text.starts_with("etc/loa.toml:7:1: telemetry.level: "));
 }
 
 #[test]

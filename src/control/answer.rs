@@ -1,6 +1,7 @@
 //! Reading a request's parts and writing its answer, whatever it asks.
 use super::forms::Fault;
 use super::text::{Failure, Language};
+use super::trace;
 use axum::Json;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -51,6 +52,7 @@ fn answer<T: Serialize>(status: StatusCode, result: Result<T, Failure>, language
 }
 
 pub fn refuse(failure: &Failure, language: Language) -> Response {
+    trace::refused(&failure.code);
     tracing::info!(code = failure.code, "refused: {failure}");
     let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let fault = Fault { code: failure.code.clone(), text: failure.text(language) };

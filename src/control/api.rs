@@ -24,12 +24,13 @@ use super::answer::{STALLED, created, done, query, read, refuse};
 use super::blocking;
 use super::forms;
 use super::live::{self, Sources};
-use super::media::{Library, Media};
+use super::media::{Library, Media, Upload};
 use super::packets;
 use super::places;
 use super::reach::{self, Known};
 use super::text::{Failure, Language};
 use super::token::Token;
+use super::trace;
 use super::when;
 use crate::broadcast::{Area, Priority};
 use crate::io::Handle;
@@ -50,6 +51,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 /// What the handlers share.
 pub struct Api {
@@ -94,6 +96,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(api.clone(), admit))
+        .layer(middleware::from_fn(trace::request))
         .with_state(api)
 }
 
@@ -136,26 +139,32 @@ async fn upload(State(api): Shared, Extension(language): Extension<Language>, ur
         let name = query(&uri, "name")?.unwrap_or_default();
         let _place = api.uploads.try_acquire().map_err(|_| Failure::new("media.busy", [&UPLOADS]))?;
         let mut upload = api.library.begin(&name)?;
-        let mut body = pin!(body);
-        loop {
-            let next = std::future::poll_fn(|context| body.as_mut().poll_frame(context));
-            let frame = match tokio::time::timeout(STALLED, next).await {
-                Err(_) => return Err(Failure::new("media.stalled", [&upload.name(), &STALLED.as_secs()])),
-                Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(Failure::new("request.cut", [&upload.bytes(), &error])),
-                Ok(Some(Ok(frame))) => frame,
-            };
-            if let Ok(data) = frame.into_data() {
-                // A page-cache write of some KiB: shorter than handing it to another thread.
-                upload.write(&data)?;
-            }
-        }
+        receive(&mut upload, body).instrument(tracing::info_span!("media.receive")).await?;
         // Held while it encodes: others wait their turn, since one encoder fills a core.
-        let _turn = api.encoders.acquire().await.map_err(|_| Failure::new("node.stopping", []))?;
+        let turn = api.encoders.acquire().instrument(tracing::info_span!("media.turn")).await;
+        let _turn = turn.map_err(|_| Failure::new("node.stopping", []))?;
         let library = api.library.clone();
-        blocking(move || library.finish(upload)).await
+        let span = tracing::info_span!("media.encode", bytes = upload.bytes());
+        blocking(move || span.in_scope(|| library.finish(upload))).await
     };
     created(work.await, language)
+}
+
+async fn receive(upload: &mut Upload, body: Body) -> Result<(), Failure> {
+    let mut body = pin!(body);
+    loop {
+        let next = std::future::poll_fn(|context| body.as_mut().poll_frame(context));
+        let frame = match tokio::time::timeout(STALLED, next).await {
+            Err(_) => return Err(Failure::new("media.stalled", [&upload.name(), &STALLED.as_secs()])),
+            Ok(None) => return Ok(()),
+            Ok(Some(Err(error))) => return Err(Failure::new("request.cut", [&upload.bytes(), &error])),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        if let Ok(data) = frame.into_data() {
+            // A page-cache write of some KiB: shorter than handing it to another thread.
+            upload.write(&data)?;
+        }
+    }
 }
 
 async fn list_media(State(api): Shared, Extension(language): Extension<Language>) -> Response {
@@ -187,7 +196,9 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
 
         let title = title.unwrap_or_else(|| shorten(&media.name));
         let (library, store) = (api.library.clone(), api.handle.store());
+        let span = tracing::info_span!("broadcast.pack", priority = ?priority);
         let mut tracks = blocking(move || {
+            let _within = span.entered();
             let all = packets::make_all(&library.renditions(&media)?, priority, delay, now)?;
             for made in &all {
                 for part in made.packets.chunks(KEPT_AT_ONCE) {
@@ -204,7 +215,8 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         let (track, secret) = tracks.pop().ok_or_else(|| Failure::new("media.packets", [&"no rendition is kept"]))?;
         let air =
             trunk::Air { title, areas, priority, at, delay, track, secret, others, live: false, resume: form.resume };
-        match request(&api, Request::Air(Box::new(air))).await {
+        let ordered = request(&api, Request::Air(Box::new(air))).instrument(tracing::info_span!("broadcast.order"));
+        match ordered.await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 Ok(forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone))
             }

@@ -93,7 +93,7 @@ async fn command(command: Command, json: bool, language: Language, logging: &Log
     match command {
         Command::Run { config: file } => {
             let config = Config::load(&file).map_err(Failure::of_config)?;
-            logging.follow(&config.log);
+            logging.follow(&config);
             serve::run(&file, config, logging, serve::interrupted()).await.map(|()| DONE)
         }
         Command::Check { config } => check::run(&config, json, language).await,

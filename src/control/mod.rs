@@ -58,9 +58,13 @@ mod speak;
 pub mod sync;
 #[cfg(feature = "full")]
 mod table;
+#[cfg(feature = "otel")]
+mod telemetry;
 pub mod text;
 #[cfg(feature = "full")]
 mod token;
+#[cfg(feature = "full")]
+mod trace;
 #[cfg(feature = "full")]
 mod transcode;
 #[cfg(feature = "full")]
@@ -78,6 +82,9 @@ pub const DEMO: &str = "data/demo/origin";
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, text::Failure> + Send + 'static,
 ) -> Result<T, text::Failure> {
+    let span = tracing::Span::current();
     // It ends early only when it panicked or the program is stopping.
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(text::Failure::new("node.stopping", [])))
+    tokio::task::spawn_blocking(move || span.in_scope(work))
+        .await
+        .unwrap_or_else(|_| Err(text::Failure::new("node.stopping", [])))
 }

@@ -3,6 +3,7 @@
 //! | at once | |
 //! |---|---|
 //! | `[log] level` | unless `LOA_LOG` is set |
+//! | `[telemetry] level` | where the node has `[telemetry]` since its start |
 //! | `[sources]`, but for `authority` | for the next upload and the next live source; what is on the air goes on as it is |
 //! | `api.token` in the data folder | the old token is no longer taken |
 //!
@@ -10,7 +11,7 @@
 //! configuration with mistakes changes nothing.
 use super::logging::Logging;
 use super::serve::Running;
-use crate::config::Config;
+use crate::config::{Config, Telemetry};
 use std::path::Path;
 
 /// The configuration that holds from now on: the file's, or the one before if anything is wrong with it.
@@ -29,7 +30,6 @@ pub fn reload(file: &Path, before: Config, running: &Running, logging: &Logging)
             return before;
         }
     };
-    logging.follow(&after.log);
     if let Some(people) = &running.people {
         people.reload(&after);
     }
@@ -38,9 +38,11 @@ pub fn reload(file: &Path, before: Config, running: &Running, logging: &Logging)
         let fields = later.join(", ");
         tracing::warn!(code = "reload.restart", fields, "these hold from the next start on; restart the node for them");
     }
-    tracing::info!(file = %file.display(), "the configuration was read again");
     // Compared with what runs: what waits for a restart is told by every reload until then.
-    running_with(before, after)
+    let now = running_with(before, after);
+    logging.follow(&now);
+    tracing::info!(file = %file.display(), "the configuration was read again");
+    now
 }
 
 /// What has changed and cannot be taken while the node runs.
@@ -54,12 +56,17 @@ fn later(before: &Config, after: &Config) -> Vec<&'static str> {
         ("playout", before.playout == after.playout),
         ("api", before.api == after.api),
         ("admin", before.admin == after.admin),
+        ("telemetry.otlp", collector(before) == collector(after)),
     ];
     parts.into_iter().filter_map(|(name, same)| (!same).then_some(name)).collect()
 }
 
 fn authority(config: &Config) -> Option<&str> {
     config.sources.as_ref().map(|sources| sources.authority.as_str())
+}
+
+fn collector(config: &Config) -> Option<&str> {
+    config.telemetry.as_ref().map(|telemetry| telemetry.otlp.as_str())
 }
 
 /// What runs now: the old configuration with what was taken of the new one.
@@ -71,7 +78,11 @@ fn running_with(before: Config, after: Config) -> Config {
         }
         (old, _) => old,
     };
-    Config { sources, log: after.log, ..before }
+    let telemetry = match (before.telemetry, after.telemetry) {
+        (Some(old), Some(new)) => Some(Telemetry { otlp: old.otlp, ..new }),
+        (old, _) => old,
+    };
+    Config { sources, log: after.log, telemetry, ..before }
 }
 
 #[cfg(test)]
@@ -95,5 +106,20 @@ mod tests {
         let now = running_with(before, moved.clone());
         assert_eq!(now.log, moved.log);
         assert_eq!(later(&now, &moved), ["children", "sources.authority", "api"]);
+    }
+
+    #[test]
+    fn how_much_goes_to_a_collector_is_taken_at_once_and_where_it_goes_is_not() {
+        let sent = |otlp: &str, level: &str| {
+            let telemetry = Telemetry { otlp: otlp.into(), level: Some(level.into()) };
+            Config { telemetry: Some(telemetry), ..config("[node]\ndata = \"d\"\n[children]\n") }
+        };
+        let (before, after) = (sent("http://a:1", "info"), sent("http://b:1", "debug"));
+        assert_eq!(later(&before, &sent("http://a:1", "debug")), [""; 0]);
+        assert_eq!(later(&before, &after), ["telemetry.otlp"]);
+        assert_eq!(running_with(before.clone(), after), sent("http://a:1", "debug"));
+        let gone = Config { telemetry: None, ..before.clone() };
+        assert_eq!(later(&before, &gone), ["telemetry.otlp"]);
+        assert_eq!(running_with(before.clone(), gone), before);
     }
 }

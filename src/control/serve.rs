@@ -85,6 +85,7 @@ pub async fn run(
         // A board may wait long for its certificate.
         () = &mut shutdown => return Ok(()),
     };
+    logging.export(&config, &running.handle).await;
     tracing::info!(
         node = %running.handle.id(),
         api = ?running.api,
@@ -121,6 +122,7 @@ pub async fn run(
     tracing::info!("stopping");
     notify::stopping();
     running.stop().await;
+    logging.end().await;
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 //!     └─ health                                    one thread: disk, clock, certificate, parents
 //!   decoder                                        a process per file, for `control`
 //!   queue, wake   how they speak;  clock, identity, tls, resolve, metrics   what they need
+//!   telemetry     what the process says of itself, to a collector, if it is built in
 //!   disk, examine, probe   looks at what is outside, for health and for `control`;  notify   the service manager
 //! ```
 //!
@@ -52,6 +53,8 @@ mod shard;
 pub mod socket;
 pub mod sound;
 pub mod store;
+#[cfg(feature = "otel")]
+pub mod telemetry;
 pub mod tls;
 mod trunk;
 pub mod wake;

@@ -117,6 +117,9 @@ impl Node {
             let setup = shard::Setup { index, options, driver, waker, commands, results, notices, jobs, group, state };
             threads.push(shard::start(setup).map_err(started)?);
         }
+        if config.telemetry.is_some() {
+            queues.push(Drops::new(TELEMETRY));
+        }
         let (look_out, end) = crossbeam_channel::bounded(0);
         let (certified, to_look_out) = crossbeam_channel::bounded(1);
         let from_health = reports.clone();
@@ -322,6 +325,12 @@ impl Handle {
         self.0.store.clone()
     }
 
+    /// Counts what was dropped of telemetry; shown with the node's own queues, if it has `[telemetry]`.
+    #[cfg(feature = "otel")]
+    pub fn telemetry(&self) -> Option<Drops> {
+        self.0.queues.iter().find(|drops| drops.queue == TELEMETRY).cloned()
+    }
+
     /// Prometheus text.
     pub fn metrics(&self) -> String {
         let (mut quic, written, tick) = {
@@ -445,6 +454,8 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// As metrics name its queue.
+const TELEMETRY: &str = "telemetry";
 /// Notices of all shards: a second of joins at ten thousand a second would fill it.
 const NOTICES: usize = 8_192;
 /// Requests of control: people and programs, not packets.

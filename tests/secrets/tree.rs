@@ -12,7 +12,7 @@ pub const PASSPHRASE: &str = "sáu từ không hề liên quan";
 
 pub struct Tree {
     folder: TempDir,
-    running: Vec<Child>,
+    pub running: Vec<Child>,
     /// Of the origin and the loudspeaker.
     pub admin: [SocketAddr; 2],
     pub api: SocketAddr,

@@ -16,6 +16,7 @@ use axum::http::Uri;
 use axum::response::Response;
 use std::pin::pin;
 use std::time::Duration;
+use tracing::Instrument;
 use uuid::Uuid;
 
 /// The stream of one live source, to its end. Refused before the body is read, if it can't be aired.
@@ -34,7 +35,8 @@ pub async fn post(State(api): Shared, Extension(language): Extension<Language>, 
         };
         let begun = begun.inspect_err(|failure| api.live.refused(wish.clone(), failure))?;
         let source = begun.source.clone();
-        stream(begun, body).await;
+        let span = tracing::info_span!("broadcast.live", priority = ?wish.priority);
+        stream(begun, body).instrument(span).await;
         match source.failure() {
             Some(failure) => Err(failure),
             None => Ok(source.form(api.zone, language)),

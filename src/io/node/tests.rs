@@ -24,6 +24,7 @@ fn config(data: &Path) -> Config {
         api: None,
         admin: Admin::default(),
         log: crate::config::Log::default(),
+        telemetry: None,
     }
 }
 
