@@ -58,6 +58,7 @@ fn emergency() -> Broadcast {
             bitrate: 24_000,
             packets: None,
         }],
+        purpose: Purpose::Real,
         tone: Some(tone),
         title: "Cảnh báo lũ".to_owned(),
         revision: 0,

@@ -68,7 +68,7 @@ pub use plan::{Content, Gain, Step};
 pub use render::Renderer;
 #[cfg(feature = "full")]
 pub use source::{Error, Source};
-pub use spoken::{CODE, code, code_micros, code_number};
+pub use spoken::{CODE, EXERCISE, TEST, code, code_micros, code_number, words_micros};
 pub use tone::{TONE, Tone, tone, tone_micros};
 #[cfg(feature = "full")]
 pub use transcode::{

@@ -1,10 +1,11 @@
-//! A loudspeaker's short code, said aloud: what one sounds that has no place yet, so that the technician below its
-//! pole can read it to whoever places it.
+//! What a loudspeaker says of itself. Its short code while it has no place yet, so that the technician below its pole
+//! can read it to whoever places it: "Loa chưa có chỗ. Mã số:", then six digits, twice. And that an exercise or a test is
+//! what follows: "Đây là diễn tập.", "Đây là phát thử.", each twice.
 //!
-//! "Loa chưa có chỗ. Mã số:", then six digits, twice. The words were made by `tools/recordings` with the northern
-//! Vietnamese voice of eSpeak NG 1.51 (`-v vi -p 58`, digits `-s 95`, the lead-in `-s 120`), all equally loud
+//! The words were made by `tools/recordings` with the northern
+//! Vietnamese voice of eSpeak NG 1.51 (`-v vi -p 58`, digits `-s 95`, sentences `-s 120`), all equally loud
 //! (−18 LUFS), peaks limited, silence trimmed; Opus by FFmpeg 5.1 with libopus 1.3.1: 48 kHz mono, hard CBR at
-//! 24 kb/s. They stand in `spoken.bin`, 0 to 9 and then the lead-in; integers are big-endian:
+//! 24 kb/s. They stand in `spoken.bin`, 0 to 9, the lead-in, exercise, test; integers are big-endian:
 //!
 //! ```text
 //! +-------+-------+--------+- … -+--------+===========+===========+- …
@@ -31,25 +32,35 @@ pub const fn code_number(code: u32) -> u32 {
     CODE.saturating_add(code)
 }
 
+/// The words that say that an exercise, or a test, is what follows (`broadcast::Tone::EXERCISE`, `TEST`).
+pub const EXERCISE: u32 = 2;
+pub const TEST: u32 = 3;
+
 /// µs that a code lasts, whole steps of 10 ms; 0 for what is none.
 pub fn code_micros(code: u32) -> i64 {
-    micros(runs(code).map(|run| run.samples).sum())
+    words_micros(code_number(code))
 }
 
 /// The spoken code by its number; `None` if that is none. Decodes all of it, which a sound thread should not wait
 /// for: [`super::Renderer`] decodes as it plays.
 pub fn code(which: u32) -> Option<Tone> {
-    let length: u64 = runs(code_of(which)?).map(|run| run.samples).sum();
+    code_of(which)?;
+    let length: u64 = runs(which).map(|run| run.samples).sum();
     let mut samples = vec![0.0; length as usize];
     speak(which, 0, &mut Voice::new(), &mut samples);
     Some(Tone { samples })
 }
 
-/// Fills `out` with the code's samples from `from` on; with silence behind its end, and for what is no code. Decodes
-/// a packet of 20 ms at a time: in order, that costs what any speech does.
+/// µs that stored words or a code last, by their number; 0 for what is neither.
+pub fn words_micros(which: u32) -> i64 {
+    micros(runs(which).map(|run| run.samples).sum())
+}
+
+/// Fills `out` with the samples of a code, or of stored words, from `from` on; with silence behind its end, and for what
+/// is neither. Decodes a packet of 20 ms at a time: in order, that costs what any speech does.
 pub(super) fn speak(which: u32, from: u64, voice: &mut Voice, out: &mut [f32]) {
     let (mut begin, mut filled) = (0, 0);
-    for run in code_of(which).into_iter().flat_map(runs) {
+    for run in runs(which) {
         if filled == out.len() {
             return;
         }
@@ -75,21 +86,45 @@ struct Run {
     samples: u64,
 }
 
-fn runs(code: u32) -> impl Iterator<Item = Run> {
-    let word = |word| Run { word: Some(word), samples: samples(word) as u64 };
-    let pause = |samples| Run { word: None, samples };
-    let digits = move |place| {
-        let before = match place {
-            0 => AHEAD,
-            DIGITS => AGAIN,
-            _ if place % GROUP == 0 => BETWEEN_GROUPS,
-            _ => BETWEEN_DIGITS,
+/// Word and pause by turns, a word first.
+fn runs(which: u32) -> impl Iterator<Item = Run> {
+    (0usize..).map_while(move |place| {
+        let run = if place.is_multiple_of(2) {
+            word_at(which, place / 2).map(Ok)
+        } else {
+            pause_at(which, place / 2).map(Err)
         };
-        let left = (DIGITS - 1 - place % DIGITS) as u32;
-        [pause(before), word((code / 10u32.pow(left) % 10) as usize)]
-    };
-    let said = std::iter::once(word(LEAD_IN)).chain((0..2 * DIGITS).flat_map(digits));
-    said.take_while(move |_| code < CODES)
+        run.map(|run| match run {
+            Ok(word) => Run { word: Some(word), samples: samples(word) as u64 },
+            Err(samples) => Run { word: None, samples },
+        })
+    })
+}
+
+fn word_at(which: u32, place: usize) -> Option<usize> {
+    match (which, place) {
+        (EXERCISE, place) if place < TIMES => Some(SAYS_EXERCISE),
+        (TEST, place) if place < TIMES => Some(SAYS_TEST),
+        (EXERCISE | TEST, _) => None,
+        (_, 0) => code_of(which).map(|_| LEAD_IN),
+        (_, 1..=ALL_DIGITS) => {
+            let left = (DIGITS - 1 - (place - 1) % DIGITS) as u32;
+            code_of(which).map(|code| (code / 10u32.pow(left) % 10) as usize)
+        }
+        _ => None,
+    }
+}
+
+/// Samples of silence behind the word of that place; `None` behind the last.
+fn pause_at(which: u32, place: usize) -> Option<u64> {
+    word_at(which, place + 1)?;
+    Some(match place {
+        _ if code_of(which).is_none() => ONCE_MORE,
+        0 => AHEAD,
+        DIGITS => AGAIN,
+        _ if place.is_multiple_of(GROUP) => BETWEEN_GROUPS,
+        _ => BETWEEN_DIGITS,
+    })
 }
 
 fn code_of(which: u32) -> Option<u32> {
@@ -131,8 +166,10 @@ fn packet(word: usize, index: usize) -> Option<Bytes> {
 
 static SPOKEN: &[u8] = include_bytes!("spoken.bin");
 const HEADER: usize = 2;
-const WORDS: usize = 11;
+const WORDS: usize = 13;
 const LEAD_IN: usize = 10;
+const SAYS_EXERCISE: usize = 11;
+const SAYS_TEST: usize = 12;
 /// 24 kb/s over 20 ms.
 const PACKET_BYTES: usize = 60;
 const PACKET: usize = RATE as usize / 50;
@@ -142,6 +179,10 @@ const LATE: usize = 312;
 
 const CODES: u32 = 1_000_000;
 const DIGITS: usize = 6;
+/// A code is said twice.
+const ALL_DIGITS: usize = 2 * DIGITS;
+/// So often it is said that this is an exercise: who was woken by it has missed the first time.
+const TIMES: usize = 2;
 /// Digits said together, as telephone numbers are: three stay in mind until they are written down.
 const GROUP: usize = 3;
 /// Samples of silence: 150 ms part two digits whose sound comes back from the houses across the street.
@@ -149,6 +190,8 @@ const BETWEEN_DIGITS: u64 = RATE as u64 * 15 / 100;
 const BETWEEN_GROUPS: u64 = RATE as u64 * 45 / 100;
 /// Behind the lead-in.
 const AHEAD: u64 = RATE as u64 / 2;
+/// Before it is said again that this is an exercise.
+const ONCE_MORE: u64 = RATE as u64 * 6 / 10;
 /// Before the code is said again.
 const AGAIN: u64 = RATE as u64 * 12 / 10;
 
@@ -182,7 +225,7 @@ mod tests {
                 );
             }
         }
-        assert_eq!(packet(LEAD_IN, packets(LEAD_IN)), None);
+        assert_eq!(packet(SAYS_TEST, packets(SAYS_TEST)), None);
     }
 
     #[test]
@@ -190,15 +233,17 @@ mod tests {
         for at in 0..WORDS {
             let word = word(at);
             let seconds = word.len() as f64 / f64::from(RATE);
-            assert!((0.15..if at == LEAD_IN { 5.0 } else { 1.0 }).contains(&seconds), "word {at} lasts {seconds} s");
+            assert!((0.15..if at >= LEAD_IN { 5.0 } else { 1.0 }).contains(&seconds), "word {at} lasts {seconds} s");
             let level = 10.0 * power(&word).log10();
             assert!((-24.0..-15.0).contains(&level), "word {at} is at {level} dBFS");
             let peak = word.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
             assert!((0.5..1.0).contains(&peak), "word {at} peaks at {peak}");
             let edges = word[..48].iter().chain(&word[word.len() - 48..]);
             assert!(edges.clone().all(|sample| sample.abs() < 0.02), "word {at}");
-            // Nothing is cut off, and little is silence: it sounds to within 50 ms of either end.
-            let (first, last) = (&word[..5 * STEP], &word[word.len() - 5 * STEP..]);
+            // Nothing is cut off, and little is silence: it sounds to within 50 ms of either end; 100 ms where a final
+            // stop, as in "tập", keeps the lips closed before it is let go.
+            let closed = if at == SAYS_EXERCISE { 10 } else { 5 };
+            let (first, last) = (&word[..5 * STEP], &word[word.len() - closed * STEP..]);
             assert!(power(first).min(power(last)) > 1e-6, "word {at}");
         }
     }
@@ -241,12 +286,31 @@ mod tests {
     }
 
     #[test]
+    fn that_it_is_an_exercise_or_a_test_is_said_twice_and_differently() {
+        let heard = |which| {
+            let mut out = vec![1.0; (words_micros(which) * 48 / 1_000) as usize + STEP];
+            speak(which, 0, &mut Voice::new(), &mut out);
+            out
+        };
+        for (which, says) in [(EXERCISE, SAYS_EXERCISE), (TEST, SAYS_TEST)] {
+            let (out, said, pause) = (heard(which), word(says), ONCE_MORE as usize);
+            assert!((2_500_000..8_000_000).contains(&words_micros(which)), "{}", words_micros(which));
+            assert!(out[..said.len()] == said && out[said.len() + pause..2 * said.len() + pause] == said);
+            assert!(
+                out[said.len()..said.len() + pause].iter().chain(&out[2 * said.len() + pause..]).all(|it| *it == 0.0)
+            );
+        }
+        assert_ne!(word(SAYS_EXERCISE), word(SAYS_TEST));
+        assert!(code(EXERCISE).is_none(), "no code");
+    }
+
+    #[test]
     fn leading_zeros_are_said_and_what_is_no_code_is_silent() {
         let zeros = code_micros(0) - code_micros(1);
         assert_eq!(zeros, 2 * (micros(samples(0) as u64) - micros(samples(1) as u64)));
         assert_eq!(code_micros(999_999) - code_micros(99_999), code_micros(900_000) - code_micros(0));
         assert!(code(code_number(999_999)).is_some());
-        for none in [0, 1, CODE - 1, code_number(1_000_000), code_number(u32::MAX)] {
+        for none in [0, 1, 4, CODE - 1, code_number(1_000_000), code_number(u32::MAX)] {
             assert!(code(none).is_none());
             let mut out = [1.0; STEP];
             speak(none, 0, &mut Voice::new(), &mut out);

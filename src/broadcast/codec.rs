@@ -194,6 +194,7 @@ fn read_broadcast(wire: &proto::Broadcast) -> Read<Broadcast> {
     }
     let broadcast = Broadcast {
         priority: read_priority(wire.priority, "broadcast.priority")?,
+        purpose: read_purpose(wire.purpose)?,
         from: read_time(wire.from, "broadcast.from")?,
         until: read_time(wire.until, "broadcast.until")?,
         delay: wire.delay,
@@ -214,8 +215,19 @@ fn read_broadcast(wire: &proto::Broadcast) -> Read<Broadcast> {
         !broadcast.stored || broadcast.renditions.iter().all(|rendition| rendition.packets.is_some()),
         "broadcast.stored, but renditions do not say how many packets: count them",
     )?;
-    if let Some(tone) = broadcast.tone {
+    if let Some(which) = broadcast.purpose.said_by() {
+        ensure(
+            broadcast.tone.is_some_and(|tone| tone.which == which && tone.duration >= Tone::SAID),
+            "broadcast.purpose is exercise or test: name the stored words that say so as its tone, for at least 2 s",
+        )?;
+    } else if let Some(tone) = broadcast.tone {
         ensure(broadcast.priority == Priority::Emergency, "broadcast.tone is for emergencies: leave it out")?;
+        ensure(
+            ![Tone::EXERCISE, Tone::TEST].contains(&tone.which),
+            "broadcast.tone says that this is an exercise or test, and its purpose is real: let them agree",
+        )?;
+    }
+    if let Some(tone) = broadcast.tone {
         let silent = tone.at + tone.duration;
         ensure(silent <= broadcast.ends(), "broadcast.tone outlasts the broadcast: set until later")?;
         ensure(
@@ -307,6 +319,15 @@ fn read_priority(value: i32, field: &str) -> Read<Priority> {
     }
 }
 
+fn read_purpose(value: i32) -> Read<Purpose> {
+    match proto::Purpose::try_from(value) {
+        Ok(proto::Purpose::Real) => Ok(Purpose::Real),
+        Ok(proto::Purpose::Exercise) => Ok(Purpose::Exercise),
+        Ok(proto::Purpose::Test) => Ok(Purpose::Test),
+        Err(_) => Err(format!("broadcast.purpose is {value}: name real, exercise or test")),
+    }
+}
+
 fn read_kind(value: i32) -> Read<Kind> {
     match proto::Kind::try_from(value) {
         Ok(proto::Kind::Broadcast) => Ok(Kind::Broadcast),
@@ -323,6 +344,12 @@ fn read_kind(value: i32) -> Read<Kind> {
 fn write_broadcast(broadcast: &Broadcast) -> proto::Broadcast {
     proto::Broadcast {
         priority: write_priority(broadcast.priority),
+        purpose: match broadcast.purpose {
+            Purpose::Real => proto::Purpose::Real,
+            Purpose::Exercise => proto::Purpose::Exercise,
+            Purpose::Test => proto::Purpose::Test,
+        }
+        .into(),
         from: broadcast.from.0,
         until: broadcast.until.0,
         delay: broadcast.delay,

@@ -125,6 +125,7 @@ pub fn bulletin(priority: Priority, from: i64, until: i64) -> Broadcast {
         until: at(until),
         delay: SECOND,
         renditions: vec![rendition(at(from))],
+        purpose: Purpose::Real,
         tone: None,
         title: "Bản tin".to_owned(),
         revision: 0,

@@ -49,7 +49,7 @@ pub use book::{Book, Change, Entry, State};
 pub use expelled::Expelled;
 pub use grant::Grant;
 pub use order::{
-    Body, Broadcast, Cancel, Expel, Hush, Invite, Kind, Order, Placement, Priority, Revoke, Tick, Tone, sign,
+    Body, Broadcast, Cancel, Expel, Hush, Invite, Kind, Order, Placement, Priority, Purpose, Revoke, Tick, Tone, sign,
 };
 pub use refusal::{CODES, Refusal};
 pub use tuner::{Choice, choose};

@@ -44,6 +44,27 @@ pub enum Priority {
     Emergency,
 }
 
+/// Whether what is said is so. What is not begins with words that say it, which every speaker keeps and says by itself,
+/// and gives way to what is real.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    Test,
+    Exercise,
+    #[default]
+    Real,
+}
+
+impl Purpose {
+    /// The stored sound that says what it is, if it is not real.
+    pub fn said_by(self) -> Option<u32> {
+        match self {
+            Self::Test => Some(Tone::TEST),
+            Self::Exercise => Some(Tone::EXERCISE),
+            Self::Real => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Broadcast,
@@ -58,13 +79,15 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broadcast {
     pub priority: Priority,
+    pub purpose: Purpose,
     pub from: Civil,
     pub until: Civil,
     /// Playout delay, µs: 0 < delay ≤ 60 s.
     pub delay: i64,
     /// 1 to 4; same duration and anchor.
     pub renditions: Vec<track::Info>,
-    /// Emergencies only; it ends before speech begins (anchor + delay ≥ at + duration).
+    /// Of emergencies, and of every exercise and test, of which it says what they are. It ends before speech begins
+    /// (anchor + delay ≥ at + duration).
     pub tone: Option<Tone>,
     pub title: String,
     pub revision: u32,
@@ -99,6 +122,11 @@ pub struct Tone {
 }
 
 impl Tone {
+    /// The stored words that say that an exercise, or a test, is what follows.
+    pub const EXERCISE: u32 = 2;
+    pub const TEST: u32 = 3;
+    /// µs that an order has to leave for those words, at least.
+    pub const SAID: i64 = 2 * SECOND;
     /// From this number on, stored sounds are what a speaker says of itself (its code, `audio::CODE`): no order may
     /// name one, or whoever may speak could pass a speaker off as another.
     pub const LOCAL: u32 = 1 << 24;
@@ -229,9 +257,11 @@ impl Order {
         self.body.kind()
     }
 
-    /// Whether it can be an emergency's; cancels and hushes answer for themselves.
+    /// Whether it is a real emergency; cancels and hushes answer for themselves.
     pub fn is_emergency(&self) -> bool {
-        matches!(&self.body, Body::Broadcast(broadcast) if broadcast.priority == Priority::Emergency)
+        let real =
+            |broadcast: &Broadcast| (broadcast.priority, broadcast.purpose) == (Priority::Emergency, Purpose::Real);
+        matches!(&self.body, Body::Broadcast(broadcast) if real(broadcast))
     }
 
     /// Every area it lays claim to: all must lie within its authority's grant.

@@ -1,6 +1,6 @@
 //! The rule that picks, among the broadcasts now valid for an area, the one that sounds (DESIGN §7).
 
-use super::{Area, Book, Entry, Priority};
+use super::{Area, Book, Entry, Priority, Purpose};
 use crate::time::Civil;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -17,9 +17,9 @@ pub struct Choice {
 
 /// What sounds at `now` in `area`, the node's own. A broadcast occupies `[from, until + delay)`, an
 /// emergency with a tone from T0, and ends early at the instant of its cancel. Emergency > priority >
-/// normal; within a class the older (`issued`, then id) goes on unless the newer supersedes it.
+/// normal, and of each what is real > an exercise > a test; within a class the older (`issued`, then id) goes on unless the newer supersedes it.
 /// A hush silences its priority and those below from `issued` until its end.
-/// Without trusted time (`now: None`): emergencies only, and a cancel counts at once. Two nodes with
+/// Without trusted time (`now: None`): real emergencies only, and a cancel counts at once. Two nodes with
 /// the same orders choose the same.
 ///
 /// Called for every packet: linear in live broadcasts and hushes, and no allocation unless something
@@ -36,25 +36,32 @@ pub fn choose(book: &Book, area: &Area, now: Option<Civil>) -> Choice {
     }
 
     // The highest class that is on, and whatever in it gives way to something newer.
-    let mut class: Option<Priority> = None;
+    let mut class: Option<Class> = None;
     let mut gone: BTreeSet<Uuid> = BTreeSet::new();
     for entry in here(book, area) {
         let (begins, ends) = span(entry);
         next.consider(begins);
         next.consider(ends);
         if is_on(entry, now) {
-            class = class.max(Some(entry.broadcast.priority));
+            class = class.max(Some(class_of(entry)));
             gone.extend(entry.broadcast.supersedes.filter(|older| supersedes(book, entry, *older)));
         }
     }
-    let hushed = class.is_some() && class <= quiet;
+    let hushed = class.is_some_and(|(priority, _)| Some(priority) <= quiet);
     let broadcast = class.filter(|_| !hushed).and_then(|class| {
         here(book, area)
-            .filter(|entry| entry.broadcast.priority == class && is_on(entry, now))
+            .filter(|entry| class_of(entry) == class && is_on(entry, now))
             .find(|entry| !gone.contains(&entry.id))
             .map(|entry| entry.id)
     });
     Choice { broadcast, hushed, next: next.at }
+}
+
+/// Broadcasts of one class stand in line; a higher one cuts in.
+type Class = (Priority, Purpose);
+
+fn class_of(entry: &Entry) -> Class {
+    (entry.broadcast.priority, entry.broadcast.purpose)
 }
 
 /// Live broadcasts meant for a node that stands in `area`, oldest first.
@@ -71,16 +78,17 @@ fn is_on(entry: &Entry, now: Option<Civil>) -> bool {
     let (begins, ends) = span(entry);
     match now {
         Some(now) => begins <= now && now < ends,
-        None => entry.broadcast.priority == Priority::Emergency && entry.cancelled_at.is_none(),
+        None => class_of(entry) == (Priority::Emergency, Purpose::Real) && entry.cancelled_at.is_none(),
     }
 }
 
 /// Whether `newer` may take the place of the broadcast `older`. Only the newer can, so there are no
-/// circles; and no emergency is pushed aside by somebody who speaks to fewer areas.
+/// circles; nothing real makes room for an exercise; and no emergency is pushed aside by somebody who speaks to fewer areas.
 fn supersedes(book: &Book, newer: &Entry, older: Uuid) -> bool {
     book.get(older).is_some_and(|older| {
         (newer.issued, newer.id) > (older.issued, older.id)
             && newer.broadcast.priority == older.broadcast.priority
+            && newer.broadcast.purpose >= older.broadcast.purpose
             && (older.broadcast.priority < Priority::Emergency
                 || newer.authority == older.authority
                 || super::area::within(&newer.areas, &older.areas).is_ok())

@@ -182,7 +182,7 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
     let work = async {
         let form: forms::Air = read(body).await?;
         let areas = areas(&form.areas)?;
-        let priority = Priority::from(form.priority);
+        let (priority, purpose) = (Priority::from(form.priority), form.purpose.into());
         if !api.speaks {
             return Err(Failure::new("authority.none", []));
         }
@@ -213,8 +213,19 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         let ids: Vec<_> = tracks.iter().map(|(info, _)| info.id).collect();
         let others = tracks.split_off(1.min(tracks.len()));
         let (track, secret) = tracks.pop().ok_or_else(|| Failure::new("media.packets", [&"no rendition is kept"]))?;
-        let air =
-            trunk::Air { title, areas, priority, at, delay, track, secret, others, live: false, resume: form.resume };
+        let air = trunk::Air {
+            title,
+            areas,
+            priority,
+            purpose,
+            at,
+            delay,
+            track,
+            secret,
+            others,
+            live: false,
+            resume: form.resume,
+        };
         let ordered = request(&api, Request::Air(Box::new(air))).instrument(tracing::info_span!("broadcast.order"));
         match ordered.await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {

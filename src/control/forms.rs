@@ -1,6 +1,6 @@
 //! The JSON that the API takes and gives; the client reads the same forms.
 use super::when;
-use crate::broadcast::Priority;
+use crate::broadcast::{self, Priority};
 use crate::node::trunk;
 use crate::proto;
 use crate::time::Civil;
@@ -38,6 +38,36 @@ impl From<Priority> for Level {
     }
 }
 
+/// Whether what is aired is so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    #[default]
+    Real,
+    Exercise,
+    Test,
+}
+
+impl From<Purpose> for broadcast::Purpose {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Real => Self::Real,
+            Purpose::Exercise => Self::Exercise,
+            Purpose::Test => Self::Test,
+        }
+    }
+}
+
+impl From<broadcast::Purpose> for Purpose {
+    fn from(purpose: broadcast::Purpose) -> Self {
+        match purpose {
+            broadcast::Purpose::Real => Self::Real,
+            broadcast::Purpose::Exercise => Self::Exercise,
+            broadcast::Purpose::Test => Self::Test,
+        }
+    }
+}
+
 /// `POST /v1/broadcasts`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +77,8 @@ pub struct Air {
     pub areas: Vec<String>,
     #[serde(default)]
     pub priority: Level,
+    #[serde(default)]
+    pub purpose: Purpose,
     /// RFC 3339 with offset; now if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
@@ -228,6 +260,8 @@ pub struct Listed {
     pub title: String,
     pub areas: Vec<String>,
     pub priority: Level,
+    #[serde(default)]
+    pub purpose: Purpose,
     pub from: String,
     pub from_us: i64,
     pub until: String,
@@ -242,6 +276,7 @@ impl Listed {
             title: listed.title,
             areas: listed.areas.iter().map(ToString::to_string).collect(),
             priority: listed.priority.into(),
+            purpose: listed.purpose.into(),
             from: when::show(listed.from, zone),
             from_us: listed.from.0,
             until: when::show(listed.until, zone),

@@ -16,7 +16,7 @@ use super::forms;
 use super::text::{Failure, Language};
 use super::when;
 use crate::audio::{self, Facts};
-use crate::broadcast::{Area, Priority};
+use crate::broadcast::{Area, Priority, Purpose};
 use crate::io::Handle;
 use crate::io::decoder::{Form, Isolation};
 use crate::time::{Civil, MILLISECOND};
@@ -45,6 +45,7 @@ pub struct Wish {
     pub title: String,
     pub areas: Vec<Area>,
     pub priority: Priority,
+    pub purpose: Purpose,
     /// µs.
     pub delay: Option<i64>,
     pub form: Form,

@@ -2,7 +2,7 @@
 //! the demonstration. A loudspeaker's build lacks them.
 use super::cli::{DONE, FAILED, NodeArgs, print_json};
 use super::client::Client;
-use super::forms::{Air, Level, Stop};
+use super::forms::{Air, Level, Listed, Purpose, Stop};
 use super::text::{Failure, Language, say};
 use super::transcode::{self, Transcode};
 use super::tree::{self, View};
@@ -98,6 +98,36 @@ pub struct AreaArgs {
     areas: Vec<String>,
 }
 
+/// What is not real: every loudspeaker says so before it, and it gives way to what is.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Meant {
+    /// Loudspeakers say first that this is an exercise
+    #[arg(long)]
+    exercise: bool,
+    /// Loudspeakers say first that this is a test
+    #[arg(long, conflicts_with = "exercise")]
+    test: bool,
+}
+
+impl Meant {
+    pub fn purpose(self) -> Purpose {
+        match (self.exercise, self.test) {
+            (true, _) => Purpose::Exercise,
+            (false, true) => Purpose::Test,
+            (false, false) => Purpose::Real,
+        }
+    }
+
+    /// As a query has it.
+    pub fn word(self) -> &'static str {
+        match self.purpose() {
+            Purpose::Real => "real",
+            Purpose::Exercise => "exercise",
+            Purpose::Test => "test",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct AirArgs {
     /// A sound file
@@ -106,6 +136,8 @@ pub struct AirArgs {
     areas: AreaArgs,
     #[arg(long, value_enum, default_value_t = Level::Normal)]
     priority: Level,
+    #[command(flatten)]
+    meant: Meant,
     /// RFC 3339; HH:MM or HH:MM:SS, today or tomorrow in the node's zone; +30s, +5m [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -201,6 +233,7 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
         media: media.id,
         areas: args.areas.areas,
         priority: args.priority,
+        purpose: args.meant.purpose(),
         at,
         title: args.title,
         delay_ms: args.delay,
@@ -229,6 +262,15 @@ async fn revoke(
     Ok(DONE)
 }
 
+/// Nobody who looks at it may take an exercise for real.
+fn called(listed: &Listed, language: Language) -> String {
+    match listed.purpose {
+        Purpose::Real => listed.title.clone(),
+        Purpose::Exercise => say(language, "status.exercise", [&listed.title]),
+        Purpose::Test => say(language, "status.test", [&listed.title]),
+    }
+}
+
 async fn status(watch: bool, view: &View, client: Client, json: bool, language: Language) -> Result<u8, Failure> {
     let mut screen = table::Screen::new();
     let mut interrupted = std::pin::pin!(serve::interrupted());
@@ -239,7 +281,7 @@ async fn status(watch: bool, view: &View, client: Client, json: bool, language: 
         if json {
             print_json(&serde_json::json!({ "nodes": nodes, "broadcasts": broadcasts.broadcasts }));
         } else {
-            let titles = broadcasts.broadcasts.iter().map(|one| (one.id, one.title.clone())).collect();
+            let titles = broadcasts.broadcasts.iter().map(|one| (one.id, called(one, language))).collect();
             let picture = tree::draw(&nodes.nodes, &titles, view, language)?;
             let room = if watch { screen.room() } else { None };
             screen.show(&picture.text(colour, room, language));

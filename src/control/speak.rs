@@ -7,6 +7,7 @@
 //! End of input and Ctrl-C close the pipe: the node then plays what it has and answers.
 use super::client::Client;
 use super::forms::{Level, Live};
+use super::operator::Meant;
 use super::text::{Failure, Language, say};
 use super::{serve, when};
 use crate::audio::Pcm;
@@ -31,6 +32,8 @@ pub struct Options {
     areas: Vec<String>,
     #[arg(long, value_enum, default_value_t = Level::Normal)]
     priority: Level,
+    #[command(flatten)]
+    meant: Meant,
     /// What the broadcast is called
     #[arg(long)]
     title: Option<String>,
@@ -60,6 +63,7 @@ pub async fn live(options: Options, client: Client, json: bool, language: Langua
 
     let mut query = vec![("id", id.to_string()), ("areas", options.areas.join(","))];
     query.push(("priority", priority(options.priority).into()));
+    query.push(("purpose", options.meant.word().into()));
     query.extend(options.title.map(|title| ("title", title)));
     query.extend(options.delay.map(|delay| ("delay_ms", delay.to_string())));
     query.extend(options.pcm.map(|pcm| ("pcm", pcm.to_string())));

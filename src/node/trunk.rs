@@ -26,7 +26,7 @@ pub use types::*;
 
 use super::branch::{Command, Notice};
 use super::{Done, Job, Link, Peer, Role};
-use crate::broadcast::{Address, Area, Authorities, Book, Choice, Order, State, Vouched};
+use crate::broadcast::{Address, Area, Authorities, Book, Choice, Order, State, Tone, Vouched};
 use crate::key::KeyId;
 use crate::playout::{self, Player};
 use crate::proto;
@@ -88,6 +88,8 @@ pub struct Trunk {
     tune_at: Option<Local>,
     /// What the tuner chose last.
     tuned: Option<Choice>,
+    /// Of an exercise or test that sounds: the words that it began with here.
+    said: Option<(Uuid, Tone)>,
     /// What it will choose some seconds on, as far as orders say now.
     coming: Option<Uuid>,
     event_number: u64,
@@ -169,6 +171,7 @@ impl Trunk {
             ordered_at: None,
             tune_at: None,
             tuned: None,
+            said: None,
             coming: None,
             event_number: 0,
             outputs: VecDeque::new(),

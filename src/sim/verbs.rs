@@ -6,7 +6,7 @@ use super::network::Conditions;
 use super::sources::flip;
 use super::world::{EPOCH, End, Happening, World};
 use super::{Forgery, PathCounters};
-use crate::broadcast::{Area, Body, Broadcast, Order, Priority};
+use crate::broadcast::{Area, Body, Broadcast, Order, Priority, Purpose};
 use crate::node::trunk::{Air, Event, Reply, Request};
 use crate::node::{Link, branch, trunk};
 use crate::proto;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 pub struct Bulletin {
     pub areas: Vec<Area>,
     pub priority: Priority,
+    pub purpose: Purpose,
     /// `None`: now.
     pub at: Option<Civil>,
     /// µs; `None`: what the priority says.
@@ -42,6 +43,7 @@ impl Bulletin {
         Self {
             areas: vec![area.parse().unwrap_or_else(|error| panic!("{area}: {error}"))],
             priority: Priority::Normal,
+            purpose: Purpose::Real,
             at: None,
             delay: None,
             length,
@@ -108,6 +110,7 @@ impl World {
             title: format!("bulletin {}", self.requests),
             areas: bulletin.areas.clone(),
             priority: bulletin.priority,
+            purpose: bulletin.purpose,
             at: bulletin.at,
             delay: bulletin.delay,
             track: info,

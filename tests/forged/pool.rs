@@ -4,7 +4,7 @@ use crate::country::{DAY, HERE, NODE, NOW, Who, areas_of, id, placed, revoked};
 use crate::dice::Dice;
 use crate::programme::{LENGTH, LOG};
 use bytes::Bytes;
-use loa::broadcast::{Body, Broadcast, Cancel, Grant, Hush, Kind, Priority, Tick, Tone, sign};
+use loa::broadcast::{Body, Broadcast, Cancel, Grant, Hush, Kind, Priority, Purpose, Tick, Tone, sign};
 use loa::key::{Domain, SigningKey};
 use loa::proto;
 use loa::time::SECOND;
@@ -142,6 +142,7 @@ fn broadcast(fault: Fault, number: u64, variant: u64, own: &Own, bulletin: Uuid)
         supersedes: Some(bulletin).filter(|_| !emergency),
         stored: false,
         resume: false,
+        purpose: Purpose::Real,
     };
     let (who, area) = match fault {
         Forged | Unsigned => (Who::Nation, "vn"),

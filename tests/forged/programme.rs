@@ -5,7 +5,7 @@ use crate::country::{HERE, NOW, Who, areas_of, grants, id, placement, revoked};
 use crate::country::{NODE, PARENT};
 use crate::dice::Dice;
 use bytes::Bytes;
-use loa::broadcast::{Area, Body, Broadcast, Cancel, Hush, Order, Priority, Tick, Tone, sign};
+use loa::broadcast::{Area, Body, Broadcast, Cancel, Hush, Order, Priority, Purpose, Tick, Tone, sign};
 use loa::key::SigningKey;
 use loa::proto;
 use loa::time::{MILLISECOND, SECOND};
@@ -188,6 +188,7 @@ impl Made {
             supersedes: None,
             stored: false,
             resume: false,
+            purpose: Purpose::Real,
         };
         let order = who.order(self.next(), given, &[area], Body::Broadcast(body));
         let signed = sign(&order, who.key());

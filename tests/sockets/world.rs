@@ -255,6 +255,7 @@ impl Sockets {
             others: Vec::new(),
             live: false,
             resume: bulletin.resume,
+            purpose: bulletin.purpose,
         };
         match self.request(node, Request::Air(Box::new(air))) {
             Some(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {

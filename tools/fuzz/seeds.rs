@@ -2,7 +2,7 @@
 
 use crate::targets::{info, node, secret};
 use bytes::Bytes;
-use loa::broadcast::{Body, Broadcast, Cancel, Hush, Order, Priority, Tick, Tone};
+use loa::broadcast::{Body, Broadcast, Cancel, Hush, Order, Priority, Purpose, Tick, Tone};
 use loa::io::store::Store;
 use loa::key::SigningKey;
 use loa::proto::{self, datagram, to_child, to_parent};
@@ -321,6 +321,7 @@ fn orders() -> Vec<Order> {
         supersedes: None,
         stored: false,
         resume: false,
+        purpose: Purpose::Real,
     };
     let urgent = Broadcast {
         priority: Priority::Emergency,

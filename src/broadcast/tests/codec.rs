@@ -52,6 +52,30 @@ fn a_tone_is_for_emergencies_and_ends_before_speech_begins() {
     assert!(Order::decode(&order(Body::Broadcast(sounding(1))).encode()).is_ok());
 }
 
+#[test]
+fn what_is_not_real_names_the_words_that_say_so_and_what_is_real_does_not() {
+    for priority in [Priority::Normal, Priority::Priority, Priority::Emergency] {
+        for (purpose, which) in [(Purpose::Exercise, Tone::EXERCISE), (Purpose::Test, Tone::TEST)] {
+            let said = |which| {
+                Order::decode(&order(Body::Broadcast(Broadcast { priority, purpose, ..sounding(which) })).encode())
+            };
+            assert!(said(which).is_ok());
+            for other in [1, Tone::EXERCISE, Tone::TEST, 4].into_iter().filter(|other| *other != which) {
+                assert!(said(other).unwrap_err().text.contains("broadcast.purpose"), "{purpose:?} by {other}");
+            }
+        }
+    }
+    assert!(spoilt(|b| b.purpose = Purpose::Exercise).contains("broadcast.purpose"), "without a word");
+    let cut = |b: &mut Broadcast| {
+        *b = Broadcast { purpose: Purpose::Test, ..sounding(Tone::TEST) };
+        b.tone = b.tone.map(|tone| Tone { duration: Tone::SAID - 1, ..tone });
+    };
+    assert!(spoilt(cut).contains("broadcast.purpose"), "words cut short");
+    for which in [Tone::EXERCISE, Tone::TEST] {
+        assert!(spoilt(|b| *b = sounding(which)).contains("purpose is real"), "a real one that is waved away");
+    }
+}
+
 /// A bulletin whose tone is `which`, and that is in order otherwise.
 fn sounding(which: u32) -> Broadcast {
     let mut broadcast = bulletin(Priority::Emergency, 0, 10);
@@ -62,7 +86,7 @@ fn sounding(which: u32) -> Broadcast {
 
 #[test]
 fn no_order_makes_a_speaker_say_a_code_but_a_tone_of_a_later_version_passes() {
-    for later in [2, 99, Tone::LOCAL - 1] {
+    for later in [4, 99, Tone::LOCAL - 1] {
         assert!(Order::decode(&order(Body::Broadcast(sounding(later))).encode()).is_ok(), "{later}");
     }
     // Not even a root.
@@ -126,7 +150,7 @@ fn any_body() -> impl Strategy<Value = Body> {
                 body.renditions.push(rendition(body.from));
                 body.title = text;
                 if priority == Priority::Emergency {
-                    body.tone = Some(Tone { at: body.from - SECOND, which: 1 + number as u32 % 9, duration: SECOND });
+                    body.tone = Some(Tone { at: body.from - SECOND, which: 4 + number as u32 % 9, duration: SECOND });
                 }
                 Body::Broadcast(body)
             }

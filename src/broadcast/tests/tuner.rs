@@ -71,6 +71,31 @@ fn emergency_goes_before_priority_and_priority_before_normal() {
 }
 
 #[test]
+fn what_is_real_goes_before_an_exercise_and_that_before_a_test_of_the_same_priority() {
+    let of = |purpose, from, until| Broadcast { purpose, ..bulletin(Priority::Emergency, from, until) };
+    let mut air = Air::new();
+    let test = air.airs(said(of(Purpose::Test, 0, 60)));
+    let exercise = air.airs(said(of(Purpose::Exercise, 10, 50)));
+    let real = air.airs(of(Purpose::Real, 20, 30));
+    let heard = [5, 15, 25, 35, 55].map(|minute| air.sounds(at(minute)));
+    assert_eq!(heard, [test, exercise, real, exercise, test].map(Some));
+    // Without trusted time an exercise is not worth waking anybody.
+    assert_eq!(choose(&air.book, &area(COMMUNE), None).broadcast, Some(real));
+    // Whatever it says, it takes the place of nothing real.
+    let pushes = Broadcast { supersedes: Some(real), ..of(Purpose::Exercise, 20, 30) };
+    air.airs(said(pushes));
+    assert_eq!(air.sounds(at(25)), Some(real));
+}
+
+fn said(broadcast: Broadcast) -> Broadcast {
+    let which = broadcast.purpose.said_by().unwrap();
+    let tone = Some(Tone { at: broadcast.from, which, duration: 3 * SECOND });
+    let anchor = broadcast.from + 3 * SECOND - broadcast.delay;
+    let alike = |rendition: &crate::track::Info| crate::track::Info { anchor, ..rendition.clone() };
+    Broadcast { tone, renditions: broadcast.renditions.iter().map(alike).collect(), ..broadcast }
+}
+
+#[test]
 fn within_a_class_the_older_goes_on_unless_the_newer_supersedes_it() {
     for priority in [Priority::Normal, Priority::Priority, Priority::Emergency] {
         let mut air = Air::new();

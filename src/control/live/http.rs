@@ -1,7 +1,7 @@
 //! `/v1/live`: takes a stream in, and says what has become of it.
 use super::{Begun, Wish};
 use crate::audio::Pcm;
-use crate::broadcast::Priority;
+use crate::broadcast::{Priority, Purpose};
 use crate::control::answer::{done, refuse};
 use crate::control::api::{self, Api, Shared};
 use crate::control::forms::{self, Level};
@@ -65,6 +65,7 @@ pub fn wish(uri: &Uri, bitrates: &[u32]) -> Result<Wish, Failure> {
         title: String::new(),
         areas: Vec::new(),
         priority: Priority::Normal,
+        purpose: Purpose::Real,
         delay: None,
         form: Form::Container,
     };
@@ -84,6 +85,10 @@ pub fn wish(uri: &Uri, bitrates: &[u32]) -> Result<Wish, Failure> {
             "priority" => {
                 let level = serde_json::from_value::<Level>(serde_json::Value::String(value.clone()));
                 wish.priority = level.map_err(|_| unread("give normal, priority or emergency"))?.into();
+            }
+            "purpose" => {
+                let purpose = serde_json::from_value::<forms::Purpose>(serde_json::Value::String(value.clone()));
+                wish.purpose = purpose.map_err(|_| unread("give real, exercise or test"))?.into();
             }
             _ => return Err(wrong(&format!("{name:?} is none of {NAMES}"))),
         }
@@ -141,6 +146,6 @@ async fn stream(begun: Begun, body: Body) {
     let _ = ended.await;
 }
 
-const NAMES: &str = "id, areas, priority, title, delay_ms, pcm";
+const NAMES: &str = "id, areas, priority, purpose, title, delay_ms, pcm";
 /// A source that sends nothing for so long has gone, whatever its connection says.
 const STALLED: Duration = Duration::from_secs(60);

@@ -78,6 +78,7 @@ impl Pacing {
             title: wish.title.clone(),
             areas: wish.areas.clone(),
             priority: wish.priority,
+            purpose: wish.purpose,
             at: None,
             delay: wish.delay,
             track,

@@ -1,6 +1,6 @@
 //! Whole nodes in one process, over real sockets.
 use super::*;
-use crate::broadcast::{Area, Priority};
+use crate::broadcast::{Area, Priority, Purpose};
 use crate::config::{Admin, Parent, Playout, Sources};
 use crate::io::identity::{NewNode, Root};
 use crate::key::SigningKey;
@@ -150,6 +150,7 @@ fn a_bulletin_sounds_whole_and_in_step_at_two_speakers_behind_a_relay() {
             others: Vec::new(),
             live: false,
             resume: false,
+            purpose: Purpose::Real,
         };
         let reply = origin.handle().request(Request::Air(Box::new(air))).await;
         assert!(matches!(reply, Some(Reply::Aired { .. })), "{reply:?}");
@@ -232,6 +233,7 @@ fn a_speaker_shows_the_level_that_leaves_it_and_says_when_a_broadcast_is_silent(
             others: Vec::new(),
             live: false,
             resume: false,
+            purpose: Purpose::Real,
         };
         let reply = origin.handle().request(Request::Air(Box::new(air))).await;
         assert!(matches!(reply, Some(Reply::Aired { .. })), "{reply:?}");

@@ -2,7 +2,7 @@
 
 use super::keys::Brought;
 use super::*;
-use crate::broadcast::{self, Body, Placement, Priority, Tick};
+use crate::broadcast::{self, Body, Placement, Priority, Purpose, Tick};
 use crate::key::SigningKey;
 use crate::session;
 use crate::time::SECOND;
@@ -61,6 +61,7 @@ fn broadcast_of(priority: Priority, secret: &Secret) -> broadcast::Broadcast {
         until: NOW + 60 * SECOND,
         delay: 600_000,
         renditions: vec![rendition],
+        purpose: Purpose::Real,
         tone: None,
         title: String::new(),
         revision: 0,
@@ -363,6 +364,7 @@ fn bulletin(number: u64, from: Civil) -> proto::Signed {
         until: from + 12 * SECOND,
         delay: SECOND,
         renditions: vec![info],
+        purpose: Purpose::Real,
         tone: None,
         title: format!("bulletin {number}"),
         revision: 0,

@@ -129,11 +129,12 @@ impl Trunk {
             ));
         }
         let mut track = air.track;
-        let tone = emergency.then(|| Tone {
-            at: air.at.unwrap_or(civil + T0),
-            which: crate::audio::TONE,
-            duration: crate::audio::tone_micros(),
-        });
+        let stored = match air.purpose.said_by() {
+            Some(which) => Some((which, crate::audio::words_micros(which))),
+            None => emergency.then(|| (crate::audio::TONE, crate::audio::tone_micros())),
+        };
+        let first = civil + if emergency { T0 } else { LEAD + delay };
+        let tone = stored.map(|(which, duration)| Tone { at: air.at.unwrap_or(first), which, duration });
         // The first sample sounds at `anchor + delay`: at the time asked for, or right behind the tone.
         track.anchor = match (&tone, air.at) {
             (Some(tone), _) => tone.at + tone.duration - delay,
@@ -149,6 +150,7 @@ impl Trunk {
         let until = track.anchor + length;
         let broadcast = Broadcast {
             priority: air.priority,
+            purpose: air.purpose,
             from,
             until,
             delay,
@@ -265,6 +267,7 @@ impl Trunk {
                 title: entry.broadcast.title.clone(),
                 areas: entry.areas.clone(),
                 priority: entry.broadcast.priority,
+                purpose: entry.broadcast.purpose,
                 from: entry.broadcast.from,
                 until: entry.broadcast.until,
                 state: match entry.state {

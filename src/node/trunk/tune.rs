@@ -6,7 +6,7 @@ use super::super::instants::{
 };
 use super::tracks::{Fetch, Track};
 use super::{Command, Trunk, What};
-use crate::broadcast::{State, choose};
+use crate::broadcast::{Entry, Purpose, State, Tone, choose};
 use crate::playout::{Player, Program};
 use crate::session::child::Wish;
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
@@ -76,16 +76,17 @@ impl Trunk {
         let choice = choose(&self.book, &place.area, civil.map(|civil| civil + ahead));
         let next = choice.next.map(|next| next - ahead);
         self.tuned = Some(choice);
-        let program = choice.broadcast.and_then(|id| {
-            let entry = self.book.get(id)?;
+        let chosen = choice.broadcast.and_then(|id| self.book.get(id));
+        self.said = chosen.and_then(|entry| said(self.said, entry, civil? + ahead));
+        let program = chosen.and_then(|entry| {
             let broadcast = &entry.broadcast;
             Some(Program {
-                broadcast: id,
+                broadcast: entry.id,
                 priority: broadcast.priority,
                 track: broadcast.renditions.first()?.clone(),
                 delay: broadcast.delay,
                 until: broadcast.until,
-                tone: broadcast.tone,
+                tone: self.said.map(|(_, tone)| tone).or(broadcast.tone),
             })
         });
         if let Some(player) = &mut self.player {
@@ -293,6 +294,14 @@ impl Trunk {
     }
 }
 
+/// The words with which an exercise or test begins here. A loudspeaker that comes to it late, or back to it, says them
+/// then: nobody who begins to listen with it may take it for real. `before`: what it began with when it was chosen last.
+fn said(before: Option<(Uuid, Tone)>, entry: &Entry, now: Civil) -> Option<(Uuid, Tone)> {
+    let tone = entry.broadcast.tone.filter(|_| entry.broadcast.purpose != Purpose::Real)?;
+    let again = || Tone { at: if now <= tone.at + ON_TIME { tone.at } else { now }, ..tone };
+    Some(before.filter(|(id, _)| *id == entry.id).unwrap_or_else(|| (entry.id, again())))
+}
+
 /// What to ask a parent for, from the first packet on that can still sound.
 fn wish(track: &Track, civil: Civil) -> Wish {
     let packet = track.info.packet_micros().max(1);
@@ -308,6 +317,8 @@ fn wish(track: &Track, civil: Civil) -> Wish {
     }
 }
 
+/// Of a choice that is handed in [`Player::LEAD`] ahead: so much later its first sample is still planned in time.
+const ON_TIME: i64 = 100 * MILLISECOND;
 /// The rule is asked at least this often: a guard, not a clock.
 const LOOK_AGAIN: i64 = SECOND;
 /// Beyond the order, at which its key is missed.

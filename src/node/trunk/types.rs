@@ -3,7 +3,7 @@
 use super::super::branch::{Command, Notice};
 use super::super::{Done, Job, Link, Peer, Role};
 use crate::audio::{Reading, Step};
-use crate::broadcast::{Address, Area, Grant, Priority};
+use crate::broadcast::{Address, Area, Grant, Priority, Purpose};
 use crate::key::{PublicKey, SigningKey};
 use crate::playout;
 use crate::proto;
@@ -220,6 +220,7 @@ pub struct Air {
     pub title: String,
     pub areas: Vec<Area>,
     pub priority: Priority,
+    pub purpose: Purpose,
     /// `None`: now.
     pub at: Option<Civil>,
     /// `None`: 1,000 ms, 600 ms for emergencies.
@@ -282,6 +283,7 @@ pub struct Listed {
     pub title: String,
     pub areas: Vec<Area>,
     pub priority: Priority,
+    pub purpose: Purpose,
     pub from: Civil,
     pub until: Civil,
     pub state: &'static str,
