@@ -24,8 +24,8 @@ mod read;
 mod tests;
 mod write;
 
-pub(super) use cover::{layers, outermost};
 pub use cover::{MOST_AREAS, Reach};
+pub(super) use cover::{layers, outermost};
 pub use group::{Group, Groups, MOST_GROUPS, MOST_MEMBERS, Pick, Selection};
 pub use names::fold;
 pub(super) use read::day;
@@ -90,10 +90,20 @@ pub struct Register {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotThere {
     /// The codes that were probably meant, best first.
-    Unknown { area: Area, near: Vec<Area> },
+    Unknown {
+        area: Area,
+        near: Vec<Area>,
+    },
     /// `unit` is the area, or what it lies in.
-    Ceased { unit: Area, since: NaiveDate, successors: Vec<Area> },
-    NotYet { unit: Area, from: NaiveDate },
+    Ceased {
+        unit: Area,
+        since: NaiveDate,
+        successors: Vec<Area>,
+    },
+    NotYet {
+        unit: Area,
+        from: NaiveDate,
+    },
 }
 
 impl NotThere {
@@ -200,7 +210,7 @@ impl Register {
             None => self.units.is_empty(),
         };
         if !known {
-            return Err(NotThere::Unknown { area: area.clone(), near: self.near(area) });
+            return Err(NotThere::Unknown { area: area.clone(), near: self.near(area, on) });
         }
         for unit in area.lineage().filter_map(|at| self.units.get(at)) {
             if let Some(since) = unit.until.filter(|until| *until <= on) {
@@ -233,11 +243,7 @@ impl Register {
     }
 
     /// Puts read units together; `mistakes` are those of reading.
-    fn build(
-        units: Vec<(At, Unit)>,
-        languages: Vec<String>,
-        mut mistakes: Mistakes,
-    ) -> Result<Self, Vec<Mistake>> {
+    fn build(units: Vec<(At, Unit)>, languages: Vec<String>, mut mistakes: Mistakes) -> Result<Self, Vec<Mistake>> {
         if units.len() > MOST_UNITS {
             mistakes.add(At::Whole, "", Said::new("read.many", [&units.len(), &MOST_UNITS]));
             return mistakes.or(Self::default());

@@ -175,7 +175,9 @@ impl Command {
             Self::Transcode(args) => transcode::run(*args, json, language).await,
             // Done before there was a runtime.
             Self::Decode { .. } => Ok(DONE),
-            Self::Status { watch, view, node } => status(watch, &view, Client::of(&node, language)?, json, language).await,
+            Self::Status { watch, view, node } => {
+                status(watch, &view, Client::of(&node, language)?, json, language).await
+            }
         }
     }
 }

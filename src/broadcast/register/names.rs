@@ -2,6 +2,8 @@
 
 use super::{Register, Unit};
 use crate::broadcast::Area;
+use chrono::NaiveDate;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 impl Register {
@@ -28,7 +30,7 @@ impl Register {
 
     /// What was probably meant by a code that is not known: a sibling that is spelled alike or named so, or the same
     /// last segment elsewhere.
-    pub(super) fn near(&self, area: &Area) -> Vec<Area> {
+    pub(super) fn near(&self, area: &Area, on: NaiveDate) -> Vec<Area> {
         let parent = self.nearest(area).map(|unit| &unit.code);
         // The segment that is not known, right below the nearest unit that is.
         let depth = parent.map_or(0, |parent| parent.as_str().len() + 1);
@@ -38,14 +40,15 @@ impl Register {
             None => self.units.keys().filter(|code| code.parent().is_none()).cloned().collect(),
         };
         let name = fold(wrong);
-        let mut near: Vec<(usize, Area)> = Vec::new();
-        for code in siblings {
-            let distance = strsim::osa_distance(wrong, code.last());
-            let named = self.unit(&code).is_some_and(|unit| unit.names.iter().any(|(_, known)| fold(known) == name));
-            if named {
-                near.push((0, code));
-            } else if distance <= FARTHEST {
-                near.push((distance, code));
+        let mut near = Vec::new();
+        for unit in siblings.iter().filter_map(|code| self.units.get(code)) {
+            let named = unit.names.iter().any(|(_, known)| fold(known) == name);
+            let distance = if named { 0 } else { strsim::osa_distance(wrong, unit.code.last()) };
+            if distance <= FARTHEST {
+                // Among equals those that are there, and those that begin alike: slips come late.
+                let alike =
+                    wrong.bytes().zip(unit.code.last().bytes()).take_while(|(left, right)| left == right).count();
+                near.push((distance, !unit.is_there(on), Reverse(alike), unit.code.clone()));
             }
         }
         near.sort();
@@ -53,7 +56,7 @@ impl Register {
         let named = self.find(&area.last().replace('-', " "), MOST_NEAR).into_iter().map(|unit| &unit.code);
         let others: Vec<Area> = elsewhere.chain(named).cloned().collect();
         let mut answer: Vec<Area> = Vec::new();
-        for code in near.into_iter().map(|(_, code)| code).chain(others).chain(parent.cloned()) {
+        for code in near.into_iter().map(|(.., code)| code).chain(others).chain(parent.cloned()) {
             if !answer.contains(&code) && answer.len() < MOST_NEAR {
                 answer.push(code);
             }

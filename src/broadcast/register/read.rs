@@ -199,7 +199,8 @@ impl Row {
 
 /// A day as this program writes it, in years that have four digits.
 pub(in crate::broadcast) fn day(text: &str) -> Option<NaiveDate> {
-    let digits = |at: std::ops::Range<usize>| text.get(at).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits =
+        |at: std::ops::Range<usize>| text.get(at).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
     if text.len() != 10 || text.get(4..5) != Some("-") || text.get(7..8) != Some("-") {
         return None;
     }
@@ -236,7 +237,11 @@ fn delimiter(text: &str) -> u8 {
 fn columns<'a>(header: impl Iterator<Item = &'a str>, mistakes: &mut Mistakes) -> Vec<String> {
     let columns: Vec<String> = header.map(|name| name.trim().to_owned()).collect();
     if !columns.iter().any(|name| name == "code") {
-        mistakes.add(At::Line(1), "", Said::new("read.header", [&"code,name:vi,name:en,kind,zone,from,until,successors"]));
+        mistakes.add(
+            At::Line(1),
+            "",
+            Said::new("read.header", [&"code,name:vi,name:en,kind,zone,from,until,successors"]),
+        );
         return columns;
     }
     for (at, name) in columns.iter().enumerate() {
@@ -256,7 +261,9 @@ fn languages<'a>(columns: impl Iterator<Item = &'a str>) -> Vec<String> {
 fn is_column(name: &str) -> bool {
     match name.strip_prefix(NAME) {
         // As language tags are written (BCP 47).
-        Some(tag) => (2..=35).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+        Some(tag) => {
+            (2..=35).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        }
         None => COLUMNS.contains(&name),
     }
 }

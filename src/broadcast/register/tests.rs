@@ -295,7 +295,12 @@ fn groups_that_cannot_be_meant_are_refused() {
     let told = |groups: Vec<Group>| -> Vec<_> {
         Groups::new(groups).unwrap_err().into_iter().map(|mistake| (mistake.field, mistake.said.code)).collect()
     };
-    let cycle = vec![group("a", &["@b"], &[]), group("b", &["vn"], &["@c"]), group("c", &["@a"], &[]), group("d", &["@a"], &[])];
+    let cycle = vec![
+        group("a", &["@b"], &[]),
+        group("b", &["vn"], &["@c"]),
+        group("c", &["@a"], &[]),
+        group("d", &["@a"], &[]),
+    ];
     let cycle = told(cycle);
     assert_eq!(cycle, ["a", "b", "c"].map(|name| (name.to_owned(), "group.cycle")));
     assert_eq!(told(vec![group("a", &["@a"], &[])]), [("a".to_owned(), "group.cycle")]);
@@ -335,7 +340,8 @@ fn some_register() -> impl Strategy<Value = Register> {
             let from = from.and_then(|(year, day)| NaiveDate::from_yo_opt(year, day));
             let mut unit = Unit::new(code.clone(), "vi", "");
             let named = [("khm", khm), ("vi", vi), ("en", en)];
-            unit.names = named.iter().filter_map(|(of, name)| Some(((*of).into(), name.clone()?.trim().into()))).collect();
+            unit.names =
+                named.iter().filter_map(|(of, name)| Some(((*of).into(), name.clone()?.trim().into()))).collect();
             if unit.names.is_empty() {
                 unit.names = vec![("en".into(), "x".into())];
             }
@@ -343,7 +349,8 @@ fn some_register() -> impl Strategy<Value = Register> {
             unit.zone = zone.map(|at| [chrono_tz::UTC, chrono_tz::Asia::Ho_Chi_Minh, chrono_tz::Europe::Berlin][at]);
             unit.until = from.filter(|_| ends).map(|from| from + chrono::TimeDelta::days(life));
             unit.from = from;
-            unit.successors = units.keys().filter(|other| unit.until.is_some() && **other != code).take(2).cloned().collect();
+            unit.successors =
+                units.keys().filter(|other| unit.until.is_some() && **other != code).take(2).cloned().collect();
             units.insert(code, unit);
         }
         Register::new(units.into_values().collect()).unwrap()

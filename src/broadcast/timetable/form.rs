@@ -67,15 +67,18 @@ impl Entry {
         }
         put("priority", json!(priority_name(self.priority)));
         put("plays", plays_json(&self.plays));
-        put("when", match &self.when {
-            When::Once(at) => json!({ "once": at.to_string().replace(' ', "T") }),
-            When::Rule { start, rrule, except, extra } => json!({
-                "start": start.to_string().replace(' ', "T"),
-                "rrule": rrule,
-                "except": except.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "extra": extra.iter().map(|at| at.to_string().replace(' ', "T")).collect::<Vec<_>>(),
-            }),
-        });
+        put(
+            "when",
+            match &self.when {
+                When::Once(at) => json!({ "once": at.to_string().replace(' ', "T") }),
+                When::Rule { start, rrule, except, extra } => json!({
+                    "start": start.to_string().replace(' ', "T"),
+                    "rrule": rrule,
+                    "except": except.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "extra": extra.iter().map(|at| at.to_string().replace(' ', "T")).collect::<Vec<_>>(),
+                }),
+            },
+        );
         if let Some(zone) = self.zone {
             put("zone", json!(zone.name()));
         }
@@ -112,7 +115,8 @@ impl Entry {
         let approver = fields.may("approver", TEXT, text);
         let enabled = fields.may("enabled", YES, Value::as_bool).unwrap_or(true);
         let created = fields.need("created", ("a time (RFC 3339)", "\"2026-11-22T08:00:00Z\""), civil);
-        let plays = fields.need("plays", ("an object", "{\"media\": …, \"length_us\": …}"), |value| Some(value.clone()));
+        let plays =
+            fields.need("plays", ("an object", "{\"media\": …, \"length_us\": …}"), |value| Some(value.clone()));
         let when = fields.need("when", ("an object", "{\"once\": \"2026-11-23T06:30\"}"), |value| Some(value.clone()));
         let plays = plays.and_then(|value| plays_of(&value, at, mistakes));
         let when = when.and_then(|value| when_of(&value, at, mistakes));
@@ -229,7 +233,8 @@ fn finish<T>(read: Option<T>, mistakes: Mistakes) -> Result<T, Vec<Mistake>> {
 }
 
 const KNOWN: &[&str] = &[
-    "id", "title", "areas", "except", "priority", "plays", "when", "zone", "from", "until", "approver", "enabled", "created",
+    "id", "title", "areas", "except", "priority", "plays", "when", "zone", "from", "until", "approver", "enabled",
+    "created",
 ];
 /// Of a list of areas, before the entry's own bound is told.
 const MOST_LISTED: usize = 1_000;

@@ -254,10 +254,8 @@ impl<'a> Planner<'a> {
             (!over && self.register.resolve(&area, on).is_ok()).then_some(at)
         };
         let mut sounding: Vec<Item> = sounding.into_iter().map(item).collect();
-        let mut refused: Vec<Refused> = refused
-            .into_iter()
-            .map(|(wish, why)| Refused { item: item(wish), why, free: free(wish) })
-            .collect();
+        let mut refused: Vec<Refused> =
+            refused.into_iter().map(|(wish, why)| Refused { item: item(wish), why, free: free(wish) }).collect();
         sounding.sort_by_key(|item| (item.start, item.entry));
         refused.sort_by_key(|refused| (refused.item.start, refused.item.entry));
         Place { zone, sounding, refused, rules: rules.clone(), area: area.clone() }

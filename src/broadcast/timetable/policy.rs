@@ -245,8 +245,7 @@ fn policy_json(area: &Area, policy: &Policy) -> Value {
     Value::Object(map)
 }
 
-const KNOWN: &[&str] =
-    &["area", "quiet", "priority_in_quiet", "quotas", "longest_minutes", "gap_minutes", "approval"];
+const KNOWN: &[&str] = &["area", "quiet", "priority_in_quiet", "quotas", "longest_minutes", "gap_minutes", "approval"];
 const NAMES: [&str; 7] = ["mo", "tu", "we", "th", "fr", "sa", "su"];
 const WHOLE: super::fields::Kind = ("a whole number up to 1440", "15");
 /// A day of minutes, and of sessions of a minute each.

@@ -152,7 +152,9 @@ impl Rule {
         let passed = match self.frequency {
             Frequency::Daily => (day - start).num_days(),
             Frequency::Weekly => (self.week_of(day) - self.week_of(start)).num_days() / 7,
-            Frequency::Monthly => i64::from((day.year() - start.year()) * 12 + day.month() as i32 - start.month() as i32),
+            Frequency::Monthly => {
+                i64::from((day.year() - start.year()) * 12 + day.month() as i32 - start.month() as i32)
+            }
             Frequency::Yearly => i64::from(day.year() - start.year()),
         };
         passed >= 0 && passed % self.interval == 0
@@ -194,12 +196,11 @@ impl Rule {
 
     fn fits_weekday(&self, day: NaiveDate, year_days: i32, month_days: i32) -> bool {
         let by_month = self.frequency == Frequency::Monthly || !self.months.is_empty();
-        let (at, all) =
-            if by_month { (day.day0() as i32, month_days) } else { (day.ordinal0() as i32, year_days) };
+        let (at, all) = if by_month { (day.day0() as i32, month_days) } else { (day.ordinal0() as i32, year_days) };
         let (from_first, from_last) = (at / 7 + 1, -((all - 1 - at) / 7 + 1));
-        self.weekdays.iter().any(|(nth, weekday)| {
-            *weekday == day.weekday() && (*nth == 0 || *nth == from_first || *nth == from_last)
-        })
+        self.weekdays
+            .iter()
+            .any(|(nth, weekday)| *weekday == day.weekday() && (*nth == 0 || *nth == from_first || *nth == from_last))
     }
 
     /// What a rule leaves open is what its start says (RFC 5545, section 3.3.10).
@@ -365,7 +366,11 @@ impl Reader<'_> {
             match digits(bare).filter(|number| (least..=most).contains(number)) {
                 Some(number) => numbers.push(if negative { -number } else { number }),
                 None => {
-                    let range = if signed { format!("{least} to {most} or -{least} to -{most}") } else { format!("{least} to {most}") };
+                    let range = if signed {
+                        format!("{least} to {most} or -{least} to -{most}")
+                    } else {
+                        format!("{least} to {most}")
+                    };
                     self.wrong.push(Said::new("rule.value", [&quoted(one), &name, &range]));
                 }
             }
@@ -387,7 +392,10 @@ impl Reader<'_> {
             });
             match read {
                 Some(weekday) => weekdays.push(weekday),
-                None => self.wrong.push(Said::new("rule.value", [&quoted(one), &"BYDAY", &"MO, TU, WE, TH, FR, SA, SU, 1MO or -1FR"])),
+                None => self.wrong.push(Said::new(
+                    "rule.value",
+                    [&quoted(one), &"BYDAY", &"MO, TU, WE, TH, FR, SA, SU, 1MO or -1FR"],
+                )),
             }
         }
         weekdays
@@ -439,8 +447,19 @@ fn times(start: NaiveTime, hours: &[i32], minutes: &[i32]) -> Vec<NaiveTime> {
 }
 
 const PARTS: &[&str] = &[
-    "FREQ", "INTERVAL", "COUNT", "UNTIL", "BYMONTH", "BYWEEKNO", "BYYEARDAY", "BYMONTHDAY", "BYDAY", "BYHOUR", "BYMINUTE",
-    "BYSETPOS", "WKST",
+    "FREQ",
+    "INTERVAL",
+    "COUNT",
+    "UNTIL",
+    "BYMONTH",
+    "BYWEEKNO",
+    "BYYEARDAY",
+    "BYMONTHDAY",
+    "BYDAY",
+    "BYHOUR",
+    "BYMINUTE",
+    "BYSETPOS",
+    "WKST",
 ];
 /// Of a rule; every day of a month by number has 90 bytes.
 const MOST_TEXT: usize = 512;

@@ -154,7 +154,8 @@ fn policies_read_back_as_they_were_written_and_the_nearest_decides() {
 fn every_mistake_of_a_policy_is_told() {
     let text = r#"[{"area":"vn","quiet":{"from":"25:00"},"quotas":[{"days":["mon"]},7],"longest_minutes":-1},
         {"area":"vn","approval":"yes"},{"quotas":{}},9]"#;
-    let told: Vec<_> = Policies::read(text.as_bytes()).unwrap_err().into_iter().map(|m| (m.at, m.field, m.said.code)).collect();
+    let told: Vec<_> =
+        Policies::read(text.as_bytes()).unwrap_err().into_iter().map(|m| (m.at, m.field, m.said.code)).collect();
     for (item, field, code) in [
         (1, "quiet.from", "read.kind"),
         (1, "quiet.until", "read.missing"),

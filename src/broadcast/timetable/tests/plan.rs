@@ -15,7 +15,10 @@ fn priority_comes_before_normal_and_who_was_entered_first_before_who_came_later(
     let overlap = "timetable.overlap";
     assert_eq!(refused(&place), [row("23 06:35", overlap, "23 06:40"), row("23 17:00", overlap, "23 17:15")]);
     let why = &place.refused[1].why[0];
-    assert_eq!(why.to_string(), "\"Bản tin 9\" sounds there from 17:05:00 to 17:15:00 and comes before it; move one of them");
+    assert_eq!(
+        why.to_string(),
+        "\"Bản tin 9\" sounds there from 17:05:00 to 17:15:00 and comes before it; move one of them"
+    );
 }
 
 #[test]
@@ -39,13 +42,16 @@ fn nothing_sounds_in_quiet_hours_unless_the_policy_lets_priority() {
     let quiet = "timetable.quiet_hours";
     let place = planned(&entries, &Policies::default(), "vn/01", "2026-11-23", 1);
     assert_eq!(sounding(&place), ["23 21:50"]);
-    let late = [row("23 21:51", "timetable.quiet_hours timetable.overlap", "24 05:00"), row("23 23:00", quiet, "24 05:00")];
+    let late =
+        [row("23 21:51", "timetable.quiet_hours timetable.overlap", "24 05:00"), row("23 23:00", quiet, "24 05:00")];
     let early = [row("23 03:15", quiet, "23 05:00"), row("23 04:55", quiet, "23 05:00")];
     assert_eq!(refused(&place), [early, late].concat());
     let lets = policies(r#"[{"area":"vn","priority_in_quiet":true}]"#);
     assert_eq!(sounding(&planned(&entries, &lets, "vn/01", "2026-11-23", 1)), ["23 21:50", "23 23:00"]);
     // The nearest area decides, field by field.
-    let near = policies(r#"[{"area":"vn","priority_in_quiet":true},{"area":"vn/01","quiet":{"from":"12:00","until":"12:00"}}]"#);
+    let near = policies(
+        r#"[{"area":"vn","priority_in_quiet":true},{"area":"vn/01","quiet":{"from":"12:00","until":"12:00"}}]"#,
+    );
     assert_eq!(sounding(&planned(&entries, &near, "vn/01", "2026-11-23", 1)).len(), 4);
 }
 
@@ -226,15 +232,16 @@ fn what_is_not_enabled_or_not_yet_or_no_longer_valid_does_not_sound() {
     off.enabled = false;
     assert!(planned(&[off], &Policies::default(), "vn/01", "2026-11-23", 1).sounding.is_empty());
     (bounded.from, bounded.until) = (Some(day("2026-11-24")), Some(day("2026-11-26")));
-    assert_eq!(sounding(&planned(&[bounded], &Policies::default(), "vn/01", "2026-11-20", 9)), ["24 06:30", "25 06:30"]);
+    assert_eq!(
+        sounding(&planned(&[bounded], &Policies::default(), "vn/01", "2026-11-20", 9)),
+        ["24 06:30", "25 06:30"]
+    );
 }
 
 #[test]
 fn a_slot_is_free_within_a_week_or_not_at_all() {
-    let entries = [
-        entry(1, &["vn/01"], rule("2026-11-01T06:30", "FREQ=DAILY")),
-        entry(2, &["vn/01"], once("2026-11-23T06:30")),
-    ];
+    let entries =
+        [entry(1, &["vn/01"], rule("2026-11-01T06:30", "FREQ=DAILY")), entry(2, &["vn/01"], once("2026-11-23T06:30"))];
     let one = |days: &str| policies(&format!(r#"[{{"area":"vn","quotas":[{{"days":[{days}],"sessions":1}}]}}]"#));
     let free = |policies: &Policies| planned(&entries, policies, "vn/01", "2026-11-23", 1).refused[0].free;
     assert_eq!(free(&one(r#""mo","tu","we","th","fr""#)), Some(civil("2026-11-28T05:00:00+07:00")));

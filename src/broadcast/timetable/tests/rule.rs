@@ -29,6 +29,27 @@ fn a_month_that_lacks_the_day_is_passed_over() {
 }
 
 #[test]
+fn positions_are_those_of_the_whole_period() {
+    // 2023-01-03 is a Tuesday: the first of Monday and Saturday in its week has passed.
+    let first = days("FREQ=WEEKLY;BYDAY=MO,SA;BYSETPOS=1", "2023-01-03T06:30", 14);
+    assert_eq!(first, ["01-09", "01-16"]);
+    assert_eq!(days("FREQ=WEEKLY;BYDAY=MO,SA;BYSETPOS=-1", "2023-01-03T06:30", 14), ["01-07", "01-14"]);
+    assert_eq!(
+        days("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", "2026-11-23T06:30", 70),
+        ["11-30", "12-31", "01-29"]
+    );
+    let halves = Rule::read("FREQ=DAILY;BYHOUR=6,12,18;BYSETPOS=1,-1", at("2026-11-23T06:30")).unwrap();
+    let times = halves.between(day("2026-11-24"), day("2026-11-24"), chrono_tz::UTC);
+    assert_eq!(times, [at("2026-11-24T06:30"), at("2026-11-24T18:30")]);
+}
+
+#[test]
+fn numbered_weekdays_and_plain_ones_sound_both() {
+    let mixed = days("FREQ=MONTHLY;BYDAY=1MO,TU", "2026-12-01T06:30", 31);
+    assert_eq!(mixed, ["12-01", "12-07", "12-08", "12-15", "12-22", "12-29"]);
+}
+
+#[test]
 fn a_rule_finer_than_a_day_is_refused_with_what_to_write_instead() {
     for frequency in ["SECONDLY", "MINUTELY", "HOURLY"] {
         assert_eq!(codes(&format!("FREQ={frequency}")), ["rule.too_fine"]);
@@ -116,15 +137,18 @@ fn part(name: &'static str, range: std::ops::RangeInclusive<i32>, signed: bool) 
     prop_oneof![2 => Just(String::new()), 1 => some]
 }
 
-fn weekdays(numbered: bool) -> impl Strategy<Value = String> {
+/// All with a number or none: of both together the crate takes what is in both, the RFC what is in either.
+fn weekdays(may_be_numbered: bool) -> impl Strategy<Value = String> {
     let name = proptest::sample::select(vec!["MO", "TU", "WE", "TH", "FR", "SA", "SU"]);
-    let one = (name, -5_i32..=5).prop_map(move |(name, nth)| match nth {
-        0 => name.to_owned(),
-        nth if numbered => format!("{nth}{name}"),
-        _ => name.to_owned(),
-    });
-    let some = proptest::collection::vec(one, 1..4).prop_map(|days| format!(";BYDAY={}", days.join(",")));
-    prop_oneof![1 => Just(String::new()), 1 => some]
+    let one = (name, 1_i32..=5, any::<bool>());
+    (proptest::collection::vec(one, 0..4), any::<bool>()).prop_map(move |(days, numbered)| {
+        let shown = |(name, nth, minus): &(&str, i32, bool)| match numbered && may_be_numbered {
+            true => format!("{}{nth}{name}", if *minus { "-" } else { "" }),
+            false => (*name).to_owned(),
+        };
+        let days: Vec<String> = days.iter().map(shown).collect();
+        if days.is_empty() { String::new() } else { format!(";BYDAY={}", days.join(",")) }
+    })
 }
 
 /// Rules as the RFC allows them, mostly.
@@ -146,6 +170,8 @@ fn some_rule() -> impl Strategy<Value = String> {
                 let month_days = if at == 1 { String::new() } else { month_days };
                 let year_days = if at == 3 { year_days } else { String::new() };
                 let weeks = if at == 3 && !days.is_empty() { weeks } else { String::new() };
+                // The crate picks from what is left of the first week, we from the whole of it, as of any period.
+                let positions = if at == 1 { String::new() } else { positions };
                 format!("FREQ={name};INTERVAL={interval}{end}{months}{weeks}{year_days}{month_days}{days}{hours}{minutes}{positions}{week}")
             },
         )

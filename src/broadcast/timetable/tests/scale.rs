@@ -19,20 +19,30 @@ fn a_day_of_the_whole_country_is_planned_in_seconds() {
     for (number, unit) in register.units().filter(|unit| unit.code.lineage().count() == 3).enumerate() {
         for slot in 0..10 {
             // Some of them stand in each other's way, and some in the nation's.
-            let start = format!("2025-01-01T{:02}:{:02}", 5 + slot * 2 % 13, slot * 7);
+            let start = format!("2025-01-01T{:02}:{:02}", 5 + slot * 2 % 13, slot * 6);
             let number = (number * 10 + slot) as u64;
-            entries.push(entry(number, &[unit.code.as_str()], rule(&start, "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR;COUNT=1000")));
+            entries.push(entry(
+                number,
+                &[unit.code.as_str()],
+                rule(&start, "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR;COUNT=1000"),
+            ));
         }
     }
     entries.push(urgent(entry(90_000, &["vn"], rule("2025-01-01T17:00", "FREQ=DAILY"))));
-    let policies = policies(r#"[{"area":"vn","quotas":[{"sessions":8}],"gap_minutes":2},{"area":"vn/07","longest_minutes":5}]"#);
+    let policies =
+        policies(r#"[{"area":"vn","quotas":[{"sessions":8}],"gap_minutes":2},{"area":"vn/07","longest_minutes":5}]"#);
     let (from, until) = (civil("2026-11-23T00:00:00+07:00"), civil("2026-11-24T00:00:00+07:00"));
     let began = Instant::now();
     let plan = plan(&entries, &policies, &register, &[area("vn")], from, until).unwrap();
     let took = began.elapsed();
     let began = Instant::now();
     let airings = plan.airings();
-    println!("planned {} places in {took:?}, their {} airings in {:?}", plan.places.len(), airings.len(), began.elapsed());
+    println!(
+        "planned {} places in {took:?}, their {} airings in {:?}",
+        plan.places.len(),
+        airings.len(),
+        began.elapsed()
+    );
     assert_eq!(plan.places.len(), 1 + 3_321 + 1);
     let items: usize = plan.places.iter().map(|place| place.sounding.len() + place.refused.len()).sum();
     assert_eq!(items, 33_210 + 3_321 + 2);

@@ -5,7 +5,8 @@ use super::*;
 fn evening() -> Plan {
     let mut late = lasting(entry(1, &["de"], once("2026-11-23T23:30")), 45);
     late.title = "Tin tức; thể thao, thời tiết\\".into();
-    let entries = [late, entry(2, &["de"], once("2026-11-23T23:40")), urgent(entry(3, &["de"], once("2026-11-23T06:30")))];
+    let entries =
+        [late, entry(2, &["de"], once("2026-11-23T23:40")), urgent(entry(3, &["de"], once("2026-11-23T06:30")))];
     let open = policies(r#"[{"area":"de","quiet":{"from":"00:00","until":"00:00"}}]"#);
     let (from, until) = (civil("2026-11-23T00:00:00+01:00"), civil("2026-11-24T00:00:00+01:00"));
     plan(&entries, &open, &register(), &[area("de")], from, until).unwrap()
@@ -43,7 +44,9 @@ fn rows_stand_in_the_order_of_time_with_the_codes() {
 #[test]
 fn a_calendar_has_an_event_for_what_sounds_in_utc() {
     let calendar = evening().to_icalendar(&register(), "vi", civil("2026-11-22T08:00:00Z"));
-    assert!(calendar.starts_with("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:") && calendar.ends_with("END:VCALENDAR\r\n"));
+    assert!(
+        calendar.starts_with("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:") && calendar.ends_with("END:VCALENDAR\r\n")
+    );
     assert!(calendar.split("\r\n").all(|line| line.len() <= 75));
     let whole = calendar.replace("\r\n ", "");
     let lines: Vec<&str> = whole.split("\r\n").collect();
