@@ -1,7 +1,7 @@
 //! The timetable: what shall sound where and when, by itself, day after day; and its dry run, which says what will
 //! sound and what is refused, why, and when it could sound instead.
 //!
-//! An [`Entry`] says what is played, to which areas, and when; a [`Policy`] says what an area allows; [`plan`] puts
+//! An [`Entry`] says what is played, to which areas, and when; a [`Policy`] says what an area allows; [`plan()`] puts
 //! them together. It takes its time as an argument and depends on nothing but its arguments, so a dry run and the
 //! node that airs come to the same plan, in whatever order entries are given.
 //!

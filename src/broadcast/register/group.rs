@@ -200,11 +200,8 @@ impl Register {
                         Ok(_) => reaches.push(Reach { areas: vec![area.clone()], except: Vec::new() }),
                         Err(not_there) => wrong.push(not_there),
                     },
-                    Pick::Group(name) => match sets.get(name.as_str()) {
-                        Some(reach) => reaches.push(reach.clone()),
-                        // Told below.
-                        None => {}
-                    },
+                    // One that is not known is told below.
+                    Pick::Group(name) => reaches.extend(sets.get(name.as_str()).cloned()),
                 }
             }
             reaches

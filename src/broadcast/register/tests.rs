@@ -47,7 +47,7 @@ fn the_shipped_register_is_vietnam_since_july_2025() {
     assert_eq!(there.len(), 34);
     assert_eq!(there.iter().filter(|unit| unit.kind == "city").count(), 6);
     assert!(there.iter().all(|unit| unit.from == Some(day("2025-07-01")) && unit.names.len() == 2));
-    assert!(there.iter().all(|unit| unit.name("en").chars().all(|letter| letter.is_ascii())));
+    assert!(there.iter().all(|unit| unit.name("en").replace('–', "-").is_ascii()));
     assert_eq!(register.unit(&area("vn/01")).unwrap().name("vi"), "Hà Nội");
     assert_eq!(register.languages(), ["vi", "en"]);
     assert_eq!(register.zone(&area("vn/79/00004")), chrono_tz::Asia::Ho_Chi_Minh);

@@ -71,7 +71,7 @@ pub enum When {
 
 impl Entry {
     /// Everything that is wrong with it by itself. Whether its areas are there, and whether policies let it sound, is
-    /// for [`super::plan`] to say, day by day.
+    /// for [`super::plan()`] to say, day by day.
     pub fn check(&self) -> Result<(), Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
         self.check_into(At::Whole, &mut mistakes);

@@ -211,9 +211,9 @@ impl<'a> Planner<'a> {
         // A day depends on another only through items that cross a midnight: from one that none crosses to the next
         // such, days are settled together.
         let clean = |day: NaiveDate, step: i64| {
-            let days = (0..=MOST_BACK).map(|back| midnight(zone, add_days(day, back * step)));
+            let mut days = (0..=MOST_BACK).map(|back| midnight(zone, add_days(day, back * step)));
             let crossed = |at: &Civil| !viable.iter().any(|wish| wish.start < *at && *at < wish.end + rules.gap);
-            days.clone().find(crossed).or(days.last()).unwrap_or(from)
+            days.clone().find(crossed).or(days.next_back()).unwrap_or(from)
         };
         let begin = clean(first, -1);
         let in_time = |wish: &&Wish| from <= wish.start && wish.start < until;

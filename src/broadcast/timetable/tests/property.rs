@@ -151,7 +151,7 @@ proptest! {
                 moved.plays = refused.item.plays.clone();
                 (moved.approver, moved.created) = (Some("An".into()), Civil(i64::MAX));
                 let all: Vec<Entry> = entries.iter().cloned().chain([moved.clone()]).collect();
-                let again = plan(&all, &policies, &register(), &[place.area.clone()], free, free + 1).unwrap();
+                let again = plan(&all, &policies, &register(), std::slice::from_ref(&place.area), free, free + 1).unwrap();
                 let there = again.place(&place.area).unwrap();
                 prop_assert!(there.sounding.iter().any(|item| item.entry == moved.id), "{:?} {:?}", free, there.refused);
             }
