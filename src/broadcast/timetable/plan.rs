@@ -53,7 +53,8 @@ pub struct Refused {
     pub item: Item,
     /// Everything that stands against it, most telling first; never empty.
     pub why: Vec<Said>,
-    /// The next time within a week at which nothing would; none where no time helps.
+    /// The next time within a week at which nothing would; none where no time helps. Searched for the first thousand
+    /// of a place.
     pub free: Option<Civil>,
 }
 
@@ -95,7 +96,7 @@ pub fn plan(
     let mut places = Vec::new();
     let mut left = MOST_ITEMS;
     for area in planner.places(areas) {
-        let place = planner.place(area);
+        let place = planner.place(area)?;
         let items = place.sounding.len() + place.refused.len();
         left = left.checked_sub(items).ok_or_else(|| Said::new("timetable.size", [&MOST_ITEMS]))?;
         places.push(place);
@@ -147,6 +148,8 @@ struct Planner<'a> {
     by_area: BTreeMap<&'a str, Vec<usize>>,
     /// When entries begin, by entry and zone, on all days that could matter.
     begins: BTreeMap<(usize, &'static str), Vec<Civil>>,
+    /// How many more of them there may be.
+    left: usize,
 }
 
 impl<'a> Planner<'a> {
@@ -166,7 +169,7 @@ impl<'a> Planner<'a> {
                 by_area.entry(area.as_str()).or_default().push(rank);
             }
         }
-        Self { entries, policies, register, from, until, by_area, begins: BTreeMap::new() }
+        Self { entries, policies, register, from, until, by_area, begins: BTreeMap::new(), left: MOST_BEGINS }
     }
 
     /// Wherever the plan could differ from that around it.
@@ -189,7 +192,7 @@ impl<'a> Planner<'a> {
         places
     }
 
-    fn place(&mut self, area: Area) -> Place {
+    fn place(&mut self, area: Area) -> Result<Place, Said> {
         let (zone, rules) = (self.register.zone(&area), self.policies.rules(&area));
         let (first, last) = (day(zone, self.from), day(zone, self.until - 1));
         let mut ranks: Vec<usize> = area.lineage().filter_map(|at| self.by_area.get(at)).flatten().copied().collect();
@@ -197,7 +200,11 @@ impl<'a> Planner<'a> {
         ranks.dedup();
         ranks.retain(|rank| self.entries[*rank].covers(&area));
         for rank in &ranks {
-            self.expand(*rank, zone);
+            self.expand(*rank, zone)?;
+        }
+        let begins = |rank: &usize| self.begins.get(&(*rank, zone.name())).map_or(0, Vec::len);
+        if ranks.iter().map(begins).sum::<usize>() > MOST_ITEMS {
+            return Err(Said::new("timetable.size", [&MOST_ITEMS]));
         }
         let (entries, from, until) = (&self.entries, self.from, self.until);
         let titles = |rank: usize| entries.get(rank).map_or(String::new(), |entry| quoted(&entry.title));
@@ -253,27 +260,35 @@ impl<'a> Planner<'a> {
             let over = entries[wish.rank].until.is_some_and(|until| until <= on);
             (!over && self.register.resolve(&area, on).is_ok()).then_some(at)
         };
-        let mut sounding: Vec<Item> = sounding.into_iter().map(item).collect();
-        let mut refused: Vec<Refused> =
-            refused.into_iter().map(|(wish, why)| Refused { item: item(wish), why, free: free(wish) }).collect();
-        sounding.sort_by_key(|item| (item.start, item.entry));
-        refused.sort_by_key(|refused| (refused.item.start, refused.item.entry));
-        Place { zone, sounding, refused, rules: rules.clone(), area: area.clone() }
+        let in_order = |wish: &Wish| (wish.start, entries[wish.rank].id);
+        sounding.sort_by_key(|wish| in_order(wish));
+        refused.sort_by_key(|(wish, _)| in_order(wish));
+        let sounding: Vec<Item> = sounding.into_iter().map(item).collect();
+        let refused = refused.into_iter().enumerate().map(|(number, (wish, why))| {
+            let free = if number < MOST_OFFERED { free(wish) } else { None };
+            Refused { item: item(wish), why, free }
+        });
+        let refused: Vec<Refused> = refused.collect();
+        Ok(Place { zone, sounding, refused, rules: rules.clone(), area: area.clone() })
     }
 
     /// Works out when an entry begins by a clock, once for all places that live by it.
-    fn expand(&mut self, rank: usize, zone: Tz) {
-        let (entry, from, until) = (self.entries[rank], self.from, self.until);
-        self.begins.entry((rank, zone.name())).or_insert_with(|| {
-            let clock = entry.zone.unwrap_or(zone);
-            let first = add_days(day(clock, from), -MOST_BACK - 2);
-            let last = add_days(day(clock, until), free::HORIZON_DAYS + MOST_BACK + 2);
-            let mut begins: Vec<Civil> =
-                entry.begins(first, last, zone).into_iter().map(|at| instant(clock, at)).collect();
-            // Two times that a gap makes one are one.
-            begins.dedup();
-            begins
-        });
+    fn expand(&mut self, rank: usize, zone: Tz) -> Result<(), Said> {
+        if self.begins.contains_key(&(rank, zone.name())) {
+            return Ok(());
+        }
+        let entry = self.entries[rank];
+        let clock = entry.zone.unwrap_or(zone);
+        let first = add_days(day(clock, self.from), -MOST_BACK - 2);
+        let last = add_days(day(clock, self.until), free::HORIZON_DAYS + MOST_BACK + 2);
+        let begins = entry.begins(first, last, zone).into_iter().map(|at| instant(clock, at));
+        let mut begins: Vec<Civil> = begins.collect();
+        // Two times that a gap makes one are one.
+        begins.dedup();
+        let left = self.left.checked_sub(begins.len()).ok_or_else(|| Said::new("timetable.size", [&MOST_ITEMS]))?;
+        self.left = left;
+        self.begins.insert((rank, zone.name()), begins);
+        Ok(())
     }
 
     /// Every item of these entries at a place, in the order in which they are taken, with what no other time mends.
@@ -329,6 +344,10 @@ pub const MOST_DAYS: i64 = 100;
 pub const MOST_ENTRIES: usize = 100_000;
 /// Of one plan: ten a day in each commune of a country, for a month.
 pub const MOST_ITEMS: usize = 1_000_000;
+/// Times of entries in a plan and in the days around it, which are settled with it: 80 MB of them.
+const MOST_BEGINS: usize = 10_000_000;
+/// Of one place; who is refused a thousand times moves no item by hand.
+const MOST_OFFERED: usize = 1_000;
 /// Days that are settled together with those asked for, before and behind, because items cross every midnight between
 /// them: who speaks for a week without a pause begins anew.
 const MOST_BACK: i64 = 7;

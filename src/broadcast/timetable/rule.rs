@@ -7,7 +7,7 @@
 
 mod text;
 
-use super::entry::LAST_YEAR;
+use super::entry::{FIRST_YEAR, LAST_YEAR};
 use super::local::instant;
 use crate::broadcast::said::Said;
 use crate::time::{Civil, SECOND};
@@ -55,6 +55,9 @@ impl Rule {
     /// Reads `FREQ=WEEKLY;BYDAY=MO,FR` and the like; times and days that it leaves open are those of `start`. All that
     /// is wrong with it is told.
     pub fn read(text: &str, start: NaiveDateTime) -> Result<Self, Vec<Said>> {
+        if !(FIRST_YEAR..=LAST_YEAR).contains(&start.year()) {
+            return Err(vec![Said::new("timetable.year", [&start.year(), &FIRST_YEAR, &LAST_YEAR])]);
+        }
         let parts = parts(text)?;
         let mut wrong = Vec::new();
         let frequency = frequency(&parts, &mut wrong);

@@ -267,6 +267,9 @@ fn a_plan_that_would_be_too_large_is_refused_as_a_whole() {
     assert_eq!(code(&[], Civil(i64::MAX - day), Civil(i64::MAX)), Err("timetable.year"));
     let one = entry(1, &["vn"], once("2026-11-23T06:30"));
     assert_eq!(code(&vec![one; MOST_ENTRIES + 1], from, from + day), Err("timetable.entries"));
+    let hours = (0..24).map(|hour| hour.to_string()).collect::<Vec<_>>().join(",");
+    let hourly = entry(1, &["vn"], rule("2026-01-01T00:00", &format!("FREQ=DAILY;BYHOUR={hours}")));
+    assert_eq!(code(&vec![hourly; 1_800], from, from + day), Err("timetable.size"));
 }
 
 #[test]
