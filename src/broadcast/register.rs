@@ -266,6 +266,10 @@ impl Register {
             }
         }
         mistakes.or(())?;
+        if register.units.is_empty() {
+            // Nobody speaks them.
+            register.languages.clear();
+        }
         for unit in register.units.values() {
             if let Some(parent) = unit.code.parent().filter(|parent| register.units.contains_key(parent)) {
                 register.children.entry(parent).or_default().push(unit.code.clone());

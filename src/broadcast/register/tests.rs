@@ -198,6 +198,12 @@ fn what_spreadsheets_write_is_read() {
 }
 
 #[test]
+fn a_table_without_units_is_an_empty_register() {
+    assert_eq!(Register::from_csv(b"code,name:vi,name:en\n"), Ok(Register::default()));
+    assert_eq!(Register::from_json(b"[]"), Ok(Register::default()));
+}
+
+#[test]
 fn a_file_that_is_no_table_or_no_array_is_refused_with_what_is_needed() {
     let csv = |bytes: &[u8]| codes(&Register::from_csv(bytes).unwrap_err())[0].2.to_owned();
     assert_eq!(csv(b""), "read.header");
