@@ -1,5 +1,7 @@
 //! A path in the tree of administrative units.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,6 +21,21 @@ impl Area {
             Some(rest) => rest.is_empty() || rest.starts_with('/'),
             None => false,
         }
+    }
+
+    /// The unit that this one lies in; `None` for the first segment.
+    pub fn parent(&self) -> Option<Area> {
+        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
+    }
+
+    /// Itself, then what contains it, nearest first: `vn/01/00004`, `vn/01`, `vn`.
+    pub fn lineage(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(Some(&*self.0), |at| at.rsplit_once('/').map(|(parent, _)| parent))
+    }
+
+    /// The last segment: what tells it from its siblings.
+    pub fn last(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
     /// One contains the other: what is said to this area concerns a node that serves `other`.
@@ -75,6 +92,25 @@ impl fmt::Display for Area {
     }
 }
 
+/// Ordered as its text is, so a map by area can be asked with a `&str`.
+impl Borrow<str> for Area {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Area {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Area {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
 // DESIGN §9 fixes all three; a change needs a version.
 const MAX_BYTES: usize = 128;
 const MAX_SEGMENTS: usize = 8;
@@ -97,6 +133,14 @@ mod tests {
         assert!(!area("vn/01/00004").contains(&area("vn/01")));
         assert!(area("vn/01/00004").touches(&area("vn")));
         assert!(!area("vn/01").touches(&area("vn/02")));
+    }
+
+    #[test]
+    fn a_lineage_goes_up_by_whole_segments() {
+        let commune = area("vn/01/00004");
+        assert_eq!(commune.lineage().collect::<Vec<_>>(), ["vn/01/00004", "vn/01", "vn"]);
+        assert_eq!((commune.parent(), commune.last()), (Some(area("vn/01")), "00004"));
+        assert_eq!((area("vn").parent(), area("vn").last()), (None, "vn"));
     }
 
     #[test]

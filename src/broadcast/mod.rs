@@ -1,5 +1,7 @@
 //! Who may say what, where and when: areas, authorities, orders and the tuner (DESIGN §2, §6, §7).
 //!
+//! [`register`] knows what areas there are; [`timetable`] says what shall sound in them by itself.
+//!
 //! Contract: pure, no I/O, no clock. Everything that arrives from outside goes through
 //! [`Authorities::check`] (signatures, chain of grants, scope) and then [`Book::handle`]
 //! (one state per id, replay, expiry) before anybody acts on it; grants and revocations then go to
@@ -38,8 +40,11 @@ mod fixtures;
 mod grant;
 mod order;
 mod refusal;
+pub mod register;
+mod said;
 #[cfg(test)]
 mod tests;
+pub mod timetable;
 mod tuner;
 
 pub use crate::address::{Address, MOST_ADDRESSES, NoAddress};
@@ -52,4 +57,6 @@ pub use order::{
     Body, Broadcast, Cancel, Expel, Hush, Invite, Kind, Order, Placement, Priority, Purpose, Revoke, Tick, Tone, sign,
 };
 pub use refusal::{CODES, Refusal};
+pub use register::{MOST_AREAS, Register};
+pub use said::{At, ENGLISH, MOST_MISTAKES, Mistake, Said};
 pub use tuner::{Choice, choose};

@@ -251,6 +251,15 @@ mod tests {
         assert!(files > 5);
     }
 
+    /// The register and the timetable speak English themselves; here is what they say in the other language.
+    #[test]
+    fn every_sentence_of_the_register_and_the_timetable_is_in_the_table() {
+        for (code, english) in crate::broadcast::ENGLISH {
+            let entry = find(code).unwrap_or_else(|| panic!("{code} has no text"));
+            assert_eq!(entry.english, *english, "{code}");
+        }
+    }
+
     #[test]
     fn the_header_chooses_the_language_by_weight() {
         for (header, expected) in [

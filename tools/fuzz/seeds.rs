@@ -59,9 +59,28 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "sealed_root" => vec![SEALED.as_bytes().to_vec()],
         "decoder_messages" => vec![decoded()],
         "dialled" => dialled(),
+        "register" => [texts("config", "csv"), vec![bytes(REGISTER)]].concat(),
+        "timetable" => [ENTRY, ONCE, POLICIES].map(bytes).to_vec(),
         _ => panic!("target {target} has no seed"),
     }
 }
+
+const REGISTER: &str = r#"[{"code":"vn","name:vi":"Việt Nam","name:en":"Vietnam","kind":"country","zone":"Asia/Ho_Chi_Minh"},
+{"code":"vn/02","name:vi":"Hà Giang","until":"2025-07-01","successors":["vn/08"]},
+{"code":"vn/08","parent":"vn","name:vi":"Tuyên Quang","name:en":null,"from":"2025-07-01"}]"#;
+
+const ENTRY: &str = r#"{"id":"0199f3c1-0000-7000-8000-000000000001","title":"Bản tin sáng","areas":["vn/01"],
+"except":["vn/01/00004"],"priority":"normal","plays":{"live":"studio","limit_us":600000000},
+"when":{"start":"2026-09-21T06:30","rrule":"FREQ=MONTHLY;INTERVAL=2;BYDAY=MO,-1FR;BYHOUR=6,17;BYMINUTE=0,30;BYSETPOS=1,-1;UNTIL=20300101T000000Z;WKST=SU",
+"except":["2026-09-22"],"extra":["2026-09-22T06:30:00","2026-10-25T02:30"]},
+"zone":"Europe/Berlin","from":"2026-09-01","until":"2031-01-01","approver":"An","enabled":true,"created":"2026-08-31T00:00:00Z"}"#;
+
+const ONCE: &str = r#"{"id":"0199f3c1-0000-7000-8000-000000000002","title":"Thông báo","areas":["vn/01","vn/02"],"priority":"priority",
+"plays":{"media":"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff","length_us":90000000},
+"when":{"once":"2026-09-21T17:05:30"},"created":"2026-08-31T00:00:00+07:00"}"#;
+
+const POLICIES: &str = r#"[{"area":"vn","quiet":{"from":"22:00","until":"05:00"},"priority_in_quiet":true},
+{"area":"vn/01","quotas":[{"days":["mo","fr"],"sessions":2},{"sessions":0,"minutes":30}],"longest_minutes":15,"gap_minutes":5,"approval":false}]"#;
 
 /// What operators and programs ask.
 fn requests() -> Vec<Vec<u8>> {

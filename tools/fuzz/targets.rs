@@ -14,7 +14,8 @@ pub mod node;
 
 use bytes::Bytes;
 use loa::audio::{Content, Frames, Gain, Input, Renderer, Source, Step};
-use loa::broadcast::{Address, Area, Authorities, Book, Order};
+use loa::broadcast::timetable::{Entry, Policies, plan};
+use loa::broadcast::{Address, Area, Authorities, Book, MOST_MISTAKES, Order, Register};
 use loa::control::when;
 use loa::io::identity::Root;
 use loa::io::store::Store;
@@ -67,6 +68,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sealed_root", sealed_root),
     ("decoder_messages", decoder_messages),
     ("dialled", dialled),
+    ("register", register),
+    ("timetable", timetable),
 ];
 
 /// A datagram that claims to be SRTP.
@@ -416,6 +419,49 @@ pub fn dialled(bytes: &[u8]) {
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = text.parse::<loa::audio::Pcm>();
+    }
+}
+
+/// Areas as a table and as JSON: what is read is written and read as the same.
+pub fn register(bytes: &[u8]) {
+    for read in [Register::from_csv(bytes), Register::from_json(bytes)] {
+        match read {
+            Ok(register) => {
+                assert_eq!(Register::from_csv(register.to_csv().as_bytes()).as_ref(), Ok(&register));
+                assert_eq!(Register::from_json(register.to_json().as_bytes()).as_ref(), Ok(&register));
+            }
+            Err(mistakes) => assert!((1..=MOST_MISTAKES).contains(&mistakes.len())),
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Register::default().find(text, 10);
+    }
+}
+
+/// An entry, or policies, that somebody has sent: read, written, planned.
+pub fn timetable(bytes: &[u8]) {
+    let policies = match Policies::read(bytes) {
+        Ok(policies) => {
+            let again = Policies::read(policies.to_json().to_string().as_bytes());
+            assert_eq!(again.as_ref(), Ok(&policies), "policies read back as they were written");
+            policies
+        }
+        Err(mistakes) => {
+            assert!((1..=MOST_MISTAKES).contains(&mistakes.len()));
+            Policies::default()
+        }
+    };
+    match Entry::read(bytes) {
+        Ok(entry) => {
+            let again = Entry::read(entry.to_json().to_string().as_bytes());
+            assert_eq!(again.as_ref(), Ok(&entry), "an entry reads back as it was written");
+            let from = Civil(1_790_000_000_000_000);
+            let (areas, register) = (entry.areas.clone(), Register::default());
+            let plan = plan(&[entry], &policies, &register, &areas, from, from + 86_400_000_000);
+            let plan = plan.expect("a day of one entry is no large plan");
+            let _ = (plan.to_json(), plan.rows(), plan.airings(), plan.to_icalendar(&register, "vi", from));
+        }
+        Err(mistakes) => assert!((1..=MOST_MISTAKES).contains(&mistakes.len())),
     }
 }
 
