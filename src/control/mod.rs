@@ -62,6 +62,8 @@ mod table;
 mod telemetry;
 pub mod text;
 #[cfg(feature = "full")]
+mod timetable;
+#[cfg(feature = "full")]
 mod token;
 #[cfg(feature = "full")]
 mod trace;

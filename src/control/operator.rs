@@ -6,7 +6,7 @@ use super::forms::{Air, Level, Listed, Purpose, Stop};
 use super::text::{Failure, Language, say};
 use super::transcode::{self, Transcode};
 use super::tree::{self, View};
-use super::{enrol, places, report, serve, speak, table, up, when};
+use super::{enrol, places, report, serve, speak, table, timetable, up, when};
 use crate::audio::Pcm;
 use crate::io::decoder::{self, Form};
 use crate::time::Civil;
@@ -74,6 +74,10 @@ pub enum Command {
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// What a timetable comes to: what sounds, what is refused, why, and when it could; needs no node
+    Timetable(timetable::TimetableArgs),
+    /// Looks an area up in a register of areas, or checks the register; needs no node
+    Area(timetable::AreaArgs),
     /// Makes Ogg Opus files of sound files, equally loud; needs no node
     Transcode(Box<Transcode>),
     /// Decodes standard input for another process of this program
@@ -204,6 +208,8 @@ impl Command {
                 told(json, &done, || say(language, "cli.stopped", [&minutes, &areas.join(", ")]));
                 Ok(DONE)
             }
+            Self::Timetable(args) => timetable::dry_run(&args, json, language),
+            Self::Area(args) => timetable::area(&args, json, language),
             Self::Transcode(args) => transcode::run(*args, json, language).await,
             // Done before there was a runtime.
             Self::Decode { .. } => Ok(DONE),

@@ -1,4 +1,5 @@
 //! What people read, in Vietnamese and in English, by its stable code (DESIGN §9).
+use crate::broadcast;
 use crate::config::{self, Mistake};
 use std::fmt;
 
@@ -71,6 +72,11 @@ enum Said {
 impl Failure {
     pub fn new<const N: usize>(code: &'static str, places: [&dyn fmt::Display; N]) -> Self {
         Self { code: code.into(), said: Said::Here(places.iter().map(ToString::to_string).collect()) }
+    }
+
+    /// What the rules of areas and of the timetable said.
+    pub fn of_said(said: &broadcast::Said) -> Self {
+        Self { code: said.code.into(), said: Said::Here(said.places.clone()) }
     }
 
     /// What another room said, in English.
@@ -156,6 +162,11 @@ fn in_language(mistake: &Mistake, language: Language) -> String {
 /// A line of the table with its places filled.
 pub fn say<const N: usize>(language: Language, code: &str, places: [&dyn fmt::Display; N]) -> String {
     fill(pick(code, language), &places.map(|place| place.to_string()))
+}
+
+/// The same with places that another room has gathered.
+pub fn tell(language: Language, code: &str, places: &[String]) -> String {
+    fill(pick(code, language), places)
 }
 
 /// A line of the table that has no places.
