@@ -128,7 +128,7 @@ fn a_node_that_is_expelled_hears_nothing_within_two_seconds_and_never_again() {
         let before = sounds(&world, "placed");
         world.run_for(60 * SECOND);
         assert_eq!(sounds(&world, "placed"), before, "no parent took it again");
-        assert_eq!(known(&mut world, placed).map(|(state, _)| state), Some("lost".into()));
+        assert_eq!(known(&mut world, placed).map(|(state, _)| state), Some("expelled".into()));
         // The parents know of it after a restart too.
         world.restart("east");
         world.restart("west");

@@ -387,7 +387,10 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_filter(level: &str) -> bool {
-    !level.trim().is_empty() && tracing_subscriber::EnvFilter::builder().parse(level).is_ok()
+    // A word alone is a level: as the name of a part of the program, which it may be too, it would say nothing.
+    let known =
+        |part: &str| part.contains(['=', ':', '[']) || part.trim().parse::<tracing::metadata::LevelFilter>().is_ok();
+    level.split(',').all(known) && tracing_subscriber::EnvFilter::builder().parse(level).is_ok()
 }
 
 /// What can be dialled without TLS, with a path behind it or none; a user or a query would be a secret in a file that

@@ -134,12 +134,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-async fn upload(State(api): Shared, Extension(language): Extension<Language>, uri: Uri, body: Body) -> Response {
+async fn upload(State(api): Shared, Extension(language): Extension<Language>, uri: Uri, mut body: Body) -> Response {
     let work = async {
         let name = query(&uri, "name")?.unwrap_or_default();
         let _place = api.uploads.try_acquire().map_err(|_| Failure::new("media.busy", [&UPLOADS]))?;
         let mut upload = api.library.begin(&name)?;
-        receive(&mut upload, body).instrument(tracing::info_span!("media.receive")).await?;
+        receive(&mut upload, &mut body).instrument(tracing::info_span!("media.receive")).await?;
         // Held while it encodes: others wait their turn, since one encoder fills a core.
         let turn = api.encoders.acquire().instrument(tracing::info_span!("media.turn")).await;
         let _turn = turn.map_err(|_| Failure::new("node.stopping", []))?;
@@ -147,23 +147,31 @@ async fn upload(State(api): Shared, Extension(language): Extension<Language>, ur
         let span = tracing::info_span!("media.encode", bytes = upload.bytes());
         blocking(move || span.in_scope(|| library.finish(upload))).await
     };
-    created(work.await, language)
+    let done = work.await;
+    if done.is_err() {
+        // Whoever still sends reads no answer, and would see a broken pipe in its place.
+        let _ = tokio::time::timeout(TAKEN_IN, async { while let Some(Ok(_)) = piece(&mut body).await {} }).await;
+    }
+    created(done, language)
 }
 
-async fn receive(upload: &mut Upload, body: Body) -> Result<(), Failure> {
+/// The next bytes; none for trailers.
+async fn piece(body: &mut Body) -> Option<Result<bytes::Bytes, axum::Error>> {
     let mut body = pin!(body);
+    let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await?;
+    Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
+}
+
+async fn receive(upload: &mut Upload, body: &mut Body) -> Result<(), Failure> {
     loop {
-        let next = std::future::poll_fn(|context| body.as_mut().poll_frame(context));
-        let frame = match tokio::time::timeout(STALLED, next).await {
+        let data = match tokio::time::timeout(STALLED, piece(body)).await {
             Err(_) => return Err(Failure::new("media.stalled", [&upload.name(), &STALLED.as_secs()])),
             Ok(None) => return Ok(()),
             Ok(Some(Err(error))) => return Err(Failure::new("request.cut", [&upload.bytes(), &error])),
-            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Ok(data))) => data,
         };
-        if let Ok(data) = frame.into_data() {
-            // A page-cache write of some KiB: shorter than handing it to another thread.
-            upload.write(&data)?;
-        }
+        // A page-cache write of some KiB: shorter than handing it to another thread.
+        upload.write(&data)?;
     }
 }
 
@@ -460,6 +468,8 @@ pub const UPLOADS: usize = 8;
 pub const ENCODERS: usize = 1;
 /// Areas in one order: it must fit one packet.
 const AREAS: usize = 64;
+/// What is still on its way of an upload that is refused.
+const TAKEN_IN: Duration = Duration::from_secs(3);
 const FARTHEST_DAYS: i64 = 400;
 /// Bytes (`broadcast::order`).
 const LONGEST_TITLE: usize = 200;

@@ -47,11 +47,11 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct NodeArgs {
-    /// Speak to the node of this configuration file
+    /// Speak to the node of this configuration file, whatever LOA_DATA says
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Speak to the node of this data folder [default: data/demo/origin, if it is there]
-    #[arg(long, value_name = "DIR", env = "LOA_DATA", conflicts_with = "config")]
+    #[arg(long, value_name = "DIR", env = "LOA_DATA")]
     pub data: Option<PathBuf>,
 }
 
@@ -63,6 +63,10 @@ pub fn main() -> ExitCode {
         && let Some(code) = command.run_bare()
     {
         return code;
+    }
+    #[cfg(feature = "full")]
+    if matches!(&cli.command, Command::Operator(command) if command.only_prints()) {
+        crate::io::reader::end_with();
     }
     if let Command::Completions { shell } = &cli.command {
         clap_complete::generate(*shell, &mut Cli::command(), "loa", &mut std::io::stdout());

@@ -10,7 +10,7 @@
 //! A folder appears whole or not at all.
 use super::CONFIG;
 use super::client::Client;
-use super::forms::Done;
+use super::forms::{Done, Node};
 use super::passphrase;
 use super::places::{self, BoardsArgs};
 use super::text::{Failure, Language, say};
@@ -151,36 +151,75 @@ pub struct AtHand {
     passphrase: passphrase::Options,
 }
 
-/// Has the node tell everybody that a key's rights are gone.
-pub async fn revoke(client: &Client, key: &str, root: &AtHand, language: Language) -> Result<Done, Failure> {
-    // A key's digits stand together.
-    if let Some(node) = key.contains('-').then(|| key.parse::<Uuid>().ok()).flatten() {
-        return expel(client, node, root, language).await;
-    }
+/// From whom what was taken.
+pub enum Taken {
+    /// A key's rights.
+    Key(String),
+    /// A node's part in the tree; with its name, where it is known.
+    Node(Uuid, String),
+}
+
+/// Has the node tell everybody that a key's rights are gone, or that a node is expelled: `whom` is the beginning of one
+/// key or node that it knows. `unheard`: it may be one that the node does not know, named in full.
+pub async fn revoke(
+    client: &Client,
+    whom: &str,
+    root: &AtHand,
+    unheard: bool,
+    language: Language,
+) -> Result<(Done, Taken), Failure> {
     let known = client.authorities().await?.authorities;
-    let found = known.iter().filter(|authority| authority.key.starts_with(&key.to_lowercase()));
+    let found = known.iter().filter(|authority| authority.key.starts_with(&whom.to_lowercase()));
     let keys: BTreeSet<&str> = found.map(|authority| authority.key.as_str()).collect();
-    let [id] = keys.into_iter().collect::<Vec<_>>()[..] else {
-        return Err(Failure::new("revoke.unknown", [&key]));
+    let nodes = client.nodes().await?.nodes;
+    // A province's own key need not be known above it, and its rights hold there too. A key's digits stand together, a
+    // node's do not.
+    let in_full = whom.parse::<KeyId>().ok().filter(|_| root.root.is_some() && keys.is_empty() && !whom.contains('-'));
+    let key = match (&keys.into_iter().collect::<Vec<_>>()[..], in_full) {
+        ([key], _) => (*key).to_owned(),
+        ([], Some(key)) => key.to_string(),
+        ([], None) => return expel(client, whom, &nodes, root, unheard, language).await,
+        _ => return Err(Failure::new("revoke.unknown", [&whom])),
     };
-    let id: KeyId = id.parse().map_err(|_| Failure::new("revoke.unknown", [&key]))?;
+    let id: KeyId = key.parse().map_err(|_| Failure::new("revoke.unknown", [&whom]))?;
     let Some(file) = root.root.clone() else { return Err(Failure::new("revoke.root", [])) };
     let passphrase = root.passphrase.ask(&file, language)?;
     let root = open(file, passphrase).await?;
-    // A root's word holds everywhere: it goes to all below the node that gives it.
-    let nodes = client.nodes().await?;
-    let own = nodes.nodes.iter().find(|node| node.parent.is_none()).map(|node| node.area.as_str()).unwrap_or_default();
-    client.give(&root.revoke(id, area(own)?, clock::wall())).await
+    let done = client.give(&root.revoke(id, own_area(&nodes)?, clock::wall())).await?;
+    Ok((done, Taken::Key(key)))
 }
 
 /// Has a node put out of the tree, by the node's own authority, or a root's.
-async fn expel(client: &Client, node: Uuid, root: &AtHand, language: Language) -> Result<Done, Failure> {
-    let Some(file) = root.root.clone() else { return client.expel(node).await };
-    let passphrase = root.passphrase.ask(&file, language)?;
-    let root = open(file, passphrase).await?;
-    let nodes = client.nodes().await?;
-    let own = nodes.nodes.iter().find(|node| node.parent.is_none()).map(|node| node.area.as_str()).unwrap_or_default();
-    client.give(&root.expel(node, area(own)?, clock::wall())).await
+async fn expel(
+    client: &Client,
+    whom: &str,
+    nodes: &[Node],
+    root: &AtHand,
+    unheard: bool,
+    language: Language,
+) -> Result<(Done, Taken), Failure> {
+    let node = places::named(whom, nodes).map_err(|failure| match failure.code.as_str() {
+        "node.none" => Failure::new("revoke.unknown", [&whom]),
+        _ => failure,
+    })?;
+    let name = nodes.iter().find(|known| known.id == node).map(|known| known.name.clone());
+    if name.is_none() && !unheard {
+        return Err(Failure::new("node.unheard", [&node]));
+    }
+    let done = match root.root.clone() {
+        None => client.expel(node).await?,
+        Some(file) => {
+            let passphrase = root.passphrase.ask(&file, language)?;
+            let root = open(file, passphrase).await?;
+            client.give(&root.expel(node, own_area(nodes)?, clock::wall())).await?
+        }
+    };
+    Ok((done, Taken::Node(node, name.unwrap_or_default())))
+}
+
+/// Where the node stands that was asked. A root's word holds everywhere: it goes to all below that node.
+fn own_area(nodes: &[Node]) -> Result<Area, Failure> {
+    area(nodes.first().map(|node| node.area.as_str()).unwrap_or_default())
 }
 
 /// Stretching a passphrase takes a moment of a core.

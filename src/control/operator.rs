@@ -31,8 +31,12 @@ pub enum Command {
     Place(places::PlaceArgs),
     /// Lists who may say what; takes it from one of them; or expels a node
     Revoke {
-        /// A key as the list names it, or a node's id; without it, lists
+        /// A key as the list names it or its beginning, or a node: its id, the first eight digits of that, its code, its
+        /// name; without it, lists
         key: Option<String>,
+        /// Expels a node, named in full, that the node asked has not heard of
+        #[arg(long, requires = "key")]
+        unheard: bool,
         #[command(flatten)]
         root: enrol::AtHand,
         #[command(flatten)]
@@ -170,6 +174,11 @@ impl Command {
         }
     }
 
+    /// Whether it has no pipes but its own input and output.
+    pub fn only_prints(&self) -> bool {
+        !matches!(self, Self::Up(_) | Self::Live { .. } | Self::Transcode(_) | Self::Decode { .. })
+    }
+
     pub async fn run(self, json: bool, language: Language) -> Result<u8, Failure> {
         match self {
             Self::Up(options) => up::up(options, json, language).await,
@@ -190,7 +199,9 @@ impl Command {
             }
             Self::Nodes(args) => places::list(&args, json, language).await,
             Self::Place(args) => places::put(args, json, language).await,
-            Self::Revoke { key, root, node } => revoke(key, &root, &Client::of(&node, language)?, json, language).await,
+            Self::Revoke { key, unheard, root, node } => {
+                revoke(key, unheard, &root, &Client::of(&node, language)?, json, language).await
+            }
             Self::Air(args) => air(args, json, language).await,
             Self::Live { live, node } => {
                 let whole = speak::live(live, Client::of(&node, language)?, json, language).await?;
@@ -253,6 +264,7 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
 
 async fn revoke(
     key: Option<String>,
+    unheard: bool,
     root: &enrol::AtHand,
     client: &Client,
     json: bool,
@@ -263,13 +275,16 @@ async fn revoke(
         told(json, &list, || table::authorities(&list.authorities, language).trim_end().to_owned());
         return Ok(DONE);
     };
-    let done = enrol::revoke(client, &key, root, language).await?;
-    told(json, &done, || say(language, "revoke.done", [&key]));
+    let (done, taken) = enrol::revoke(client, &key, root, unheard, language).await?;
+    told(json, &done, || match &taken {
+        enrol::Taken::Key(key) => say(language, "revoke.done", [key]),
+        enrol::Taken::Node(node, name) => say(language, "revoke.expelled", [node, name]),
+    });
     Ok(DONE)
 }
 
 /// Nobody who looks at it may take an exercise for real.
-fn called(listed: &Listed, language: Language) -> String {
+pub fn called(listed: &Listed, language: Language) -> String {
     match listed.purpose {
         Purpose::Real => listed.title.clone(),
         Purpose::Exercise => say(language, "status.exercise", [&listed.title]),
@@ -290,7 +305,8 @@ async fn status(watch: bool, view: &View, client: Client, json: bool, language: 
             let titles = broadcasts.broadcasts.iter().map(|one| (one.id, called(one, language))).collect();
             let picture = tree::draw(&nodes.nodes, &titles, view, language)?;
             let room = if watch { screen.room() } else { None };
-            screen.show(&picture.text(colour, room, language));
+            let list = if watch { String::new() } else { table::on_air(&broadcasts.broadcasts, nodes.zone, language) };
+            screen.show(&(picture.text(colour, room, language) + &list));
         }
         if !watch {
             return Ok(DONE);

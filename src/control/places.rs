@@ -11,7 +11,7 @@ use super::cli::{DONE, NodeArgs, SHORT, print_json};
 use super::client::Client;
 use super::forms::{Done, Node};
 use super::text::{Failure, Language, say};
-use super::{enrol, table, when};
+use super::{enrol, table, tree, when};
 use crate::broadcast::{Address, Area, Order};
 use crate::io::enrolment;
 use crate::io::identity;
@@ -24,7 +24,6 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -157,7 +156,7 @@ pub struct ListArgs {
 
 #[derive(Debug, Args)]
 pub struct PlaceArgs {
-    /// The code that a waiting board speaks, its node id, or the first eight digits of that
+    /// The code that a waiting board speaks, its node id, the first eight digits of that, or its name
     node: String,
     /// Where it shall stand, such as vn/01/00004
     #[arg(long, required_unless_present = "replace")]
@@ -225,7 +224,9 @@ pub async fn boards(
     let form = Token { area: area.to_owned(), count, days: args.days, relay };
     let ticket = client.invite(&form).await?;
     let text = enrol::boards_file(&ticket, area, count, parents, args.shards, relay, device);
-    fs::write(&file, text).map_err(|error| Failure::new("enrol.folder", [&format!("{}: {error}", file.display())]))?;
+    // A token lets boards in: it is for its owner's eyes.
+    let written = identity::write_private(&file, &text);
+    written.map_err(|error| Failure::new("enrol.folder", [&error]))?;
     Ok(Made { file, count, until: ticket.until, roots: ticket.roots })
 }
 
@@ -248,8 +249,18 @@ fn picture(nodes: &[Node], language: Language) -> String {
     let head = head.map(|code| say(language, code, []));
     let rows = nodes.iter().map(|node| {
         let code = if node.state == WAITING { format!("{:06}", code(node.id)) } else { "-".into() };
-        let (role, area, name) = (node.role.clone(), node.area.clone(), node.name.clone());
-        [code, node.id.to_string(), node.state.clone(), role, area, name, node.at.clone().unwrap_or_else(|| "-".into())]
+        let role =
+            if node.role == "relay" { say(language, "role.relay", []) } else { say(language, "role.speaker", []) };
+        let (area, name) = (node.area.clone(), node.name.clone());
+        [
+            code,
+            node.id.to_string(),
+            tree::state(&node.state, language),
+            role,
+            area,
+            name,
+            node.at.clone().unwrap_or_else(|| "-".into()),
+        ]
     });
     table::align(std::iter::once(head).chain(rows).collect(), &[])
 }
@@ -290,16 +301,16 @@ async fn stands(client: &Client, node: Uuid, area: &str) -> Result<bool, Failure
     }
 }
 
-/// The one node that is meant: by its code if it waits, by its id, or by the first digits of that.
+/// The one node that is meant: by its code if it waits, by its id, by the first digits of that, or by its name.
 pub fn named(text: &str, nodes: &[Node]) -> Result<Uuid, Failure> {
-    if let Ok(id) = text.parse::<Uuid>() {
+    if let Some(id) = text.contains('-').then(|| text.parse::<Uuid>().ok()).flatten() {
         return Ok(id);
     }
     let digits = text.replace(' ', "");
     let by_code = digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_digit());
     let meant = |node: &&Node| match by_code {
         true => node.state == WAITING && format!("{:06}", code(node.id)) == digits,
-        false => text.len() >= 8 && node.id.to_string().starts_with(&text.to_lowercase()),
+        false => text == node.name || text.len() >= 8 && node.id.to_string().starts_with(&text.to_lowercase()),
     };
     let found: Vec<Uuid> = nodes.iter().filter(meant).map(|node| node.id).collect();
     match found[..] {

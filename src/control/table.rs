@@ -1,6 +1,9 @@
 //! The live table of nodes: aligned text, refreshed in place on a terminal.
-use super::forms::{Authority, Node};
+use super::forms::{Authority, Listed, Node};
 use super::text::{Language, say};
+use super::when;
+use crate::time::Civil;
+use chrono_tz::Tz;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use uuid::Uuid;
@@ -42,6 +45,27 @@ pub fn nodes(nodes: &[Node], titles: &BTreeMap<Uuid, String>, language: Language
     });
     align(std::iter::once(head).chain(rows).collect(), &[4, 5, 6, 7, 8, 9])
 }
+
+/// One line per broadcast that sounds or is to come, soonest first, with the id that cancels it; nothing if there is none.
+pub fn on_air(broadcasts: &[Listed], zone: Tz, language: Language) -> String {
+    let mut listed: Vec<&Listed> =
+        broadcasts.iter().filter(|one| matches!(one.state.as_str(), "known" | "sounding")).collect();
+    if listed.is_empty() {
+        return String::new();
+    }
+    listed.sort_by_key(|one| one.from_us);
+    let head = ["status.id", "status.title", "status.areas", "status.from", "status.until"];
+    let head = head.map(|code| say(language, code, []));
+    let short = |micros| when::show_short(Civil(micros), zone);
+    let rows = listed.into_iter().take(ON_AIR).map(|one| {
+        let title = super::operator::called(one, language);
+        [one.id.to_string(), title, one.areas.join(","), short(one.from_us), short(one.until_us)]
+    });
+    format!("\n{}", align(std::iter::once(head).chain(rows).collect(), &[]))
+}
+
+/// A day of a province's, under a tree that is to be read too.
+const ON_AIR: usize = 40;
 
 /// One line per grant.
 pub fn authorities(authorities: &[Authority], language: Language) -> String {

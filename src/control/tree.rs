@@ -15,6 +15,7 @@ use super::forms::Node;
 use super::table::align;
 use super::text::{Failure, Language, say};
 use crate::broadcast::Area;
+use crate::node::code;
 use clap::Args;
 use forest::{Forest, Sum, is_gone};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,7 +115,8 @@ impl Mood {
 
 /// All nodes in the order of their areas, or those within one and whoever stands above them.
 fn within<'a>(nodes: &'a [Node], area: Option<&Area>) -> Result<Vec<&'a Node>, Failure> {
-    let mut sorted: Vec<&Node> = nodes.iter().collect();
+    // Nobody waits for what was expelled; `loa nodes` still names it.
+    let mut sorted: Vec<&Node> = nodes.iter().filter(|node| node.state != "expelled").collect();
     sorted.sort_by(|a, b| (&a.area, &a.role, &a.name).cmp(&(&b.area, &b.role, &b.name)));
     let Some(area) = area else { return Ok(sorted) };
     let inside = |node: &Node| node.area.parse().is_ok_and(|own: Area| area.contains(&own));
@@ -201,7 +203,7 @@ impl Page<'_> {
         let state = state(&node.state, self.language);
         let sounds = node.sounding.map(|id| self.titles.get(&id).cloned().unwrap_or_else(|| id.to_string()));
         let row = [
-            format!("{twigs}{}", node.name),
+            format!("{twigs}{}", self.called(node)),
             node.area.clone(),
             std::iter::once(state).chain(troubles(sum)).collect::<Vec<_>>().join(" "),
             if speaker { "-".into() } else { heard(sum) },
@@ -211,6 +213,14 @@ impl Page<'_> {
             sounds.unwrap_or("-".into()),
         ];
         self.rows.push((mood(sum, Some(&node.state)), row));
+    }
+
+    /// What waits for a place has no name but its code.
+    fn called(&self, node: &Node) -> String {
+        match node.state == "waiting" {
+            true => say(self.language, "node.code", [&format!("{:06}", code(node.id))]),
+            false => node.name.clone(),
+        }
     }
 
     fn area(&mut self, twigs: &str, area: &str, sum: &Sum) {
@@ -242,8 +252,8 @@ fn mood(sum: &Sum, state: Option<&str>) -> Mood {
     }
 }
 
-fn state(state: &str, language: Language) -> String {
-    let known = ["joining", "idle", "buffering", "sounding", "hushed", "lost", "unknown"];
+pub fn state(state: &str, language: Language) -> String {
+    let known = ["joining", "idle", "buffering", "sounding", "hushed", "lost", "unknown", "waiting", "expelled"];
     if known.contains(&state) { say(language, &format!("state.{state}"), []) } else { state.to_owned() }
 }
 

@@ -475,6 +475,11 @@ fn write_new(file: &Path, text: &str, mode: u32) -> io::Result<()> {
     write().map_err(|error| at(file, &error))
 }
 
+/// A new file for its owner alone. Never overwrites.
+pub fn write_private(file: &Path, text: &str) -> io::Result<()> {
+    write_new(file, text, 0o600)
+}
+
 /// Whole or not at all, over what is there.
 fn replace(file: &Path, text: &str, mode: u32) -> io::Result<()> {
     let beside = file.with_extension("new");

@@ -48,6 +48,8 @@ pub mod notify;
 pub mod probe;
 mod queue;
 pub mod quic;
+#[cfg(feature = "full")]
+pub mod reader;
 mod resolve;
 mod shard;
 pub mod socket;

@@ -197,12 +197,12 @@ fn forty_boards_come_in_by_one_file_and_three_hostile_ones_gain_nothing() {
     let began = Instant::now();
     let (done, code) = tree.ask(&["revoke", &stolen.to_string()]);
     assert_eq!(code, Some(0), "{done}");
-    while state(&tree, stolen) != "lost" {
+    while state(&tree, stolen) != "expelled" {
         assert!(began.elapsed() < Duration::from_secs(2), "{} after two seconds", state(&tree, stolen));
         std::thread::sleep(Duration::from_millis(50));
     }
     until("it is told why", || fs::read_to_string(format!("{}/log", boards[2])).unwrap().contains("node.expelled"));
-    assert_eq!(state(&tree, stolen), "lost", "and does not come back");
+    assert_eq!(state(&tree, stolen), "expelled", "and does not come back");
 
     // A card is copied: two nodes with one key.
     let copy = tree.path("copy");

@@ -82,6 +82,65 @@ fn a_tree_made_by_the_command_line_speaks_until_its_right_is_revoked() {
 }
 
 #[test]
+fn a_province_s_rights_are_taken_at_the_province_and_a_node_by_its_name_at_the_top() {
+    let mut tree = Tree::new();
+    let (origin, relay, pole) = (tree.path("tree/origin"), tree.path("relay"), tree.path("pole"));
+    let (sessions, below) = (udp(), udp());
+    let made = |done: Output| assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let enrol = |role, area, name, parent: &str, folder: &str, more: &[&str]| {
+        let words = ["--role", role, "--area", area, "--name", name, "--parent", parent, "--folder", folder];
+        made(tree.enrol(&[&words, more].concat()));
+    };
+    enrol("relay", "vn/01", "Hà Nội", &sessions, &relay, &["--authority", "ha-noi"]);
+    enrol("speaker", "vn/01/00004", "Cột 12", &below, &pole, &[]);
+    port(&origin, "children", &sessions);
+    port(&relay, "children", &below);
+    for data in [&origin, &relay] {
+        port(data, "api", &tcp());
+    }
+    for data in [&origin, &relay, &pole] {
+        port(data, "admin", &tcp());
+        tree.run(data);
+    }
+    until("the origin answers", || tree.loa(&["--json", "status", "--data", &origin]).status.success());
+    until("the loudspeaker is known", || tree.nodes().iter().any(|node| node["name"] == "Cột 12"));
+    let at = |place: &str, words: &[&str]| {
+        let done = tree.loa(&[&["--json"], words, &["--data", place]].concat());
+        (String::from_utf8_lossy(&done.stdout).into_owned(), done.status.code())
+    };
+
+    let sound = tree.sound();
+    assert_eq!(at(&relay, &["air", &sound, "--area", "vn/01"]).1, Some(0));
+    let (rights, _) = at(&relay, &["revoke"]);
+    let rights: serde_json::Value = serde_json::from_str(&rights).unwrap();
+    let of = |name| rights["authorities"].as_array().unwrap().iter().find(|one| one["name"] == name).cloned();
+    let key = of("ha-noi").expect("the province's own")["key"].as_str().unwrap().to_owned();
+    let (root, passphrase) = (tree.path("tree/carry-away/main.root"), tree.path("passphrase"));
+    let by_root = ["--root", root.as_str(), "--passphrase-file", passphrase.as_str()];
+    // At the top the key need not be known; whoever names it in full and has a root is believed.
+    let (done, code) = at(&origin, &[&["revoke", key.as_str()], &by_root[..]].concat());
+    assert_eq!(code, Some(0), "{done}");
+    let (done, code) = at(&relay, &[&["revoke", key.as_str()], &by_root[..]].concat());
+    assert_eq!(code, Some(0), "{done}");
+    let (refused, code) = at(&relay, &["air", &sound, "--area", "vn/01"]);
+    assert!(code == Some(1) && refused.contains("order.revoked"), "{refused}");
+
+    // Where nobody above it would take it a board is not placed; and one that nobody knows is not expelled.
+    let (refused, code) = at(&origin, &["place", "Cột 12", "--area", "vn/02/1", "--name", "Cột 12"]);
+    assert!(code == Some(1) && refused.contains("placement.parent"), "{refused}");
+    let (refused, code) = at(&origin, &["revoke", "0190f5e2-0000-7000-8000-00000000aaaa"]);
+    assert!(code == Some(1) && refused.contains("node.unheard"), "{refused}");
+    assert_eq!(at(&origin, &["revoke", "Cột 12"]).1, Some(0));
+    until("it is expelled, and says why", || {
+        let doctor = at(&pole, &["doctor"]).0;
+        let expelled = |node: &&serde_json::Value| node["name"] == "Cột 12" && node["state"] == "expelled";
+        doctor.contains("node.expelled") && tree.nodes().iter().any(|node| expelled(&node))
+    });
+    let (refused, code) = at(&origin, &["place", "Cột 12", "--area", "vn/01/00004", "--name", "Cột 12"]);
+    assert!(code == Some(1) && refused.contains("node.expelled"), "{refused}");
+}
+
+#[test]
 fn a_certificate_that_is_old_is_renewed_by_the_node_itself_while_it_runs() {
     let mut tree = Tree::new();
     let (origin, pole) = (tree.path("tree/origin"), tree.path("pole"));

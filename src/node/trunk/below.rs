@@ -210,7 +210,7 @@ impl Trunk {
         let standby = child.standby;
         self.below.leave(node);
         if !standby {
-            self.below.lines.lose(node);
+            self.lose_line(node);
             self.event(now, What::Child { node, up: false });
         }
     }
@@ -239,7 +239,18 @@ impl Trunk {
         self.take_line(now, node, line);
     }
 
+    /// Nothing is heard of it any more; of one that was expelled nothing is expected either.
+    pub(super) fn lose_line(&mut self, node: Uuid) {
+        match self.roster.expelled.is_known(node) {
+            true => self.below.lines.expel(node),
+            false => self.below.lines.lose(node),
+        }
+    }
+
     fn take_line(&mut self, now: Local, node: Uuid, mut line: Line) {
+        if self.roster.expelled.is_known(node) && !self.below.direct.contains_key(&node) {
+            line.expel();
+        }
         if line.is_waiting() {
             self.note_waits(now, node);
         }
@@ -284,7 +295,8 @@ impl Trunk {
             playout::State::Buffering => "buffering",
             playout::State::Sounding => "sounding",
         };
-        let sounding = match (self.player.is_some(), status.broadcast) {
+        // What a board without a place says is no broadcast.
+        let sounding = match (self.player.is_some(), status.broadcast.filter(|_| self.place.is_some())) {
             (true, broadcast) => broadcast.filter(|_| status.state == playout::State::Sounding),
             (false, _) => self.tuned.and_then(|choice| choice.broadcast),
         };

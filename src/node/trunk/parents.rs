@@ -207,14 +207,24 @@ impl Trunk {
         if self.draining {
             return;
         }
+        let refused = |code| reason.strip_prefix(SAYS).unwrap_or(reason).starts_with(code);
+        if refused("node.expelled:") {
+            self.note_expelled(now, true);
+        }
         let slot = &mut self.parents.slots[slot];
-        let base = (DIAL_FIRST << slot.attempts.min(DIAL_DOUBLINGS)).min(DIAL_LONGEST);
+        let base = match () {
+            // Whoever says this will say it again.
+            () if refused("node.expelled:") => EXPELLED_AGAIN,
+            () if refused("child.area:") => ELSEWHERE_AGAIN,
+            () => (DIAL_FIRST << slot.attempts.min(DIAL_DOUBLINGS)).min(DIAL_LONGEST),
+        };
         slot.attempts += 1;
         slot.dial_at = Some(now + base / 2 + self.ids.jitter(base));
     }
 
     /// This node stands elsewhere now: it introduces itself anew, to whom its placement names.
     pub(super) fn placed(&mut self, now: Local) {
+        self.stands(now, "node.waits", false, || "it has a place now".to_owned());
         for slot in 0..SLOTS {
             self.hang_parent(now, slot, "node.placed", "this node stands elsewhere now");
         }
@@ -343,7 +353,7 @@ impl Trunk {
             Event::Deliver(deliver) => self.handle_deliver(now, deliver),
             Event::Silent => self.hang_parent(now, slot, "session.silent", "the parent does not answer"),
             Event::Goodbye { code, text } => {
-                let reason = format!("the parent says {code}: {text}");
+                let reason = format!("{SAYS}{code}: {text}");
                 self.hang_parent(now, slot, "goodbye", &reason);
             }
         }
@@ -411,6 +421,9 @@ impl Trunk {
         }
         self.begin_logs(slot);
         self.event(now, What::Parent { parent: slot, up: true, reason: String::new() });
+        self.note_expelled(now, false);
+        let node = self.options.node;
+        self.stands(now, "node.waits", self.place.is_none(), || waits(node));
         if !leads {
             return;
         }
@@ -428,6 +441,12 @@ impl Trunk {
     }
 }
 
+/// For whoever stands beside a board that waits, and has no ear for it.
+fn waits(node: Uuid) -> String {
+    let code = format!("{:06}", crate::node::code(node));
+    format!("this node waits for a place; its code is {code}: `loa place {code}` at the node that its file came from")
+}
+
 /// Sessions that a node keeps (DESIGN §4).
 const SLOTS: usize = 2;
 /// Delays before dialling again: doubled at each failure, and spread over twice the value, so that a
@@ -441,6 +460,11 @@ const SECOND_SPREAD: i64 = SECOND;
 /// After the first welcome the spare is dialled.
 const SPARE_AFTER: i64 = 3 * SECOND;
 const SPARE_SPREAD: i64 = 7 * SECOND;
+/// How a parent's own word for the end begins.
+const SAYS: &str = "the parent says ";
+/// After a refusal that time alone does not change; a new root's word, or another placement, may.
+const EXPELLED_AGAIN: i64 = 300 * SECOND;
+const ELSEWHERE_AGAIN: i64 = 15 * SECOND;
 /// One parent by two addresses: perhaps it will be another one later.
 const SAME_AGAIN: i64 = 60 * SECOND;
 /// There is nobody else to dial: perhaps the other session ends.

@@ -99,7 +99,7 @@ impl Trunk {
         }
         let standby = self.roster.waiting.remove(&node).is_some_and(|waiting| waiting.standby);
         if !standby {
-            self.below.lines.lose(node);
+            self.lose_line(node);
         }
         true
     }
@@ -137,6 +137,10 @@ impl Trunk {
 
     pub(super) fn request_place(&mut self, now: Local, id: u64, place: Place) -> Result<(), Refused> {
         let Place { node, area, name, parents, replaces } = place;
+        if self.roster.expelled.is_known(node) {
+            let text = format!("node {node} was expelled; a new board needs a key of its own: delete its data folder");
+            return Err(("node.expelled", text));
+        }
         let civil = self.now_or_refuse(now)?;
         let before = match replaces {
             Some(old) => Some(self.place_of(old).ok_or_else(|| {
@@ -151,6 +155,9 @@ impl Trunk {
             (true, Some(old)) => old.parents,
             _ => parents,
         };
+        if parents.is_empty() {
+            self.check_reach(node, &area)?;
+        }
         if self.roster.given.len() >= GIVEN && !self.roster.given.contains_key(&node) {
             return Err((
                 "placement.full",
@@ -170,6 +177,29 @@ impl Trunk {
         let records = both.map(|signed| proto::Record { body: Some(record::Body::Order(signed)) }).collect();
         self.journal(now, records, Pending::Placement { id, order: Box::new(order), signed, expel });
         Ok(())
+    }
+
+    /// A node that stands where none of its parents takes it is out of everybody's reach.
+    fn check_reach(&self, node: Uuid, area: &Area) -> Result<(), Refused> {
+        let here = self.roster.waiting.contains_key(&node) || self.below.link_of(node).is_some();
+        let above = if here { None } else { self.below.lines.get(node).and_then(super::below::Line::parent) };
+        let over = match above.filter(|above| *above != self.options.node) {
+            Some(above) => {
+                self.below.lines.get(above).and_then(|line| Some((line.area().parse().ok()?, line.name().to_owned())))
+            }
+            None if here || above.is_some() => self.place.as_ref().map(|own| (own.area.clone(), own.name.clone())),
+            None => None,
+        };
+        match over.filter(|(over, _): &(Area, String)| !over.contains(area)) {
+            None => Ok(()),
+            Some((over, name)) => Err((
+                "placement.parent",
+                format!(
+                    "node {node} dials {name:?}, which stands in {over} and takes nobody of {area}; name parents that stand \
+                     over {area} with --parent, or another area"
+                ),
+            )),
+        }
     }
 
     /// A placement of another node is on disk.
@@ -329,15 +359,24 @@ impl Trunk {
             self.tell_branches(Command::Expelled { node });
         }
         self.roster.untold.remove(&node);
+        // A child is lost with its link; of the others nothing is expected any more.
+        if !waits && self.below.link_of(node).is_none() {
+            self.below.lines.expel(node);
+        }
         self.leave_expelled(now, node);
         if node == self.options.node {
             let own = self.place.as_ref().is_some_and(|place| self.roster.expelled.is_expelled(node, &place.area));
-            self.stands(now, "node.expelled", own, || {
-                "this node was expelled: no parent takes it any more. If that was a mistake, delete its data folder and \
-                 enrol it anew"
-                    .to_owned()
-            });
+            self.note_expelled(now, own);
         }
+    }
+
+    /// By the order itself, or by what its parents answer.
+    pub(super) fn note_expelled(&mut self, now: Local, expelled: bool) {
+        self.stands(now, "node.expelled", expelled, || {
+            "this node was expelled: no parent takes it any more. If that was a mistake, delete its data folder and enrol it \
+             anew"
+                .to_owned()
+        });
     }
 
     /// A node spoke as a process that another of the same key had taken the place of.

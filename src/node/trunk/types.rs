@@ -398,8 +398,9 @@ pub struct Known {
 }
 
 /// What a node can be doing, as loa.proto names it. `unknown`: its relay is lost, or it is of a later release.
-/// `waiting`: it has no place yet.
-pub const STATES: [&str; 8] = ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost", "waiting"];
+/// `waiting`: it has no place yet. `expelled`: it is no part of the tree any more.
+pub const STATES: [&str; 9] =
+    ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost", "waiting", "expelled"];
 /// Bounds of the trunk and of its sessions that [`Counters::dropped`] counts by.
 pub const QUEUES: [&str; 10] = [
     "tracks",
@@ -414,7 +415,7 @@ pub const QUEUES: [&str; 10] = [
     "session.events",
 ];
 /// Codes of what can be wrong with a node: with its sound, its disk, its clock, its certificate, its parents.
-pub const TROUBLES: [&str; 21] = [
+pub const TROUBLES: [&str; 22] = [
     "certificate.expired",
     "certificate.expires",
     "certificate.foreign",
@@ -429,6 +430,7 @@ pub const TROUBLES: [&str; 21] = [
     "disk.read_only",
     "issuer.expires",
     "node.expelled",
+    "node.waits",
     "parent.lost",
     "sound.clockless",
     "sound.device",

@@ -112,8 +112,13 @@ impl Line {
         self.seen.state = STATES.iter().position(|known| *known == "waiting").unwrap_or(0) as u8;
     }
 
+    /// It was expelled, whatever somebody still says of it.
+    pub fn expel(&mut self) {
+        self.seen.state = STATES.iter().position(|known| *known == EXPELLED).unwrap_or(0) as u8;
+    }
+
     fn is_gone(&self) -> bool {
-        matches!(STATES.get(usize::from(self.seen.state)), None | Some(&"lost" | &"unknown"))
+        matches!(STATES.get(usize::from(self.seen.state)), None | Some(&"lost" | &"unknown" | &EXPELLED))
     }
 
     /// What this node knows better.
@@ -257,7 +262,16 @@ impl Lines {
     /// The node's link is down: what sounds there now, and how loud, is not known any more, and of those below it
     /// nothing is, until another parent of theirs says it.
     pub fn lose(&mut self, node: Uuid) {
-        self.stand_still(node, "lost");
+        self.go(node, "lost");
+    }
+
+    /// It was expelled: of whom nothing is heard any more, and nothing expected.
+    pub fn expel(&mut self, node: Uuid) {
+        self.go(node, EXPELLED);
+    }
+
+    fn go(&mut self, node: Uuid, state: &str) {
+        self.stand_still(node, state);
         let mut gone = BTreeSet::from([node]);
         let is_relay = |line: &Line| line.seen.role == RELAY;
         if !self.lines.get(&node).is_some_and(is_relay) {
@@ -310,6 +324,8 @@ impl Lines {
     }
 }
 
+/// The state of a node that was expelled.
+const EXPELLED: &str = "expelled";
 /// As loa.proto names them. The first is what a later release may say.
 const ROLES: [&str; 3] = ["", "relay", "speaker"];
 /// Its place there.
