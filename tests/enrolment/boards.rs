@@ -106,6 +106,10 @@ fn try_in(data: &Path, parent: &str, ticket: &Ticket) -> Option<String> {
     let stop = AtomicBool::new(false);
     let mut hindrance = None;
     let got = enrolment::obtain(data, &[parent.to_owned()], 1, ticket, &stop, &mut |code, _| {
+        // Of a parent that has just begun: asked again, as a board does.
+        if ["time.unknown", "enrol.no_way", "enrol.busy", "enrol.link"].contains(&code) {
+            return;
+        }
         hindrance = Some(code.to_owned());
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });

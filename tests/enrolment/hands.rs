@@ -110,7 +110,7 @@ fn a_province_s_rights_are_taken_at_the_province_and_a_node_by_its_name_at_the_t
     };
 
     let sound = tree.sound();
-    assert_eq!(at(&relay, &["air", &sound, "--area", "vn/01"]).1, Some(0));
+    until("the province speaks", || at(&relay, &["air", &sound, "--area", "vn/01"]).1 == Some(0));
     let (rights, _) = at(&relay, &["revoke"]);
     let rights: serde_json::Value = serde_json::from_str(&rights).unwrap();
     let of = |name| rights["authorities"].as_array().unwrap().iter().find(|one| one["name"] == name).cloned();
