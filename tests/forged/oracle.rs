@@ -199,8 +199,14 @@ impl<'a> Oracle<'a> {
             return Err(format!("broadcast {id}, given at {given}, sounds out of its time, {begins} to {ends}"));
         }
         for stop in self.programme.stops.iter().filter(|stop| stop.broadcast == id) {
-            if self.given.get(&stop.id).is_some_and(|given| at > (stop.at.max(*given) + FADES) as f64) {
-                return Err(format!("broadcast {id} sounds after it was cancelled for {}", stop.at));
+            let Some(given) = self.given.get(&stop.id) else { continue };
+            let silent = stop.at.max(*given) + FADES;
+            // What has come to its own end by then fades there as it always does.
+            if at > silent as f64 && ends > silent {
+                return Err(format!(
+                    "broadcast {id} sounds after it was cancelled for {}, at {given}; its own end is {ends}",
+                    stop.at
+                ));
             }
         }
         for quiet in self.programme.hushes.iter().filter(|quiet| priority <= quiet.up_to) {
