@@ -10,7 +10,7 @@ use loa::session::Arrival;
 use loa::sim::check::{self, Account, Timeline};
 use loa::sim::{Aired, Bulletin, Bursts, Conditions, EPOCH, Forgery, Heard, Hop, Random, Tree, What, World};
 use loa::time::{Civil, MILLISECOND, SECOND};
-use seed::{Seed, seeds};
+use seed::{Seed, each_seed, seeds};
 use std::sync::OnceLock;
 
 struct Simulated {
@@ -190,11 +190,10 @@ fn rough(seed: u64) -> Simulated {
 
 /// Prints the seed if the test ends in a panic.
 fn hold(contract: fn(&mut dyn contract::World)) {
-    for seed in seeds(3) {
-        let _seed = Seed(seed);
+    each_seed(3, |seed| {
         contract(&mut fair(seed));
         contract(&mut rough(seed));
-    }
+    });
 }
 
 macro_rules! contract {

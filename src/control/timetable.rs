@@ -91,8 +91,8 @@ fn picture(plan: &Plan, language: Language) -> String {
     for place in &plan.places {
         for refused in &place.refused {
             for why in &refused.why {
-                let why = tell(language, why.code, &why.places);
-                text += &format!("{} {:?}: {why} [{}]\n", place.area, refused.item.title, refused.why[0].code);
+                let sentence = tell(language, why.code, &why.places);
+                text += &format!("{} {:?}: {sentence} [{}]\n", place.area, refused.item.title, why.code);
             }
         }
     }

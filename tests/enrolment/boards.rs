@@ -29,19 +29,7 @@ fn tree(count: usize) -> (Tree, String) {
     let origin = tree.path("tree/origin");
     let relay = tree.path("relay");
     let (sessions, below) = (udp(), udp());
-    let done = tree.enrol(&[
-        "--role",
-        "relay",
-        "--area",
-        "vn/01",
-        "--name",
-        "Hà Nội",
-        "--parent",
-        &sessions,
-        "--folder",
-        &relay,
-    ]);
-    assert!(done.status.success(), "{done:?}");
+    tree.made("relay", "vn/01", "Hà Nội", &sessions, &relay, &[]);
     port(&origin, "children", &sessions);
     port(&origin, "api", &tcp());
     port(&relay, "children", &below);

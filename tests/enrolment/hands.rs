@@ -15,30 +15,8 @@ fn a_tree_made_by_the_command_line_speaks_until_its_right_is_revoked() {
     let (origin, relay, pole) = (tree.path("tree/origin"), tree.path("relay"), tree.path("pole"));
     let (sessions, below) = (udp(), udp());
     let made = |done: Output| assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    made(tree.enrol(&[
-        "--role",
-        "relay",
-        "--area",
-        "vn/01",
-        "--name",
-        "Hà Nội",
-        "--parent",
-        &sessions,
-        "--folder",
-        &relay,
-    ]));
-    made(tree.enrol(&[
-        "--role",
-        "speaker",
-        "--area",
-        "vn/01/00004",
-        "--name",
-        "Cột 12",
-        "--parent",
-        &below,
-        "--folder",
-        &pole,
-    ]));
+    tree.made("relay", "vn/01", "Hà Nội", &sessions, &relay, &[]);
+    tree.made("speaker", "vn/01/00004", "Cột 12", &below, &pole, &[]);
     port(&origin, "children", &sessions);
     port(&origin, "api", &tcp());
     port(&relay, "children", &below);
@@ -86,13 +64,8 @@ fn a_province_s_rights_are_taken_at_the_province_and_a_node_by_its_name_at_the_t
     let mut tree = Tree::new();
     let (origin, relay, pole) = (tree.path("tree/origin"), tree.path("relay"), tree.path("pole"));
     let (sessions, below) = (udp(), udp());
-    let made = |done: Output| assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let enrol = |role, area, name, parent: &str, folder: &str, more: &[&str]| {
-        let words = ["--role", role, "--area", area, "--name", name, "--parent", parent, "--folder", folder];
-        made(tree.enrol(&[&words, more].concat()));
-    };
-    enrol("relay", "vn/01", "Hà Nội", &sessions, &relay, &["--authority", "ha-noi"]);
-    enrol("speaker", "vn/01/00004", "Cột 12", &below, &pole, &[]);
+    tree.made("relay", "vn/01", "Hà Nội", &sessions, &relay, &["--authority", "ha-noi"]);
+    tree.made("speaker", "vn/01/00004", "Cột 12", &below, &pole, &[]);
     port(&origin, "children", &sessions);
     port(&relay, "children", &below);
     for data in [&origin, &relay] {

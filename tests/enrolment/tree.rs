@@ -50,6 +50,13 @@ impl Tree {
         self.loa(&[&head[..], words].concat())
     }
 
+    /// Makes a node's folder with the root at hand.
+    pub fn made(&self, role: &str, area: &str, name: &str, parent: &str, folder: &str, more: &[&str]) {
+        let words = ["--role", role, "--area", area, "--name", name, "--parent", parent, "--folder", folder];
+        let done = self.enrol(&[&words, more].concat());
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
     /// JSON of a command that speaks to the origin; the exit code too.
     pub fn ask(&self, words: &[&str]) -> (Value, Option<i32>) {
         let origin = self.path("tree/origin");

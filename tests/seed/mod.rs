@@ -17,10 +17,9 @@ pub fn seeds(count: u64) -> Vec<u64> {
     chosen.map_or_else(|| (1..=count).collect(), |seed| vec![seed])
 }
 
-/// `allow`: not every test that has this module goes this way.
-#[allow(dead_code)]
-pub fn each_seed(test: impl Fn(u64)) {
-    for seed in seeds(6) {
+/// Of `count` seeds.
+pub fn each_seed(count: u64, test: impl Fn(u64)) {
+    for seed in seeds(count) {
         let _seed = Seed(seed);
         test(seed);
     }

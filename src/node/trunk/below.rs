@@ -241,14 +241,27 @@ impl Trunk {
 
     /// Nothing is heard of it any more; of one that was expelled nothing is expected either.
     pub(super) fn lose_line(&mut self, node: Uuid) {
-        match self.roster.expelled.is_known(node) {
+        match self.below.lines.get(node).is_some_and(|line| self.is_out(node, line)) {
             true => self.below.lines.expel(node),
             false => self.below.lines.lose(node),
         }
     }
 
+    /// Of whom another says something, or nobody does any more.
+    pub(super) fn lose_expelled(&mut self, node: Uuid) {
+        if self.below.lines.get(node).is_some_and(|line| self.is_out(node, line)) {
+            self.below.lines.expel(node);
+        }
+    }
+
+    /// Whether it was expelled from where it stands: what was said of it elsewhere, by whoever may speak there, is nothing
+    /// here.
+    fn is_out(&self, node: Uuid, line: &Line) -> bool {
+        line.area().parse().is_ok_and(|area| self.roster.expelled.is_expelled(node, &area))
+    }
+
     fn take_line(&mut self, now: Local, node: Uuid, mut line: Line) {
-        if self.roster.expelled.is_known(node) && !self.below.direct.contains_key(&node) {
+        if !self.below.direct.contains_key(&node) && self.is_out(node, &line) {
             line.expel();
         }
         if line.is_waiting() {

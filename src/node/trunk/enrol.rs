@@ -305,7 +305,7 @@ impl Trunk {
     }
 }
 
-fn expelled(node: Uuid) -> Refused {
+pub(super) fn expelled(node: Uuid) -> Refused {
     ("node.expelled", format!("node {node} was expelled; a new board needs a key of its own: delete its data folder"))
 }
 

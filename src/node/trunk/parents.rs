@@ -207,16 +207,20 @@ impl Trunk {
         if self.draining {
             return;
         }
-        let refused = |code| reason.strip_prefix(SAYS).unwrap_or(reason).starts_with(code);
-        if refused("node.expelled:") {
+        let said = reason.strip_prefix(SAYS).unwrap_or(reason);
+        let expelled = said.starts_with("node.expelled:");
+        // Where another parent takes it, it is no trouble that one does not.
+        if expelled && self.parents.welcomed() == 0 {
             self.note_expelled(now, true);
         }
         let slot = &mut self.parents.slots[slot];
-        let base = match () {
-            // Whoever says this will say it again.
-            () if refused("node.expelled:") => EXPELLED_AGAIN,
-            () if refused("child.area:") => ELSEWHERE_AGAIN,
-            () => (DIAL_FIRST << slot.attempts.min(DIAL_DOUBLINGS)).min(DIAL_LONGEST),
+        // Whoever says so will say it again.
+        let base = if expelled {
+            EXPELLED_AGAIN
+        } else if said.starts_with("child.area:") {
+            ELSEWHERE_AGAIN
+        } else {
+            (DIAL_FIRST << slot.attempts.min(DIAL_DOUBLINGS)).min(DIAL_LONGEST)
         };
         slot.attempts += 1;
         slot.dial_at = Some(now + base / 2 + self.ids.jitter(base));
@@ -421,8 +425,11 @@ impl Trunk {
         }
         self.begin_logs(slot);
         self.event(now, What::Parent { parent: slot, up: true, reason: String::new() });
-        self.note_expelled(now, false);
         let node = self.options.node;
+        // A parent that has not heard of it yet takes it all the same.
+        if !self.place.as_ref().is_some_and(|place| self.roster.expelled.is_expelled(node, &place.area)) {
+            self.note_expelled(now, false);
+        }
         self.stands(now, "node.waits", self.place.is_none(), || waits(node));
         if !leads {
             return;

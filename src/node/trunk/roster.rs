@@ -138,8 +138,7 @@ impl Trunk {
     pub(super) fn request_place(&mut self, now: Local, id: u64, place: Place) -> Result<(), Refused> {
         let Place { node, area, name, parents, replaces } = place;
         if self.roster.expelled.is_known(node) {
-            let text = format!("node {node} was expelled; a new board needs a key of its own: delete its data folder");
-            return Err(("node.expelled", text));
+            return Err(super::enrol::expelled(node));
         }
         let civil = self.now_or_refuse(now)?;
         let before = match replaces {
@@ -361,7 +360,7 @@ impl Trunk {
         self.roster.untold.remove(&node);
         // A child is lost with its link; of the others nothing is expected any more.
         if !waits && self.below.link_of(node).is_none() {
-            self.below.lines.expel(node);
+            self.lose_expelled(node);
         }
         self.leave_expelled(now, node);
         if node == self.options.node {
