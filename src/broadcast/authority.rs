@@ -1,5 +1,9 @@
 //! Keys and their chains of grants from a root.
 
+mod standing;
+
+pub use standing::Standing;
+
 use super::refusal::*;
 use super::{Area, Body, Grant, Kind, Order, Priority, Refusal, area, order};
 use crate::key::{Domain, KeyId, PublicKey};
@@ -307,7 +311,7 @@ impl Authorities {
             let depth = match held.depth {
                 Some(depth) => depth,
                 None if strict => {
-                    let text = format!("key {key}, or one above it, is revoked: use another authority");
+                    let text = format!("key {key}, or one above it, is revoked, and its orders are refused everywhere: enrol its node anew with a root, under a new authority");
                     keep_nearest(&mut refusal, refuse(REVOKED, text));
                     continue;
                 }

@@ -49,7 +49,7 @@ mod tuner;
 
 pub use crate::address::{Address, MOST_ADDRESSES, NoAddress};
 pub use area::Area;
-pub use authority::{Authorities, Vouched};
+pub use authority::{Authorities, Standing, Vouched};
 pub use book::{Book, Change, Entry, State};
 pub use expelled::Expelled;
 pub use grant::Grant;

@@ -320,7 +320,7 @@ fn of_playout(playout: &Playout, found: &mut Reading<'_>) {
         );
     } else if kind == "alsa" && !cfg!(feature = "sound") {
         wrong(
-            "config.no_sound",
+            NO_SOUND,
             "device",
             "bản loa này được dựng không có card âm thanh: dựng lại với --features sound",
             WITHOUT_SOUND,
@@ -402,6 +402,8 @@ fn is_collector(url: &str) -> bool {
     Address::new(host, 1).is_ok() && url.len() <= LONGEST_URL && plain(host, "-_.:[]") && plain(path, "-_.~/")
 }
 
+/// A sound card, which this build cannot use.
+pub const NO_SOUND: &str = "config.no_sound";
 const RANGE: &str = "config.range";
 const VALUE: &str = "config.invalid";
 const CONFLICT: &str = "config.conflict";

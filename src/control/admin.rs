@@ -10,12 +10,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::time::Duration;
 
-pub fn router(handle: Handle) -> Router {
+/// `parents`: those of the node's configuration.
+pub fn router(handle: Handle, parents: Vec<String>) -> Router {
+    let own = handle.clone();
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .route("/v1/doctor", get(doctor))
+        .route("/v1/doctor", get(move || doctor(own, parents)))
         .with_state(handle)
 }
 
@@ -26,8 +28,8 @@ async fn metrics(State(handle): State<Handle>) -> Response {
     }
 }
 
-async fn doctor(State(handle): State<Handle>) -> Response {
-    match aside(move || Own::of(&handle)).await {
+async fn doctor(handle: Handle, parents: Vec<String>) -> Response {
+    match aside(move || Own::of(&handle, &parents)).await {
         Some(own) => Json(own).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "no snapshot within 2 s\n").into_response(),
     }

@@ -7,6 +7,7 @@ mod network;
 mod sound;
 
 use super::cli::{DONE, USAGE};
+use super::doctor;
 use super::text::{Failure, Language, say};
 use crate::config::{self, Config, Mistake};
 use crate::io::{enrolment, store};
@@ -44,6 +45,13 @@ pub struct Place {
     pub field: String,
 }
 
+impl Place {
+    /// As it stands before what is said of it.
+    fn shown(&self) -> String {
+        format!("{}:{}:{}: ", self.file, self.line, self.column)
+    }
+}
+
 /// What was found, in the reader's language.
 pub struct Report {
     pub language: Language,
@@ -76,6 +84,11 @@ impl Report {
         self.findings.push(Finding { level, code: code.to_owned(), text, place: None });
     }
 
+    /// What the file asks for and this build has not.
+    pub fn unbuilt(&mut self, mistakes: &[Mistake]) {
+        self.findings.extend(mistakes.iter().map(|mistake| of_mistake(mistake, self.language)));
+    }
+
     pub fn count(&self, level: Level) -> usize {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
@@ -93,22 +106,32 @@ impl Report {
         let width = widest.into_iter().max().unwrap_or(0);
         findings
             .into_iter()
-            .map(|finding| format!("{:<width$}  {} [{}]\n", mark(finding.level), finding.text, finding.code))
+            .map(|finding| {
+                let place = finding.place.as_ref().map_or_else(String::new, Place::shown);
+                format!("{:<width$}  {place}{} [{}]\n", mark(finding.level), finding.text, finding.code)
+            })
             .collect()
     }
 }
 
 /// Exit status 2 if anything is wrong; warnings are not.
 pub async fn run(file: &Path, json: bool, language: Language) -> Result<u8, Failure> {
-    let mut sections = Vec::new();
-    let report = match Config::load(file) {
+    let (mut sections, mut whole) = (Vec::new(), true);
+    let report = match Config::survey(file) {
         Err(error) if json => of_file(&error, language),
         Err(error) => return Err(Failure::of_config(error)),
-        Ok(config) => {
-            sections = config.sections();
+        Ok((config, unbuilt)) => {
+            (sections, whole) = (config.sections(), unbuilt.is_empty());
+            let own = doctor::ask(config.admin.listen).await.ok();
             super::blocking(move || {
                 let mut report = Report::new(language);
-                let running = store::holder(&config.node.data).is_some();
+                report.unbuilt(&unbuilt);
+                // A board without a certificate holds no folder yet, and has its port all the same.
+                let own = own.filter(|own| own.is_of(&config));
+                let running = own.is_some() || store::holder(&config.node.data).is_some();
+                if let Some(waits) = own.and_then(|own| own.waits) {
+                    doctor::waits(&waits, Level::Warning, &mut report);
+                }
                 look(&config, &mut report, Around { running, joined: false });
                 Ok(report)
             })
@@ -120,7 +143,9 @@ pub async fn run(file: &Path, json: bool, language: Language) -> Result<u8, Fail
         let answer = serde_json::json!({ "valid": wrong == 0, "sections": sections, "findings": report.findings });
         println!("{answer}");
     } else {
-        println!("{}", say(language, "cli.checked", [&file.display(), &sections.join(", ")]));
+        if whole {
+            println!("{}", say(language, "cli.checked", [&file.display(), &sections.join(", ")]));
+        }
         print!("{}", report.lines());
         println!("{}", say(language, "check.sum", [&wrong, &report.count(Level::Warning)]));
     }
@@ -158,7 +183,11 @@ pub fn look(config: &Config, report: &mut Report, Around { running, joined }: Ar
 }
 
 fn of_file(error: &config::Error, language: Language) -> Report {
-    let finding = |mistake: &Mistake| Finding {
+    Report { language, findings: error.mistakes.iter().map(|mistake| of_mistake(mistake, language)).collect() }
+}
+
+fn of_mistake(mistake: &Mistake, language: Language) -> Finding {
+    Finding {
         level: Level::Mistake,
         code: mistake.code.to_owned(),
         text: match language {
@@ -171,8 +200,7 @@ fn of_file(error: &config::Error, language: Language) -> Report {
             column: mistake.column,
             field: mistake.field.clone(),
         }),
-    };
-    Report { language, findings: error.mistakes.iter().map(finding).collect() }
+    }
 }
 
 #[cfg(test)]

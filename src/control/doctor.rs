@@ -4,7 +4,8 @@ use super::check::{self, Around, Level, Report};
 use super::cli::{DONE, FAILED};
 use super::text::{self, Failure, Language};
 use crate::config::Config;
-use crate::io::{Handle, clock, store};
+use crate::io::identity::Identity;
+use crate::io::{Handle, clock, enrolment, store};
 use crate::time::Civil;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -32,12 +33,41 @@ pub struct Own {
     pub children: u64,
     /// Codes of what is wrong now.
     pub troubles: Vec<String>,
+    /// Of a board that is no node of the tree yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
+}
+
+/// What a board still lacks, and who might give it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waits {
+    pub lacks: Lacks,
+    /// The six digits that it speaks.
+    pub code: String,
+    /// The parents of its configuration.
+    pub dials: Vec<String>,
+    /// Why none of them has it, as one of them said last: a code and a text.
+    pub refused: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lacks {
+    Certificate,
+    Place,
 }
 
 impl Own {
-    pub fn of(handle: &Handle) -> Self {
+    /// `parents`: those of its configuration.
+    pub fn of(handle: &Handle, parents: &[String]) -> Self {
         let snapshot = handle.snapshot();
         let trunk = snapshot.trunk;
+        let waits = (!trunk.placed && !parents.is_empty()).then(|| Waits {
+            lacks: Lacks::Place,
+            code: spoken(handle.id()),
+            dials: parents.to_vec(),
+            refused: trunk.hindrance,
+        });
         Self {
             node: handle.id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -48,15 +78,40 @@ impl Own {
             parents: trunk.parents,
             children: trunk.children,
             troubles: trunk.troubles.iter().map(|code| (*code).to_owned()).collect(),
+            waits,
         }
+    }
+
+    /// A board that has no certificate yet, and so no trunk.
+    pub fn newcomer(node: Uuid, parents: &[String], refused: Option<String>) -> Self {
+        Self {
+            node,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ready: false,
+            civil_us: None,
+            wall_us: clock::wall().0,
+            uncertainty_us: 0,
+            parents: 0,
+            children: 0,
+            troubles: Vec::new(),
+            waits: Some(Waits { lacks: Lacks::Certificate, code: spoken(node), dials: parents.to_vec(), refused }),
+        }
+    }
+
+    /// Whether it speaks for the node of this data folder, and not for another one at the same port.
+    pub fn is_of(&self, config: &Config) -> bool {
+        let data = &config.node.data;
+        let node = Identity::load(data).ok().map(|identity| identity.node).or_else(|| enrolment::node_of(data));
+        node == Some(self.node)
     }
 }
 
 /// Exit status 0 if nothing is wrong, 1 if something is.
 pub async fn run(config: Option<&Path>, data: Option<&Path>, json: bool, language: Language) -> Result<u8, Failure> {
     let file = file(config, data)?;
-    let config = Config::load(&file).map_err(Failure::of_config)?;
+    let (config, unbuilt) = Config::survey(&file).map_err(Failure::of_config)?;
     let mut report = Report::new(language);
+    report.unbuilt(&unbuilt);
     let own = ask(config.admin.listen).await;
     let running = match &own {
         Ok(own) => {
@@ -91,9 +146,39 @@ pub async fn run(config: Option<&Path>, data: Option<&Path>, json: bool, languag
     Ok(if wrong == 0 { DONE } else { FAILED })
 }
 
+/// What a board waits for, and what to do; its word for itself says no more.
+pub fn waits(waits: &Waits, level: Level, report: &mut Report) {
+    let language = report.language;
+    let refused = match &waits.refused {
+        None => text::say(language, "doctor.no_refusal", []),
+        // In both languages, where the code is known.
+        Some(said) => match said.split_once(": ").filter(|(code, _)| code.contains('.') && !code.contains(' ')) {
+            Some((code, why)) => format!("{} [{code}]", Failure::from_room(code, why).text(language)),
+            None => said.clone(),
+        },
+    };
+    let dials = waits.dials.join(", ");
+    let code = match waits.lacks {
+        Lacks::Certificate => "enrol.waits",
+        Lacks::Place => "node.waits",
+    };
+    report.add(level, code, text::say(language, code, [&waits.code, &dials, &refused]));
+}
+
+/// As a board that waits speaks it.
+fn spoken(node: Uuid) -> String {
+    format!("{:06}", crate::node::code(node))
+}
+
 /// The node's own word for itself.
 fn tell(config: &Config, own: &Own, report: &mut Report) {
     report.ok("doctor.running", [&own.node, &own.version, &own.parents, &own.children]);
+    if let Some(lacking) = &own.waits {
+        waits(lacking, Level::Mistake, report);
+    }
+    if own.waits.as_ref().is_some_and(|waits| waits.lacks == Lacks::Certificate) {
+        return;
+    }
     match own.civil_us {
         None => report.mistake("doctor.no_time", []),
         Some(civil) => {
@@ -121,7 +206,7 @@ fn trouble(code: &str, report: &mut Report) {
 }
 
 /// One short question by HTTP/1.0 on loopback: a loudspeaker's build has no client for more.
-async fn ask(admin: SocketAddr) -> Result<Own, String> {
+pub async fn ask(admin: SocketAddr) -> Result<Own, String> {
     let asked = async {
         let mut stream = TcpStream::connect(admin).await?;
         stream.write_all(format!("GET /v1/doctor HTTP/1.0\r\nHost: {admin}\r\n\r\n").as_bytes()).await?;

@@ -54,7 +54,7 @@ pub async fn start_with(config: &Config, isolation: Isolation) -> Result<Running
     let (end, ended) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let admin_address = address(&admin, config.admin.listen);
-    serve(&mut tasks, admin, admin::router(handle.clone()), &ended);
+    serve(&mut tasks, admin, admin::router(handle.clone(), parents(config)), &ended);
     let mut people = None;
     if let Some(listener) = api {
         match people::start(config, &handle, isolation, listener, &mut tasks, &ended) {
@@ -68,6 +68,10 @@ pub async fn start_with(config: &Config, isolation: Isolation) -> Result<Running
     }
     let api = people.as_ref().map(People::address);
     Ok(Running { handle, api, admin: admin_address, node, tasks, end, people })
+}
+
+fn parents(config: &Config) -> Vec<String> {
+    config.parent.as_ref().map_or_else(Vec::new, |parent| parent.addresses.clone())
 }
 
 /// A node until `shutdown` is done. SIGHUP reads `file` again; the service manager, if there is one, is told of all.

@@ -121,6 +121,8 @@ impl Failure {
             (Said::Here(places), _) => fill(pick(&self.code, language), places),
             // The detail has the place in it, and it exists in English alone.
             (Said::English(detail), Language::Vietnamese) => match find(&self.code).or_else(|| self.family()) {
+                // A sentence with places of its own has nothing to fill them with.
+                Some(entry) if entry.vietnamese.contains('{') => detail.clone(),
                 Some(entry) => format!("{} (chi tiết: {detail})", entry.vietnamese),
                 None => detail.clone(),
             },

@@ -1,5 +1,5 @@
 //! Times as people write and read them.
-use super::text::Failure;
+use super::text::{Failure, Language};
 use crate::time::{Civil, SECOND};
 use chrono::{DateTime, LocalResult, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -17,6 +17,49 @@ pub fn show_short(at: Civil, zone: Tz) -> String {
     match DateTime::from_timestamp_micros(at.0) {
         Some(utc) => utc.with_timezone(&zone).format("%H:%M:%S%.3f").to_string(),
         None => show(at, zone),
+    }
+}
+
+/// Day and minute with the zone, for people: 07/12/2026 08:40 +07:00 in Vietnamese, else 2026-12-07 08:40 +07:00.
+pub fn date(at: Civil, zone: Tz, language: Language) -> String {
+    match DateTime::from_timestamp_micros(at.0) {
+        Some(utc) => written(&utc.with_timezone(&zone), language, "%H:%M"),
+        None => show(at, zone),
+    }
+}
+
+/// The same to the second, for what is on the air.
+pub fn moment(at: Civil, zone: Tz, language: Language) -> String {
+    match (DateTime::from_timestamp_micros(at.0), language) {
+        (Some(utc), Language::Vietnamese) => written(&utc.with_timezone(&zone), language, "%H:%M:%S"),
+        (_, Language::English) | (None, _) => show_short(at, zone),
+    }
+}
+
+/// The day alone.
+pub fn day(at: Civil, zone: Tz, language: Language) -> String {
+    match DateTime::from_timestamp_micros(at.0) {
+        Some(utc) => utc.with_timezone(&zone).format(calendar(language)).to_string(),
+        None => show(at, zone),
+    }
+}
+
+/// As [`date`], of a time that a node has written in RFC 3339; what is no such time stays as it is.
+pub fn retold(text: &str, language: Language) -> String {
+    DateTime::parse_from_rfc3339(text).map_or_else(|_| text.to_owned(), |time| written(&time, language, "%H:%M"))
+}
+
+fn written<Z: TimeZone>(time: &DateTime<Z>, language: Language, clock: &str) -> String
+where
+    Z::Offset: std::fmt::Display,
+{
+    time.format(&format!("{} {clock} %:z", calendar(language))).to_string()
+}
+
+const fn calendar(language: Language) -> &'static str {
+    match language {
+        Language::Vietnamese => "%d/%m/%Y",
+        Language::English => "%Y-%m-%d",
     }
 }
 
@@ -86,6 +129,23 @@ mod tests {
         }
         assert_eq!(show(at("2026-11-22T06:30:00.000001+07:00"), ZONE), "2026-11-22T06:30:00.000001+07:00");
         assert_eq!(show(Civil(i64::MAX), ZONE), format!("{} µs", i64::MAX));
+    }
+
+    #[test]
+    fn people_read_a_time_as_their_language_writes_it_and_with_its_zone() {
+        let then = at("2026-12-07T08:40:59.5+07:00");
+        for (language, minute, day) in [
+            (Language::Vietnamese, "07/12/2026 08:40 +07:00", "07/12/2026"),
+            (Language::English, "2026-12-07 08:40 +07:00", "2026-12-07"),
+        ] {
+            assert_eq!(date(then, ZONE, language), minute);
+            assert_eq!(super::day(then, ZONE, language), day);
+            assert_eq!(retold("2026-12-07T08:40:59.500000+07:00", language), minute);
+            assert_eq!(retold("-", language), "-");
+        }
+        assert_eq!(moment(then, ZONE, Language::Vietnamese), "07/12/2026 08:40:59 +07:00");
+        assert_eq!(moment(then, ZONE, Language::English), show_short(then, ZONE));
+        assert_eq!(date(Civil(i64::MAX), ZONE, Language::English), show(Civil(i64::MAX), ZONE));
     }
 
     #[test]

@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// What a new board is given to come in with.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +94,19 @@ pub fn stranger(ticket: &Ticket) -> io::Result<Identity> {
 /// Whether the board of this data folder has to ask for a certificate before it can be a node.
 pub fn is_needed(data: &Path) -> bool {
     !data.join("node.crt").exists()
+}
+
+/// The key and the roots of a board's folder, made if they are not there yet; which node it will be.
+pub fn begin(data: &Path, ticket: &Ticket) -> io::Result<Uuid> {
+    prepare(data, ticket).map(|newcomer| newcomer.identity.node)
+}
+
+/// Which node a board's folder will be, once it has a key.
+pub fn node_of(data: &Path) -> Option<Uuid> {
+    let key = std::fs::read_to_string(data.join("node.key")).map(Zeroizing::new).ok()?;
+    let pair = KeyPair::from_pem_and_sign_algo(&key, &PKCS_ED25519).ok()?;
+    let certificate = certify::newcomer(&pair).ok()?;
+    tls::peer(certificate.der()).ok().map(|peer| peer.node)
 }
 
 /// Asks until there is a certificate, or `stop`. Blocks. What is in the way is logged when it changes, and put in

@@ -10,7 +10,7 @@
 //!   decoder                                        a process per file, for `control`
 //!   queue, wake   how they speak;  clock, identity, tls, resolve, metrics   what they need
 //!   telemetry     what the process says of itself, to a collector, if it is built in
-//!   disk, examine, probe   looks at what is outside, for health and for `control`;  notify   the service manager
+//!   disk, examine, probe, rights   looks at what is outside, for health and for `control`;  notify   the service manager
 //! ```
 //!
 //! A shard's two ways out of one socket, and what each is made of:
@@ -51,6 +51,7 @@ pub mod quic;
 #[cfg(feature = "full")]
 pub mod reader;
 mod resolve;
+pub mod rights;
 mod shard;
 pub mod socket;
 pub mod sound;

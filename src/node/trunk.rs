@@ -13,6 +13,7 @@ mod orders;
 mod parents;
 mod renditions;
 mod requests;
+mod rights;
 mod roster;
 mod time;
 mod tracks;
@@ -287,6 +288,8 @@ impl Trunk {
             counters.lost = counters.player.lost;
         }
         counters.troubles.clone_from(&self.below.troubles);
+        counters.placed = self.place.is_some();
+        counters.hindrance = self.parents.hindrance.clone();
         counters
     }
 

@@ -6,7 +6,7 @@ use crate::io::clock;
 
 pub fn look(config: &Config, report: &mut Report) {
     let now = clock::wall();
-    let shown = when::show(now, config.node.zone);
+    let shown = when::date(now, config.node.zone, report.language);
     if now < clock::EARLIEST {
         report.mistake("clock.unset", [&shown]);
         return;

@@ -40,8 +40,8 @@ pub fn look(config: &Config, report: &mut Report, running: bool) -> bool {
     }
     room(data, report);
     version(data, report);
-    if running {
-        let process = store::holder(data).map_or("?".to_owned(), |process| process.to_string());
+    // A board that has no certificate yet runs and does not hold it.
+    if let Some(process) = store::holder(data).filter(|_| running) {
         report.ok("data.in_use", [&shown, &process]);
     }
     true

@@ -350,12 +350,6 @@ impl Trunk {
         std::iter::once(self.own_report(now)).chain(self.below.lines.all()).collect()
     }
 
-    /// Until when this node's own authority may speak; 1970 if it may not at all.
-    fn granted(&self) -> Option<Civil> {
-        let key = self.options.authority.as_ref()?.id();
-        Some(self.authorities.until(key).unwrap_or_default())
-    }
-
     pub(super) fn report_now(&mut self, now: Local) {
         let own = self.own_report(now);
         if let Some(child) = self.parents.session() {
@@ -374,7 +368,7 @@ impl Trunk {
             let begins = self.below.lines.take_own(line);
             self.note_first_sound(begins);
         }
-        self.counters.granted = self.granted();
+        self.judge_rights(now);
         if let Some(status) = self.player.as_ref().map(|player| player.status(now)) {
             self.counters.offset = status.offset;
         }

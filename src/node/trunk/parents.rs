@@ -34,6 +34,8 @@ pub(super) struct Parents {
     wishes: BTreeMap<Uuid, (Wish, Option<Local>)>,
     /// Counters of sessions that have ended.
     past: child::Counters,
+    /// Why the last attempt to have a parent failed, while none has welcomed this node.
+    pub(super) hindrance: Option<String>,
 }
 
 #[derive(Default)]
@@ -208,6 +210,9 @@ impl Trunk {
             return;
         }
         let said = reason.strip_prefix(SAYS).unwrap_or(reason);
+        if self.parents.welcomed() == 0 {
+            self.parents.hindrance = Some(said.chars().take(SAID).collect());
+        }
         let expelled = said.starts_with("node.expelled:");
         // Where another parent takes it, it is no trouble that one does not.
         if expelled && self.parents.welcomed() == 0 {
@@ -423,6 +428,7 @@ impl Trunk {
             (joined.welcomed, joined.heard, joined.area) = (Some(now), now, stands);
             joined.child.stand_by(!leads);
         }
+        self.parents.hindrance = None;
         self.begin_logs(slot);
         self.event(now, What::Parent { parent: slot, up: true, reason: String::new() });
         let node = self.options.node;
@@ -469,6 +475,8 @@ const SPARE_AFTER: i64 = 3 * SECOND;
 const SPARE_SPREAD: i64 = 7 * SECOND;
 /// How a parent's own word for the end begins.
 const SAYS: &str = "the parent says ";
+/// Letters of it that are kept to be shown: a sentence or two.
+const SAID: usize = 300;
 /// After a refusal that time alone does not change; a new root's word, or another placement, may.
 const EXPELLED_AGAIN: i64 = 300 * SECOND;
 const ELSEWHERE_AGAIN: i64 = 15 * SECOND;

@@ -374,6 +374,10 @@ pub struct Counters {
     pub tick: Option<Local>,
     /// Until when this node's own authority may give orders; `None` if it has none.
     pub granted: Option<Civil>,
+    /// Whether this node has a place.
+    pub placed: bool,
+    /// Why no parent has it, as the last one tried said or as the link broke; `None` while one has.
+    pub hindrance: Option<String>,
     /// How often a key was seen to be used by two nodes.
     pub twice: u64,
     /// Those of [`TROUBLES`] that are so at this node now.
@@ -414,8 +418,13 @@ pub const QUEUES: [&str; 10] = [
     "session.flood",
     "session.events",
 ];
-/// Codes of what can be wrong with a node: with its sound, its disk, its clock, its certificate, its parents.
-pub const TROUBLES: [&str; 22] = [
+/// Codes of what can be wrong with a node: with its sound, its disk, its clock, its certificate, its right to speak, its
+/// parents.
+pub const TROUBLES: [&str; 26] = [
+    "authority.expired",
+    "authority.expires",
+    "authority.revoked",
+    "authority.ungranted",
     "certificate.expired",
     "certificate.expires",
     "certificate.foreign",

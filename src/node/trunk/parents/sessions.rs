@@ -21,6 +21,7 @@ impl Parents {
             both,
             wishes: BTreeMap::new(),
             past: child::Counters::default(),
+            hindrance: None,
         };
         parents.slots[0].dial_at = Some(now);
         // The first may be down: another is tried before its dial has failed.
