@@ -13,6 +13,7 @@ mod rules;
 mod words;
 
 pub use mistake::{Error, Mistake, Said};
+pub use rules::is_device;
 
 use page::Page;
 use read::Reading;

@@ -311,7 +311,9 @@ impl Authorities {
             let depth = match held.depth {
                 Some(depth) => depth,
                 None if strict => {
-                    let text = format!("key {key}, or one above it, is revoked, and its orders are refused everywhere: enrol its node anew with a root, under a new authority");
+                    let text = format!(
+                        "key {key}, or one above it, is revoked, and its orders are refused everywhere: enrol its node anew with a root, under a new authority"
+                    );
                     keep_nearest(&mut refusal, refuse(REVOKED, text));
                     continue;
                 }

@@ -169,6 +169,24 @@ impl Book {
         self.quiets(area).filter(move |quiet| quiet.issued <= now && now < quiet.hush.until).map(|quiet| &quiet.hush)
     }
 
+    /// Where, of `areas`, a broadcast of this priority is silenced at `at`, and until when.
+    pub fn silenced(&self, areas: &[Area], priority: Priority, at: Civil) -> Vec<(Area, Civil)> {
+        let mut found = BTreeMap::new();
+        for ((_, of), quiet) in &self.hushes {
+            if quiet.issued > at || at >= quiet.hush.until || quiet.hush.up_to < priority {
+                continue;
+            }
+            for area in areas.iter().filter(|area| !quiet.hush.exempt.iter().any(|exempt| exempt.contains(area))) {
+                for of in of.iter().filter(|of| of.touches(area)) {
+                    let narrower = if of.contains(area) { area } else { of };
+                    let until = found.entry(narrower.clone()).or_insert(quiet.hush.until);
+                    *until = quiet.hush.until.max(*until);
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
+
     /// Hushes that cover `area`, whenever they are in force.
     pub(super) fn quiets(&self, area: &Area) -> impl Iterator<Item = &Quiet> + '_ {
         let area = area.clone();

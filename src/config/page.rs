@@ -56,7 +56,7 @@ impl Page<'_> {
         self.place(offset, code, field, said)
     }
 
-    fn place(&self, offset: usize, code: &'static str, field: &str, said: Said) -> Mistake {
+    pub(super) fn place(&self, offset: usize, code: &'static str, field: &str, said: Said) -> Mistake {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

@@ -113,6 +113,10 @@ impl<'a> Reading<'a> {
             self.mistakes.push(self.page.refused(error, at, &self.page.field(at)));
             return None;
         };
+        let is_table = |name: &str| self.root.get(name).is_some_and(|value| value.get_ref().is_table());
+        if key.is_none() && error.message().starts_with("unknown field") && is_table(&section) {
+            return self.rename(error.message(), at, &section);
+        }
         let (path, field) = match &key {
             Some(key) => (format!("{section}.{key}"), named(&section, key)),
             None => (section.clone(), section.clone()),
@@ -130,6 +134,21 @@ impl<'a> Reading<'a> {
                 _ => None,
             },
         }
+    }
+
+    /// Tells of a section that is not known. What stands in it is read as the one that it was probably meant as.
+    fn rename(&mut self, message: &str, at: usize, section: &str) -> Option<()> {
+        let (said, near) = words::section(message);
+        self.mistakes.push(self.page.place(at, "config.unknown_field", section, said));
+        let (key, value) = self.root.remove_entry(section)?;
+        match near.filter(|near| !self.root.contains_key(*near)) {
+            Some(near) => {
+                let key = Spanned::new(key.span(), DeString::Owned(near.to_owned()));
+                self.root.insert(key, value);
+            }
+            None => drop(self.broken.insert(section.to_owned())),
+        }
+        Some(())
     }
 
     /// Section, and key within it, of what stands at `offset`.

@@ -309,9 +309,8 @@ fn of_playout(playout: &Playout, found: &mut Reading<'_>) {
     let mut wrong = |code, key, vietnamese: &str, english: &str| {
         found.wrong(code, "playout", key, Said::new(vietnamese, english));
     };
-    let (kind, rest) = playout.device.split_once(':').unwrap_or((&playout.device, ""));
-    let (known, named) = (matches!(kind, "wav" | "pipe" | "alsa"), !rest.trim().is_empty() && !rest.contains('\0'));
-    if !(known && named) && playout.device != "null" {
+    let kind = playout.device.split_once(':').map_or(playout.device.as_str(), |(kind, _)| kind);
+    if !is_device(&playout.device) {
         wrong(
             VALUE,
             "device",
@@ -336,6 +335,13 @@ fn of_playout(playout: &Playout, found: &mut Reading<'_>) {
             "is of the modelled sound card behind wav: and null; remove it",
         );
     }
+}
+
+/// Whether it has the form of a device, whatever this build can open.
+pub fn is_device(device: &str) -> bool {
+    let (kind, rest) = device.split_once(':').unwrap_or((device, ""));
+    let named = !rest.trim().is_empty() && !rest.contains('\0');
+    device == "null" || matches!(kind, "wav" | "pipe" | "alsa") && named
 }
 
 fn of_telemetry(telemetry: &Telemetry, found: &mut Reading<'_>) {

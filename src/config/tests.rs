@@ -23,7 +23,7 @@ fn an_unknown_field_is_named_with_its_place_and_the_nearest_known_one() {
     assert_eq!(error.code, "config.unknown_field");
     assert_eq!(error.text, "etc/loa.toml:4:3: unknown field shard; did you mean shards?");
     let error = refused("[node]\ndata = \"d\"\n[speakers]\n");
-    assert!(error.text.starts_with("etc/loa.toml:3:2: unknown field speakers; known here: node, "), "{error}");
+    assert!(error.text.starts_with("etc/loa.toml:3:2: unknown section [speakers]; known are: [node], "), "{error}");
 }
 
 #[test]
@@ -141,6 +141,57 @@ fn nothing_is_concluded_from_what_was_refused() {
         // Sound needs a parent, which is not there in the last of them, and says so besides.
         let fields: Vec<&str> = fields.into_iter().filter(|field| *field != "[playout]").collect();
         assert_eq!(fields, [alone], "{text}");
+    }
+}
+
+#[test]
+fn a_misspelt_section_is_read_as_what_it_was_meant_as_and_hides_no_other_mistake() {
+    let told =
+        refused("[nod]\ndata = 5\n[parnet]\naddresses = [\"relay\"]\nshard = 1\n[api]\n[playout]\ndevice = \"x\"\n");
+    let short: Vec<String> =
+        told.mistakes.iter().map(|one| format!("{} {} {}", one.line, one.field, one.code)).collect();
+    assert_eq!(
+        short,
+        [
+            "1 nod config.unknown_field",
+            "2 node.data config.type",
+            "3 parnet config.unknown_field",
+            "4 parent.addresses config.invalid",
+            "5 parent.shard config.unknown_field",
+            "6 [api] config.conflict",
+            "8 playout.device config.invalid",
+        ]
+    );
+    assert!(told.text.starts_with("etc/loa.toml:1:2: unknown section [nod]; did you mean [node]?"), "{told}");
+    let vietnamese = told.mistakes[0].vietnamese();
+    assert!(vietnamese.contains("không có mục [nod]; có phải là [node]?"), "{vietnamese}");
+    // Beside the one that it was meant as it is only told of.
+    let told = refused("[node]\ndata = \"d\"\n[nodes]\ndata = 5\n[children]\nshards = 0\n").mistakes;
+    assert_eq!(told.iter().map(|one| one.line).collect::<Vec<_>>(), [3, 6], "{told:#?}");
+}
+
+#[test]
+fn a_sound_card_that_this_build_lacks_is_one_mistake_and_hides_nothing_from_whoever_looks_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("loa.toml");
+    std::fs::write(&file, format!("{SPEAKER}[playout]\ndevice = \"alsa:plughw:0,0\"\n")).unwrap();
+    let (config, unbuilt) = Config::survey(&file).unwrap();
+    assert_eq!(config.playout.unwrap().device, "alsa:plughw:0,0");
+    let codes: Vec<&str> = unbuilt.iter().map(|one| one.code).collect();
+    assert_eq!(codes, if cfg!(feature = "sound") { vec![] } else { vec!["config.no_sound"] });
+    // With another mistake it is no configuration.
+    std::fs::write(&file, format!("{SPEAKER}shards = 0\n[playout]\ndevice = \"alsa:plughw:0,0\"\n")).unwrap();
+    assert_eq!(Config::survey(&file).unwrap_err().code, "config.range");
+}
+
+#[test]
+fn a_word_that_is_no_log_level_is_a_mistake() {
+    for (level, right) in [("debug", true), ("info,loa::io=debug", true), ("warm", false), ("info,lout", false)] {
+        let read = Config::parse(&format!("{SPEAKER}[log]\nlevel = \"{level}\"\n"), Path::new("etc/loa.toml"));
+        assert_eq!(read.is_ok(), right, "{level}");
+        if let Err(error) = read {
+            assert!(error.text.starts_with("etc/loa.toml:6:1: log.level: must be error, warn"), "{error}");
+        }
     }
 }
 

@@ -16,6 +16,23 @@ pub fn unknown(message: &str) -> Said {
     Said::new(format!("không có trường {unknown}; {vietnamese}"), format!("unknown field {unknown}; {english}"))
 }
 
+/// A section that is not known, and the known one that it was probably meant as.
+pub fn section(message: &str) -> (Said, Option<&str>) {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next().unwrap_or_default();
+    let known: Vec<&str> = quoted.collect();
+    let near = nearest(unknown, &known);
+    let (vietnamese, english) = match near {
+        Some(near) => (format!("có phải là [{near}]?"), format!("did you mean [{near}]?")),
+        None => {
+            let known = known.iter().map(|name| format!("[{name}]")).collect::<Vec<_>>().join(", ");
+            (format!("có các mục: {known}"), format!("known are: {known}"))
+        }
+    };
+    let vietnamese = format!("không có mục [{unknown}]; {vietnamese}");
+    (Said::new(vietnamese, format!("unknown section [{unknown}]; {english}")), near)
+}
+
 /// Code and sentence of anything else that is refused.
 pub fn refused(message: &str) -> (&'static str, Said) {
     let found = |what: &str| message.strip_prefix(what).and_then(|rest| rest.split_once(", expected "));

@@ -200,8 +200,10 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         let library = api.library.clone();
         let media = blocking(move || get_media(&library, &form.media)).await?;
         let delay = form.delay_ms.map(|delay| check_delay(delay, &media.bitrates, priority)).transpose()?;
-        reach::check(&areas, &known(&api).await?, priority == Priority::Emergency)?;
+        let reached = known(&api).await?;
+        reach::check(&areas, &reached, priority == Priority::Emergency)?;
 
+        let wanted = areas.clone();
         let title = title.unwrap_or_else(|| shorten(&media.name));
         let (library, store) = (api.library.clone(), api.handle.store());
         let span = tracing::info_span!("broadcast.pack", priority = ?priority);
@@ -237,7 +239,9 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         let ordered = request(&api, Request::Air(Box::new(air))).instrument(tracing::info_span!("broadcast.order"));
         match ordered.await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
-                Ok(forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone))
+                let mut aired = forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone);
+                aired.warnings = warnings(&api, wanted, priority, sounds, &reached, language).await;
+                Ok(aired)
             }
             other => {
                 // Nobody will ever play it.
@@ -253,6 +257,24 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         }
     };
     created(work.await, language)
+}
+
+/// Who will not hear what is on the air now, as far as is known: nobody stands there, or it is silenced.
+async fn warnings(
+    api: &Api,
+    areas: Vec<Area>,
+    priority: Priority,
+    at: Civil,
+    reached: &[Known],
+    language: Language,
+) -> Vec<forms::Fault> {
+    let mut told: Vec<Failure> =
+        reach::empty(&areas, reached).into_iter().map(|area| Failure::new("air.nobody", [area])).collect();
+    if let Ok(Reply::Silenced(silenced)) = request(api, Request::Silenced { areas, priority, at }).await {
+        let until = |until| when::moment(until, api.zone, language);
+        told.extend(silenced.iter().map(|(area, end)| Failure::new("air.hushed", [area, &until(*end)])));
+    }
+    told.iter().map(|one| forms::Fault { code: one.code.clone(), text: one.text(language) }).collect()
 }
 
 async fn list_broadcasts(State(api): Shared, Extension(language): Extension<Language>) -> Response {
@@ -429,8 +451,8 @@ pub(super) async fn known(api: &Api) -> Result<Vec<Known>, Failure> {
         other => return Err(unexpected(other)),
     };
     let own = api.handle.id();
-    // Whoever waits for a place stands nowhere.
-    let placed = reports.iter().filter(|report| report.state != "waiting");
+    // Whoever waits for a place, or was expelled, stands nowhere.
+    let placed = reports.iter().filter(|report| !matches!(report.state.as_str(), "waiting" | "expelled"));
     let known = placed.filter_map(|report| {
         let own = report.node.as_ref() == own.as_bytes().as_slice();
         let sounds = if own { api.sounds } else { report.role == Role::Speaker.as_str() };

@@ -14,14 +14,19 @@ use super::forms::{Done, Node};
 use super::passphrase;
 use super::places::{self, BoardsArgs};
 use super::text::{Failure, Language, say};
+use super::when;
 use crate::broadcast::{Address, Area, Body, Grant, Order, Placement};
+use crate::config::{Config, is_device};
 use crate::io::certify::{Dates, LIFE};
 use crate::io::clock;
+use crate::io::examine;
 use crate::io::identity::{GOVERNS, Identity, NewNode, PLACES, Root};
 use crate::io::store::Store;
 use crate::key::KeyId;
 use crate::node::Role;
 use crate::proto;
+use crate::time::Civil;
+use chrono_tz::Tz;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -95,8 +100,19 @@ impl Enrol {
     }
 
     pub async fn boards(&self, language: Language) -> Result<places::Made, Failure> {
+        self.check_device()?;
         let (area, relay) = (self.area.as_deref().unwrap_or_default(), self.role == Some(Kind::Relay));
         places::boards(&self.boards, area, &self.parents, relay, &self.device, language).await
+    }
+}
+
+impl Enrol {
+    /// A board that cannot sound would be found out at the top of its pole.
+    fn check_device(&self) -> Result<(), Failure> {
+        match is_device(&self.device) {
+            true => Ok(()),
+            false => Err(Failure::new("usage.playout", [&format!("{:?}", self.device)])),
+        }
     }
 }
 
@@ -129,15 +145,38 @@ pub fn init(options: &Init, language: Language) -> Result<Made, Failure> {
     .map(|node| Made { folder: options.folder.clone(), node })
 }
 
+/// What was renewed.
+#[derive(Debug, Serialize)]
+pub struct Renewed {
+    pub folder: PathBuf,
+    pub node: Uuid,
+    /// Until when its certificate holds, and until when it may speak, if it may; RFC 3339 and µs.
+    pub certificate_until: String,
+    pub certificate_until_us: i64,
+    pub until: Option<String>,
+    pub until_us: Option<i64>,
+    #[serde(skip)]
+    zone: Tz,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Enrolled {
+    Made(Made),
+    Renewed(Renewed),
+}
+
 /// Makes a folder, or renews one.
-pub async fn enrol(options: Enrol, language: Language) -> Result<Made, Failure> {
+pub async fn enrol(options: Enrol, language: Language) -> Result<Enrolled, Failure> {
+    options.check_device()?;
     // Clap has asked for it.
     let file = options.root.clone().unwrap_or_default();
     let passphrase = options.passphrase.ask(&file, language)?;
     let root = open(file.clone(), passphrase).await?;
     match &options.renew {
-        Some(data) => renew(&root, data, options.issuer, language).await,
-        None => make(&root, &file, &options),
+        Some(data) => renew(&root, data, options.issuer, language).await.map(Enrolled::Renewed),
+        None => make(&root, &file, &options).map(Enrolled::Made),
     }
 }
 
@@ -273,7 +312,7 @@ fn configuration(options: &Enrol, role: Role) -> String {
 }
 
 /// New orders in place of the newest of each kind in the folder's journal.
-async fn renew(root: &Root, data: &Path, issuer: bool, language: Language) -> Result<Made, Failure> {
+async fn renew(root: &Root, data: &Path, issuer: bool, language: Language) -> Result<Renewed, Failure> {
     let unusable = |error: &dyn std::fmt::Display| Failure::new("node.folder", [&data.display(), error]);
     let identity = Identity::load(data).map_err(|error| unusable(&error))?;
     let now = clock::wall();
@@ -282,27 +321,45 @@ async fn renew(root: &Root, data: &Path, issuer: bool, language: Language) -> Re
     if issuer || data.join("issuer.key").exists() {
         root.appoint(data).map_err(|error| unusable(&error))?;
     }
-    match Store::open(data) {
+    let orders = match Store::open(data) {
         Ok(store) => {
             let orders = renewed(root, &identity, &store.journal().map_err(|error| unusable(&error))?, now);
             let record = |order| proto::Record { body: Some(proto::record::Body::Order(order)) };
-            let records: Vec<_> = orders.into_iter().map(record).collect();
+            let records: Vec<_> = orders.iter().cloned().map(record).collect();
             store.append(&records).map_err(|error| unusable(&error))?;
+            orders
         }
         // Its node runs, and takes them by its API.
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
             let client = Client::find(None, Some(data), language)?;
             let journal = Store::peek(data).map_err(|error| unusable(&error))?;
-            for order in renewed(root, &identity, &journal, now) {
-                client.give(&order).await?;
+            let orders = renewed(root, &identity, &journal, now);
+            for order in &orders {
+                client.give(order).await?;
             }
+            orders
         }
         Err(error) => return Err(unusable(&error)),
-    }
-    Ok(Made { folder: data.to_owned(), node: identity.node })
+    };
+    let ends = orders.iter().filter_map(|signed| match Order::decode(&signed.payload).ok()?.body {
+        Body::Grant(grant) => Some(grant.until),
+        _ => None,
+    });
+    let until = ends.max();
+    let zone = Config::load(&data.join(CONFIG)).map_or(chrono_tz::Asia::Ho_Chi_Minh, |config| config.node.zone);
+    let certificate = Identity::load(data).ok().and_then(|identity| examine::until(&identity)).unwrap_or(now);
+    Ok(Renewed {
+        folder: data.to_owned(),
+        node: identity.node,
+        certificate_until: when::show(certificate, zone),
+        certificate_until_us: certificate.0,
+        until: until.map(|until| when::show(until, zone)),
+        until_us: until.map(|until| until.0),
+        zone,
+    })
 }
 
-fn renewed(root: &Root, identity: &Identity, journal: &[proto::Record], now: crate::time::Civil) -> Vec<proto::Signed> {
+fn renewed(root: &Root, identity: &Identity, journal: &[proto::Record], now: Civil) -> Vec<proto::Signed> {
     let orders = journal.iter().filter_map(|record| match &record.body {
         Some(proto::record::Body::Order(signed)) => Order::decode(&signed.payload).ok(),
         _ => None,
@@ -356,7 +413,11 @@ pub fn boards_file(
 
 /// What a person reads of it.
 pub fn boards_made(made: &places::Made, language: Language) -> String {
-    say(language, "enrol.boards", [&made.file.display(), &made.count, &made.until, &made.roots.join(", ")])
+    say(
+        language,
+        "enrol.boards",
+        [&made.file.display(), &made.count, &when::retold(&made.until, language), &made.roots.join(", ")],
+    )
 }
 
 /// Makes a folder by way of another beside it, so that it is whole or not there.
@@ -397,6 +458,22 @@ fn area(text: &str) -> Result<Area, Failure> {
     text.parse().map_err(|error| Failure::new("enrol.area", [&error]))
 }
 
+/// What a person reads of either.
+pub fn enrolled(done: &Enrolled, language: Language) -> String {
+    let Renewed { folder, node, certificate_until_us, until_us, zone, .. } = match done {
+        Enrolled::Made(made_now) => return made(made_now, false, language),
+        Enrolled::Renewed(renewed) => renewed,
+    };
+    let certificate = when::day(Civil(*certificate_until_us), *zone, language);
+    match until_us {
+        Some(until) => {
+            let until = when::date(Civil(*until), *zone, language);
+            say(language, "enrol.renewed", [&folder.display(), node, &until, &certificate])
+        }
+        None => say(language, "enrol.renewed_silent", [&folder.display(), node, &certificate]),
+    }
+}
+
 /// What a person reads.
 pub fn made(made: &Made, first: bool, language: Language) -> String {
     let folder = made.folder.display();
@@ -415,7 +492,6 @@ const CHILDREN: &str = "\n[children]\nlisten = \"0.0.0.0:7460\"\n";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use crate::time::SECOND;
     use clap::Parser;
 
@@ -478,7 +554,9 @@ mod tests {
             "ha-noi",
         ]);
         let line: Vec<&str> = line.iter().map(String::as_str).collect();
-        let node = enrol(parse(&line), Language::English).await.unwrap().node;
+        let Enrolled::Made(Made { node, .. }) = enrol(parse(&line), Language::English).await.unwrap() else {
+            panic!("nothing to renew")
+        };
         let config = Config::load(&data.join("loa.toml")).unwrap();
         assert_eq!(config.parent.unwrap().addresses.len(), 2);
         assert_eq!(Identity::load(&data).unwrap().node, node);
@@ -486,7 +564,15 @@ mod tests {
 
         let before = Store::open(&data).unwrap().journal().unwrap();
         let line = words(&["--renew", &place]);
-        enrol(parse(&line.iter().map(String::as_str).collect::<Vec<_>>()), Language::English).await.unwrap();
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        let done = enrol(parse(&line), Language::English).await.unwrap();
+        let Enrolled::Renewed(renewed) = &done else { panic!("{done:?}") };
+        let until = when::date(Civil(renewed.until_us.unwrap()), chrono_tz::Asia::Ho_Chi_Minh, Language::Vietnamese);
+        assert!(
+            enrolled(&done, Language::Vietnamese).contains(&format!("được phát đến {until}"))
+                && until.ends_with("+07:00")
+        );
+        assert!(enrolled(&done, Language::English).contains("may speak until 2"), "{done:?}");
         let after = Store::open(&data).unwrap().journal().unwrap();
         assert_eq!((before.len(), after.len()), (2, 4), "a placement and a grant, each once more");
         let newest = |journal: &[proto::Record]| -> i64 {

@@ -118,6 +118,9 @@ pub struct Aired {
     /// When the first sound leaves the speakers.
     pub sounds: String,
     pub sounds_us: i64,
+    /// Why fewer may hear it than was asked for: it is on the air all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Fault>,
 }
 
 impl Aired {
@@ -132,6 +135,7 @@ impl Aired {
             until_us: until.0,
             sounds: when::show(sounds, zone),
             sounds_us: sounds.0,
+            warnings: Vec::new(),
         }
     }
 }

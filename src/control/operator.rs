@@ -194,7 +194,7 @@ impl Command {
             }
             Self::Enrol(options) => {
                 let made = enrol::enrol(*options, language).await?;
-                told(json, &made, || enrol::made(&made, false, language));
+                told(json, &made, || enrol::enrolled(&made, language));
                 Ok(DONE)
             }
             Self::Nodes(args) => places::list(&args, json, language).await,
@@ -257,7 +257,10 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
         resume: args.resume,
     };
     let aired = client.air(&form).await?;
-    let short = |micros| when::show_short(Civil(micros), nodes.zone);
+    for warning in &aired.warnings {
+        eprintln!("loa: {} [{}]", warning.text, warning.code);
+    }
+    let short = |micros| when::moment(Civil(micros), nodes.zone, language);
     told(json, &aired, || say(language, "cli.aired", [&aired.id, &short(aired.sounds_us), &short(aired.until_us)]));
     Ok(DONE)
 }

@@ -56,7 +56,7 @@ pub struct Ticket {
 #[serde(deny_unknown_fields)]
 pub struct Place {
     pub node: Uuid,
-    /// Left out: those of the node that it replaces.
+    /// Left out: those of the node that it replaces, or its own.
     #[serde(default)]
     pub area: Option<String>,
     #[serde(default)]
@@ -158,11 +158,11 @@ pub struct ListArgs {
 pub struct PlaceArgs {
     /// The code that a waiting board speaks, its node id, the first eight digits of that, or its name
     node: String,
-    /// Where it shall stand, such as vn/01/00004
-    #[arg(long, required_unless_present = "replace")]
+    /// Where it shall stand, such as vn/01/00004; a node that waits needs one, another stays where it is
+    #[arg(long, required_unless_present_any = ["replace", "name", "parents"])]
     area: Option<String>,
-    /// What people call it
-    #[arg(long, required_unless_present = "replace")]
+    /// What people call it; a node that waits needs a name, another keeps its own
+    #[arg(long)]
     name: Option<String>,
     /// host:port of a parent's first shard, best first, before those of its configuration
     #[arg(long = "parent", value_name = "HOST:PORT", value_delimiter = ',')]
@@ -251,7 +251,7 @@ fn picture(nodes: &[Node], language: Language) -> String {
         let code = if node.state == WAITING { format!("{:06}", code(node.id)) } else { "-".into() };
         let role =
             if node.role == "relay" { say(language, "role.relay", []) } else { say(language, "role.speaker", []) };
-        let (area, name) = (node.area.clone(), node.name.clone());
+        let (area, name) = (tree::stands(node, language), node.name.clone());
         [
             code,
             node.id.to_string(),
@@ -259,7 +259,7 @@ fn picture(nodes: &[Node], language: Language) -> String {
             role,
             area,
             name,
-            node.at.clone().unwrap_or_else(|| "-".into()),
+            node.at.as_deref().map_or_else(|| "-".into(), |at| when::retold(at, language)),
         ]
     });
     table::align(std::iter::once(head).chain(rows).collect(), &[])
@@ -272,8 +272,8 @@ pub async fn put(args: PlaceArgs, json: bool, language: Language) -> Result<u8, 
     let node = named(&args.node, &nodes)?;
     let replaces = args.replace.as_deref().map(|old| named(old, &nodes)).transpose()?;
     let PlaceArgs { area, name, parents, .. } = args;
-    let placed = client.place(&Place { node, area, name, parents, replaces }).await?;
-    let stands = stands(&client, node, &placed.area).await?;
+    let placed = client.place(&Place { node, area, name: name.clone(), parents, replaces }).await?;
+    let stands = stands(&client, node, &placed.area, name.as_deref()).await?;
     match json {
         true => print_json(&serde_json::json!({ "node": node, "order": placed.order, "stands": stands })),
         false => {
@@ -285,12 +285,12 @@ pub async fn put(args: PlaceArgs, json: bool, language: Language) -> Result<u8, 
 }
 
 /// Whether the node is placed before long, as the node that was asked sees it.
-async fn stands(client: &Client, node: Uuid, area: &str) -> Result<bool, Failure> {
+async fn stands(client: &Client, node: Uuid, area: &str, name: Option<&str>) -> Result<bool, Failure> {
     let until = Instant::now() + TAKES;
     loop {
         let nodes = client.nodes().await?.nodes;
         let found = nodes.iter().find(|one| one.id == node);
-        let there = |one: &&Node| one.area == area;
+        let there = |one: &&Node| one.area == area && name.is_none_or(|name| one.name == name);
         if found.filter(there).is_some_and(|one| !matches!(one.state.as_str(), WAITING | "lost" | "unknown")) {
             return Ok(true);
         }

@@ -26,6 +26,12 @@ pub fn check(areas: &[Area], known: &[Known], emergency: bool) -> Result<(), Fai
     }
 }
 
+/// Those of `areas` in which no loudspeaker is known to stand.
+pub fn empty<'a>(areas: &'a [Area], known: &[Known]) -> Vec<&'a Area> {
+    let heard = |area: &Area| known.iter().any(|node| node.sounds && area.contains(&node.area));
+    areas.iter().filter(|area| !heard(area)).collect()
+}
+
 /// The known areas that share most of the path with `area`.
 fn nearest(area: &Area, known: &[Known]) -> String {
     let shared =
@@ -72,6 +78,13 @@ mod tests {
         let tree = [node("vn", false), node("vn/02", false), node("vn/01", false), node("vn/01/00001", true)];
         let text = refused("vn/01/00002", &tree, false).unwrap();
         assert!(text.ends_with("vn/01, vn/01/00001, vn, vn/02"), "{text}");
+    }
+
+    #[test]
+    fn an_area_without_a_loudspeaker_is_told_of_though_a_relay_may_lead_there() {
+        let tree = [node("vn", false), node("vn/01", false), node("vn/01/00001", true), node("vn/02", false)];
+        let asked: Vec<Area> = ["vn", "vn/01", "vn/01/00001", "vn/01/00002", "vn/02"].map(area).into();
+        assert_eq!(empty(&asked, &tree), [&area("vn/01/00002"), &area("vn/02")]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub fn on_air(broadcasts: &[Listed], zone: Tz, language: Language) -> String {
     listed.sort_by_key(|one| one.from_us);
     let head = ["status.id", "status.title", "status.areas", "status.from", "status.until"];
     let head = head.map(|code| say(language, code, []));
-    let short = |micros| when::show_short(Civil(micros), zone);
+    let short = |micros| when::moment(Civil(micros), zone, language);
     let rows = listed.into_iter().take(ON_AIR).map(|one| {
         let title = super::operator::called(one, language);
         [one.id.to_string(), title, one.areas.join(","), short(one.from_us), short(one.until_us)]
@@ -78,7 +78,7 @@ pub fn authorities(authorities: &[Authority], language: Language) -> String {
             authority.areas.join(","),
             authority.name.clone(),
             authority.kinds.join(","),
-            format!("{}{gone}", authority.until),
+            format!("{}{gone}", when::retold(&authority.until, language)),
         ]
     });
     align(std::iter::once(head).chain(rows).collect(), &[])

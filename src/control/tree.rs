@@ -2,13 +2,14 @@
 //! in colour.
 //!
 //! ```text
-//! 5 of 6 speakers heard of, 5 sound · 3 of 3 relays · lost 0.01 %
+//! 5 of 6 loudspeakers heard of, 5 (1 in trouble) sound; 3 of 3 relays heard of; lost 0.01 %
 //! node                area         state          heard  lost      offset µs  level dB  what sounds
 //! origin              vn           idle           5/6    3 (0 %)          12         -  Bản tin
 //! ├─ relay-01         vn/01        idle           3/4    3 (0 %)          12         -  Bản tin
 //! │  ├─ vn-01-a       vn/01/00001  sounding       -      0                 3     -18.2  Bản tin
 //! │  └─ 45 speakers   vn/01/00002  42 sounding    44/45  3 (0 %)          12         -
 //! ```
+mod foreign;
 mod forest;
 
 use super::forms::Node;
@@ -17,7 +18,7 @@ use super::text::{Failure, Language, say};
 use crate::broadcast::Area;
 use crate::node::code;
 use clap::Args;
-use forest::{Forest, Sum, is_gone};
+use forest::{Forest, Sum, WAITING, is_gone};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -56,7 +57,8 @@ pub fn draw(
     language: Language,
 ) -> Result<Picture, Failure> {
     let forest = Forest::new(within(nodes, view.area.as_ref())?);
-    let mut page = Page { forest: &forest, titles, view, language, rows: Vec::new() };
+    let foreign = foreign::speakers(nodes, |id| titles.contains_key(id));
+    let mut page = Page { forest: &forest, titles, foreign, view, language, rows: Vec::new() };
     for root in &forest.roots {
         page.branch(*root, 0, "", "");
     }
@@ -69,10 +71,15 @@ pub fn draw(
     let head: Row = head.try_into().unwrap_or_default();
     let table = align(std::iter::once(head).chain(rows).collect(), &[5, 6]);
     let sum = forest.sum();
+    let waiting = match sum.waiting {
+        0 => String::new(),
+        waiting => say(language, "tree.total_waiting", [&waiting]),
+    };
+    let (speakers, relays, sounding) = (sum.speakers, sum.relays, sounding(&sum, language));
     let total = say(
         language,
         "tree.total",
-        [&sum.speakers.heard, &sum.speakers.all, &sum.sounding, &sum.relays.heard, &sum.relays.all, &share(&sum)],
+        [&speakers.heard, &speakers.all, &sounding, &relays.heard, &relays.all, &share(&sum), &waiting],
     );
     let lines = table.lines().map(str::to_owned);
     let moods = [mood(&sum, None), Mood::Head].into_iter().chain(moods);
@@ -143,6 +150,8 @@ type Row = [String; 8];
 struct Page<'a> {
     forest: &'a Forest<'a>,
     titles: &'a BTreeMap<Uuid, String>,
+    /// Areas of those who speak what has no title here.
+    foreign: BTreeMap<Uuid, String>,
     view: &'a View,
     language: Language,
     rows: Vec<(Mood, Row)>,
@@ -181,12 +190,12 @@ impl Page<'_> {
 
     /// Speakers of one parent by their area, the most troubled first; those of quiet areas beyond [`AREAS`] together.
     fn by_area(&self, speakers: &[&usize]) -> Vec<(String, Sum)> {
-        let mut areas: BTreeMap<&str, Sum> = BTreeMap::new();
+        let mut areas: BTreeMap<String, Sum> = BTreeMap::new();
         for at in speakers {
-            let sum = areas.entry(&self.forest.nodes[**at].area).or_default();
+            let sum = areas.entry(stands(self.forest.nodes[**at], self.language)).or_default();
             *sum = std::mem::take(sum).and(&self.forest.sums[**at]);
         }
-        let mut areas: Vec<(String, Sum)> = areas.into_iter().map(|(area, sum)| (area.to_owned(), sum)).collect();
+        let mut areas: Vec<(String, Sum)> = areas.into_iter().collect();
         if areas.len() > AREAS {
             let missing = |sum: &Sum| sum.speakers.all - sum.speakers.heard;
             areas.sort_by_key(|(_, sum)| std::cmp::Reverse((missing(sum), sum.troubles.len(), sum.lost)));
@@ -201,10 +210,10 @@ impl Page<'_> {
         let (node, sum) = (self.forest.nodes[at], &self.forest.sums[at]);
         let speaker = node.role == "speaker" && self.forest.below[at].is_empty();
         let state = state(&node.state, self.language);
-        let sounds = node.sounding.map(|id| self.titles.get(&id).cloned().unwrap_or_else(|| id.to_string()));
+        let sounds = node.sounding.map(|id| self.titles.get(&id).cloned().unwrap_or_else(|| self.untitled(id)));
         let row = [
             format!("{twigs}{}", self.called(node)),
-            node.area.clone(),
+            stands(node, self.language),
             std::iter::once(state).chain(troubles(sum)).collect::<Vec<_>>().join(" "),
             if speaker { "-".into() } else { heard(sum) },
             lost(sum),
@@ -215,9 +224,18 @@ impl Page<'_> {
         self.rows.push((mood(sum, Some(&node.state)), row));
     }
 
+    /// What was given below: whoever asks there finds the rest.
+    fn untitled(&self, id: Uuid) -> String {
+        let (id, area) = (id.to_string(), self.foreign.get(&id));
+        match area {
+            Some(area) => say(self.language, "status.foreign", [&&id[..SHORT], area]),
+            None => id,
+        }
+    }
+
     /// What waits for a place has no name but its code.
     fn called(&self, node: &Node) -> String {
-        match node.state == "waiting" {
+        match node.state == WAITING {
             true => say(self.language, "node.code", [&format!("{:06}", code(node.id))]),
             false => node.name.clone(),
         }
@@ -225,9 +243,9 @@ impl Page<'_> {
 
     fn area(&mut self, twigs: &str, area: &str, sum: &Sum) {
         let row = [
-            format!("{twigs}{}", say(self.language, "tree.speakers", [&sum.speakers.all])),
+            format!("{twigs}{}", say(self.language, "tree.speakers", [&(sum.speakers.all + sum.waiting)])),
             area.to_owned(),
-            std::iter::once(say(self.language, "tree.sounding", [&sum.sounding]))
+            std::iter::once(say(self.language, "tree.sounding", [&sounding(sum, self.language)]))
                 .chain(troubles(sum))
                 .collect::<Vec<_>>()
                 .join(" "),
@@ -249,6 +267,22 @@ fn mood(sum: &Sum, state: Option<&str>) -> Mood {
         _ if !sum.is_whole() => Mood::Watch,
         _ if sum.sounding > 0 => Mood::Good,
         _ => Mood::Plain,
+    }
+}
+
+/// Where it stands; of a board that waits, whose children's line it waits in.
+pub fn stands(node: &Node, language: Language) -> String {
+    match node.state == WAITING {
+        true => say(language, "tree.waits", [&node.area]),
+        false => node.area.clone(),
+    }
+}
+
+/// How many sound, and how many of them with something wrong.
+fn sounding(sum: &Sum, language: Language) -> String {
+    match sum.troubled {
+        0 => sum.sounding.to_string(),
+        troubled => say(language, "tree.troubled", [&sum.sounding, &troubled]),
     }
 }
 
@@ -282,6 +316,8 @@ const ONE_BY_ONE_IN_AREA: usize = 400;
 const AREAS: usize = 24;
 /// Tiers drawn: areas have eight segments at most (DESIGN §9), and a parent's area contains its child's.
 const TIERS: usize = 12;
+/// Digits of an id whose title is not known, as `loa status` of the node that gave it begins it too.
+const SHORT: usize = 13;
 /// Known areas named in a refusal.
 const NAMED: usize = 5;
 

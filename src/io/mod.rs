@@ -59,6 +59,7 @@ pub mod store;
 #[cfg(feature = "otel")]
 pub mod telemetry;
 pub mod tls;
+mod told;
 mod trunk;
 pub mod wake;
 

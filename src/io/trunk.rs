@@ -7,10 +7,11 @@ use super::queue;
 use super::quic::{self, Driver};
 use super::resolve::{Resolved, Resolver};
 use super::sound::Said;
+use super::told::Told;
 use super::wake::{Interest, Waker, wait};
 use crate::audio::Step;
 use crate::node::branch::{Command, Notice};
-use crate::node::trunk::{Counters, Event, Input, Options, Output, Reply, Request, TROUBLES, What};
+use crate::node::trunk::{Counters, Event, Input, Options, Output, Reply, Request};
 use crate::node::{Done, Link, Trunk};
 use crate::playout::Phase;
 use crate::proto;
@@ -92,7 +93,7 @@ struct Loop {
     again: VecDeque<Input>,
     leaving: Option<Instant>,
     second: Instant,
-    log: Log,
+    told: Told,
 }
 
 impl Loop {
@@ -113,7 +114,7 @@ impl Loop {
             again,
             leaving: None,
             second: now.instant,
-            log: Log::default(),
+            told: Told::default(),
         }
     }
 
@@ -186,7 +187,7 @@ impl Loop {
             quic: self.setup.driver.counters(),
         };
         self.setup.metrics.upkeep();
-        self.log.rest();
+        self.told.rest(now.instant);
         // Whoever asked and went away is forgotten.
         self.replies.retain(|_, reply| !reply.is_closed());
     }
@@ -343,7 +344,7 @@ impl Loop {
             }
             Output::FirstSound { priority, after } => self.setup.metrics.first_sound(priority, after),
             Output::Event(event) => {
-                self.log.tell(&event.what);
+                self.told.tell(now.instant, &event.what);
                 // Nobody needs to be listening.
                 drop(self.setup.events.send(event));
             }
@@ -366,43 +367,6 @@ fn of_device(said: Said) -> Input {
     }
 }
 
-/// What an operator must know goes into the log too, as much of it as one can read: refusals are made by whoever likes.
-#[derive(Default)]
-struct Log {
-    told: u32,
-    held: u64,
-}
-
-impl Log {
-    fn tell(&mut self, what: &What) {
-        let (code, text) = match what {
-            // Said where they arise: by the threads of the device, the disk and the look-out.
-            What::Trouble { code, .. } if TROUBLES.contains(code) && *code != STEPPED => return,
-            What::Mended { code, .. } if !matches!(*code, STEPPED | "store.failed") => return,
-            What::Trouble { code, text } | What::Mended { code, text } => (*code, text),
-            What::Refused { code, text } => (code.as_str(), text),
-            _ => return,
-        };
-        if self.told >= TOLD {
-            self.held += 1;
-            return;
-        }
-        self.told += 1;
-        match what {
-            What::Mended { .. } => tracing::info!(code, "{text}"),
-            _ => tracing::warn!(code, "{text}"),
-        }
-    }
-
-    /// Once a second.
-    fn rest(&mut self) {
-        if self.held > 0 {
-            tracing::warn!(code = "log.held", "{} more refusals and troubles in this second", self.held);
-        }
-        *self = Self::default();
-    }
-}
-
 /// Packets that find a shard's queue full are lost and repaired; what is said once is not.
 fn give(sender: &mut queue::Sender<Command>, command: Command) {
     let kept = match &command {
@@ -420,10 +384,6 @@ fn give(sender: &mut queue::Sender<Command>, command: Command) {
     }
 }
 
-/// Found by the trunk itself.
-const STEPPED: &str = "clock.stepped";
-/// Refusals and troubles told in a second; the others are counted, and stand among the numbered events.
-const TOLD: u32 = 5;
 /// Inputs taken from the queues before the socket is looked at again.
 const TURN: usize = 256;
 /// Requests under way at once: as many as may wait in the queue.

@@ -54,7 +54,10 @@ pub fn look(config: &Config, report: &mut Report) -> Option<Identity> {
     }
     match office_until(data) {
         Ok(Some(until)) if until - now < ISSUER_SOON && now >= clock::EARLIEST => {
-            report.warning("issuer.expires", [&data.join("issuer.crt").display(), &when::day(until, config.node.zone, report.language)]);
+            report.warning(
+                "issuer.expires",
+                [&data.join("issuer.crt").display(), &when::day(until, config.node.zone, report.language)],
+            );
         }
         Ok(_) => {}
         Err(error) => report.failure(&Failure::from_room("node.identity", error.to_string())),

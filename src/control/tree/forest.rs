@@ -20,6 +20,10 @@ pub struct Sum {
     pub speakers: Count,
     pub relays: Count,
     pub sounding: usize,
+    /// Those of them with something wrong.
+    pub troubled: usize,
+    /// Boards that wait for a place: they are no loudspeakers of the tree yet.
+    pub waiting: usize,
     pub received: u64,
     pub lost: u64,
     /// The largest, with its sign; of what sounds.
@@ -83,7 +87,9 @@ impl<'a> Forest<'a> {
 impl Sum {
     pub fn of(node: &Node) -> Self {
         let count = Count { heard: usize::from(!is_gone(&node.state)), all: 1 };
+        let waits = node.state == WAITING;
         let (speakers, relays) = match node.role.as_str() {
+            _ if waits => (Count::default(), Count::default()),
             "speaker" => (count, Count::default()),
             _ => (Count::default(), count),
         };
@@ -92,6 +98,8 @@ impl Sum {
             speakers,
             relays,
             sounding: usize::from(sounds),
+            troubled: usize::from(sounds && !node.trouble.is_empty()),
+            waiting: usize::from(waits),
             // What a relay counts, its speakers count again.
             received: node.received * speakers.all as u64,
             lost: node.lost * speakers.all as u64,
@@ -106,6 +114,8 @@ impl Sum {
             count.all += more.all;
         }
         self.sounding += other.sounding;
+        self.troubled += other.troubled;
+        self.waiting += other.waiting;
         self.received = self.received.saturating_add(other.received);
         self.lost = self.lost.saturating_add(other.lost);
         self.offset_us = self.offset_us.max_by_size(other.offset_us);
@@ -129,6 +139,9 @@ impl BySize for Option<i64> {
         self.into_iter().chain(other).max_by_key(|offset| offset.unsigned_abs())
     }
 }
+
+/// The state of a board that has no place.
+pub const WAITING: &str = "waiting";
 
 /// Nothing is heard of it.
 pub fn is_gone(state: &str) -> bool {
@@ -154,6 +167,7 @@ mod tests {
         let sum = forest.sum();
         assert_eq!((sum.speakers, sum.relays), (Count { heard: 2, all: 3 }, Count { heard: 2, all: 2 }));
         assert_eq!((sum.lost, sum.received, sum.offset_us, sum.sounding), (10, 90, Some(-7), 2));
+        assert_eq!((sum.troubled, sum.waiting), (1, 0));
         assert_eq!(sum.troubles.get("sound.silent"), Some(&1));
         assert!(forest.sums[1].is_whole() && !sum.is_whole());
     }

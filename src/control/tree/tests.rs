@@ -35,7 +35,7 @@ fn drawn(nodes: &[Node], view: &View) -> String {
 fn parents_are_branches_and_what_is_wrong_stands_in_its_line() {
     let text = drawn(&country(), &View::default());
     let expected = "\
-2 of 2 loudspeakers heard of, 2 sound; 2 of 3 relays heard of; lost 11.11 %
+2 of 2 loudspeakers heard of, 2 (1 in trouble) sound; 2 of 3 relays heard of; lost 11.11 %
 node          area         state                  heard  lost          offset µs  level dB  what sounds
 origin        vn           idle sound.silent      2/2    25 (11.11 %)        -31         -  -
 ├─ hanoi      vn/01        idle                   1/1    25 (20.00 %)        -31         -  -

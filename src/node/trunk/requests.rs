@@ -28,6 +28,11 @@ impl Trunk {
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }
+            Request::Silenced { areas, priority, at } => {
+                let reply = Reply::Silenced(self.book.silenced(&areas, priority, at));
+                self.outputs.push_back(super::Output::Reply { id, reply });
+                Ok(())
+            }
             Request::Authorities => {
                 let civil = self.time.civil(now);
                 let granted = |(grant, alive): (&Grant, bool)| Granted {
@@ -104,12 +109,28 @@ impl Trunk {
                 "a token is for 1 to 10,000 nodes and lasts up to 365 days; give fewer, or make another".to_owned();
             return Err(("token.range", text));
         }
+        self.may_place(&area)?;
         let body = Body::Invite(Invite { count, relay });
         let (order, token) = self.make(now, vec![area], civil + lasting, body).ok_or_else(no_authority)?;
         self.authorities.check(&token, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
         let grants = self.authorities.chain(order.authority);
         self.outputs.push_back(super::Output::Reply { id, reply: Reply::Invited { token, grants } });
         Ok(())
+    }
+
+    /// Whoever would enrol or place nodes elsewhere learns where this one may.
+    pub(super) fn may_place(&self, area: &Area) -> Result<(), Refused> {
+        let Some(key) = self.options.authority.as_ref().map(|key| key.id()) else { return Err(no_authority()) };
+        let may = self.authorities.areas(key, Kind::Placement);
+        if may.is_empty() || self.authorities.covers(key, Kind::Placement, area, None) {
+            // Whether it may at all, and still, the order's own refusal says.
+            return Ok(());
+        }
+        let may = may.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "this node may place nodes in {may} alone, and {area} lies outside; give an area within, or ask above"
+        );
+        Err(("placement.outside", text))
     }
 
     fn request_air(&mut self, now: Local, id: u64, air: Air) -> Result<(), Refused> {

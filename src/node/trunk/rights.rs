@@ -30,7 +30,10 @@ impl Trunk {
 
 /// Each trouble, and its mend.
 const TOLD: &[(&str, &str)] = &[
-    ("authority.expired", "may speak no more, its grant has ended: renew it with `loa enrol --root FILE --renew FOLDER`"),
+    (
+        "authority.expired",
+        "may speak no more, its grant has ended: renew it with `loa enrol --root FILE --renew FOLDER`",
+    ),
     ("authority.expires", "renew its grant with `loa enrol --root FILE --renew FOLDER`"),
     (
         "authority.revoked",

@@ -41,7 +41,7 @@ struct Given {
 #[derive(Clone, Debug)]
 pub struct Place {
     pub node: Uuid,
-    /// `None`: where `replaces` stands.
+    /// `None`: where `replaces` stands, or the node itself.
     pub area: Option<Area>,
     pub name: Option<String>,
     /// Whom it dials, best first, before those of its configuration.
@@ -145,15 +145,18 @@ impl Trunk {
             Some(old) => Some(self.place_of(old).ok_or_else(|| {
                 ("node.unknown", format!("node {old}, which is to be replaced, is not known; give the area and name"))
             })?),
-            None => None,
+            None => self.place_of(node).filter(|_| !self.waits(node)),
         };
-        let missing = || ("placement.area", "name the area where the node shall stand".to_owned());
-        let area = area.or_else(|| before.as_ref().map(|old| old.area.clone())).ok_or_else(missing)?;
-        let name = name.or_else(|| before.as_ref().map(|old| old.name.clone())).unwrap_or_default();
+        let missing = |code, what: &str| (code, format!("node {node} has no place yet: name {what}"));
+        let area = area.or_else(|| before.as_ref().map(|old| old.area.clone()));
+        let area = area.ok_or_else(|| missing("placement.area", "the area where it shall stand"))?;
+        let name = name.or_else(|| before.as_ref().map(|old| old.name.clone())).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| missing("placement.name", "what people shall call it"))?;
         let parents = match (parents.is_empty(), before) {
             (true, Some(old)) => old.parents,
             _ => parents,
         };
+        self.may_place(&area)?;
         if parents.is_empty() {
             self.check_reach(node, &area)?;
         }
@@ -244,6 +247,12 @@ impl Trunk {
         let line = self.below.lines.get(node)?;
         let (area, name) = (line.area().parse().ok()?, line.name().to_owned());
         Some(Placement { node, area, name, parents: Vec::new() })
+    }
+
+    /// Whether it has no place of its own: here, or as a parent below says.
+    fn waits(&self, node: Uuid) -> bool {
+        let said = || self.below.lines.get(node).is_some_and(super::below::Line::waits);
+        self.roster.waiting.contains_key(&node) || !self.roster.given.contains_key(&node) && said()
     }
 
     /// Sends an order down towards its node. Whether somebody was there to take it.

@@ -178,6 +178,12 @@ pub enum Request {
     },
     Nodes,
     Broadcasts,
+    /// Where a broadcast of this priority would be silenced at `at`.
+    Silenced {
+        areas: Vec<Area>,
+        priority: Priority,
+        at: Civil,
+    },
     /// Who may say what, as far as this node knows.
     Authorities,
     /// A token for `count` new nodes that will stand in `area`, for `lasting` µs.
@@ -263,6 +269,8 @@ pub enum Reply {
     },
     Nodes(Vec<proto::Report>),
     Authorities(Vec<Granted>),
+    /// Each such area, and until when it is silent.
+    Silenced(Vec<(Area, Civil)>),
     Broadcasts(Vec<Listed>),
     Refused {
         code: String,

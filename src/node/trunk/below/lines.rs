@@ -112,6 +112,10 @@ impl Line {
         self.seen.state = STATES.iter().position(|known| *known == "waiting").unwrap_or(0) as u8;
     }
 
+    pub fn waits(&self) -> bool {
+        STATES.get(usize::from(self.seen.state)) == Some(&"waiting")
+    }
+
     /// It was expelled, whatever somebody still says of it.
     pub fn expel(&mut self) {
         self.seen.state = STATES.iter().position(|known| *known == EXPELLED).unwrap_or(0) as u8;
