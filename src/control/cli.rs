@@ -4,9 +4,9 @@ use super::logging::Logging;
 #[cfg(feature = "full")]
 use super::operator;
 use super::text::{Failure, Language};
-use super::{check, doctor, serve};
+use super::{check, doctor, help, serve};
 use crate::config::Config;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +45,18 @@ pub enum Command {
     Operator(operator::Command),
 }
 
+impl Command {
+    /// Whether it has no pipes but its own input and output.
+    fn only_prints(&self) -> bool {
+        match self {
+            Self::Run { .. } => false,
+            Self::Check { .. } | Self::Doctor { .. } | Self::Completions { .. } => true,
+            #[cfg(feature = "full")]
+            Self::Operator(command) => command.only_prints(),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// Speak to the node of this configuration file, whatever LOA_DATA says
@@ -57,15 +69,19 @@ pub struct NodeArgs {
 
 /// Does what the command line says, in its own runtime.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let language = Language::of_environment();
+    let matches = help::in_language(Cli::command(), language).try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => help::refuse(error, language),
+    };
     #[cfg(feature = "full")]
     if let Command::Operator(command) = &cli.command
         && let Some(code) = command.run_bare()
     {
         return code;
     }
-    #[cfg(feature = "full")]
-    if matches!(&cli.command, Command::Operator(command) if command.only_prints()) {
+    if cli.command.only_prints() {
         crate::io::reader::end_with();
     }
     if let Command::Completions { shell } = &cli.command {
@@ -73,7 +89,6 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let logging = Logging::start();
-    let language = Language::of_environment();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(command(cli.command, cli.json, language, &logging)),

@@ -21,6 +21,7 @@ mod enrol;
 mod enrolling;
 #[cfg(feature = "full")]
 mod forms;
+mod help;
 #[cfg(feature = "full")]
 mod live;
 mod logging;

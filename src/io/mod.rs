@@ -48,7 +48,6 @@ pub mod notify;
 pub mod probe;
 mod queue;
 pub mod quic;
-#[cfg(feature = "full")]
 pub mod reader;
 mod resolve;
 pub mod rights;

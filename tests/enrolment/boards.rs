@@ -235,6 +235,96 @@ fn a_new_board_takes_the_place_of_one_that_broke() {
     until("the old one is refused", || fs::read_to_string(format!("{old}/log")).unwrap().contains("node.expelled"));
 }
 
+/// `loa WORDS` about a board's own folder, in JSON: the findings, each by its code, and the exit code.
+fn looked(tree: &Tree, words: &str, data: &str) -> (Vec<(String, String)>, Option<i32>) {
+    let done = tree.loa(&["--json", words, "--config", &format!("{data}/loa.toml")]);
+    let answer: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"));
+    let said = |one: &Value, what: &str| one[what].as_str().unwrap().to_owned();
+    let wrong = answer["findings"].as_array().unwrap().iter().filter(|one| one["level"] != "ok");
+    (wrong.map(|one| (said(one, "code"), said(one, "text"))).collect(), done.status.code())
+}
+
+#[test]
+fn a_board_that_waits_says_for_what_and_what_to_do_and_is_named_and_renamed() {
+    let (mut tree, file) = tree(1);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "it lets boards in");
+    let (_, _, parent) = ticket(&file);
+    let relay = tree.path("relay");
+    tree.stop(&relay);
+    let data = board(&mut tree, &file, "board");
+    let find = |found: &[(String, String)], code: &str| {
+        found.iter().find(|(one, _)| one == code).map(|(_, text)| text.clone())
+    };
+    // Nobody answers: it runs all the same, and its doctor knows.
+    let mut told = None;
+    until("the doctor says what the board waits for", || {
+        let (found, code) = looked(&tree, "doctor", &data);
+        told = find(&found, "enrol.waits").filter(|text| code == Some(1) && !text.contains("refusal: none"));
+        told.is_some()
+    });
+    let code =
+        loa::io::enrolment::node_of(Path::new(&data)).map(|node| format!("{:06}", loa::node::code(node))).unwrap();
+    let told = told.unwrap();
+    assert!(
+        told.contains(&code)
+            && told.contains(&format!("dials {parent}"))
+            && (told.contains("[enrol.link]") || told.contains("[parent.silent]")),
+        "{told}"
+    );
+    let (found, _) = looked(&tree, "check", &data);
+    assert!(find(&found, "enrol.waits").is_some() && find(&found, "config.port_taken").is_none(), "{found:?}");
+
+    tree.run(&relay);
+    until("it waits for a place", || waiting(&tree).len() == 1);
+    let node = node_of(&data);
+    assert_eq!(code, format!("{:06}", loa::node::code(node)));
+    let mut told = None;
+    until("the doctor says that it waits for a place", || {
+        let (found, code) = looked(&tree, "doctor", &data);
+        told = find(&found, "node.waits").filter(|_| code == Some(1));
+        told.is_some()
+    });
+    let told = told.unwrap();
+    assert!(
+        told.contains(&format!("loa place {code} ")) && told.contains(&parent) && told.contains("refusal: none"),
+        "{told}"
+    );
+    let (found, done) = looked(&tree, "check", &data);
+    assert!(find(&found, "node.waits").is_some() && done == Some(0), "the file is in order: {found:?}");
+    // It is shown as one that waits, and not where it waits.
+    let origin = tree.path("tree/origin");
+    let status = String::from_utf8(tree.loa(&["status", "--data", &origin]).stdout).unwrap();
+    assert!(status.contains("0 of 0 loudspeakers") && status.contains("; 1 boards wait for a place"), "{status}");
+    assert!(status.contains(&format!("code {code}")) && status.contains("(waits at vn/01)"), "{status}");
+
+    // Where and how a node cannot stand is said before anything is made.
+    assert_eq!(tree.ask(&["place", &code, "--name", "Cột 1"]).0["code"], "placement.area");
+    assert_eq!(tree.ask(&["place", &code, "--area", AREA]).0["code"], "placement.name");
+    assert_eq!(tree.ask(&["place", &code, "--area", "la/01", "--name", "Cột 1"]).0["code"], "placement.outside");
+    let more = |area: &str, device: &str| {
+        let out = tree.path("more.toml");
+        let words = ["enrol", "--area", area, "--count", "1", "--parent", &parent, "--device", device, "--out", &out];
+        let (refused, code) = tree.ask(&words);
+        assert!(!Path::new(&out).exists(), "{refused}");
+        (refused["code"].as_str().unwrap().to_owned(), refused["text"].as_str().unwrap().to_owned(), code)
+    };
+    let (refused, text, done) = more(AREA, "oss:/dev/dsp");
+    assert!(refused == "usage.playout" && text.contains("alsa:plughw:0,0") && done == Some(2), "{text}");
+    let (refused, text, done) = more("la/01", "null");
+    assert!(
+        refused == "placement.outside" && text.contains("may place nodes in vn alone") && done == Some(1),
+        "{text}"
+    );
+
+    place(&tree, node, "Cột chợ");
+    let (renamed, done) = tree.ask(&["place", "Cột chợ", "--name", "Cột đình"]);
+    assert_eq!((renamed["stands"].as_bool(), done), (Some(true), Some(0)), "{renamed}");
+    let stands = tree.nodes().into_iter().find(|one| one["id"] == node.to_string()).unwrap();
+    assert_eq!((stands["area"].as_str(), stands["name"].as_str()), (Some(AREA), Some("Cột đình")));
+    until("its doctor is content with its place", || find(&looked(&tree, "doctor", &data).0, "node.waits").is_none());
+}
+
 /// Joins as a board without a place, and asks for whatever there may be; returns what came of it.
 fn eavesdrop(identity: &Identity, parent: &str) -> usize {
     let socket = Arc::new(Socket::any(1 << 20).unwrap());

@@ -38,7 +38,10 @@ fn a_tree_made_by_the_command_line_speaks_until_its_right_is_revoked() {
         (before.len(), before[0]["name"].as_str(), before[0]["alive"].as_bool()),
         (1, Some("national"), Some(true))
     );
-    made(tree.enrol(&["--renew", &origin]));
+    let renewed = tree.enrol(&["--renew", &origin]);
+    let said = String::from_utf8_lossy(&renewed.stdout).into_owned();
+    assert!(said.contains("may speak until 2") && said.contains(" +07:00; its certificate holds until 2"), "{said}");
+    made(renewed);
     let after = rights(&tree);
     assert_eq!(after.len(), 2, "the grant once more");
     assert!(after[1]["until_us"].as_i64() > before[0]["until_us"].as_i64());
@@ -56,6 +59,17 @@ fn a_tree_made_by_the_command_line_speaks_until_its_right_is_revoked() {
     assert!(rights(&tree).iter().all(|right| right["alive"] == false));
     let (refused, code) = tree.ask(&["air", &sound, "--area", "vn/01"]);
     assert_eq!((refused["code"].as_str(), code), (Some("order.revoked"), Some(1)), "{refused}");
+    assert!(refused["text"].as_str().unwrap().contains("enrol its node anew"), "{refused}");
+    // Whoever looks at the origin finds it too: by its doctor, in its line, and in its log.
+    let mut doctor = (String::new(), None);
+    until("the doctor finds it", || {
+        let done = tree.loa(&["--json", "doctor", "--data", &origin]);
+        doctor = (String::from_utf8_lossy(&done.stdout).into_owned(), done.status.code());
+        doctor.0.contains("\"authority.revoked\"]") && doctor.1 == Some(1)
+    });
+    assert!(!doctor.0.contains("authority.fine"), "{}", doctor.0);
+    assert_eq!(tree.nodes()[0]["trouble"], serde_json::json!(["authority.revoked"]));
+    assert!(std::fs::read_to_string(format!("{origin}/log")).unwrap().contains("authority.revoked"));
     assert_eq!(tree.ask(&["revoke", "0000", "--root", &root]).0["code"], "revoke.unknown");
 }
 

@@ -3,6 +3,7 @@ use super::place::{Place, codes, json, text, until};
 use loa::node::Role;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 
 #[test]
 fn a_configuration_in_order_is_told_in_either_language_and_ends_with_0() {
@@ -94,6 +95,68 @@ fn the_doctor_says_how_a_node_does_and_what_to_do_where_none_runs() {
     assert!(text(&output.stdout).contains("đang chạy"), "{}", text(&output.stdout));
     process.signal("-TERM");
     assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
+fn a_sound_card_that_is_not_there_is_one_finding_among_the_others() {
+    let place = Place::of(Role::Speaker, None);
+    place.configure("[parent]\naddresses = [\"127.0.0.1:9\"]\n[playout]\ndevice = \"alsa:no_such_card\"\n");
+    let output = place.loa(&["check", "--json"]);
+    let told = codes(&json(&output), "mistake");
+    assert_eq!(output.status.code(), Some(2));
+    let card = |code: &String| code == "config.no_sound" || code == "sound.card";
+    assert!(
+        told.iter().filter(|code| card(code)).count() == 1 && told.contains(&"parent.closed".to_owned()),
+        "{told:?}"
+    );
+    assert!(codes(&json(&output), "ok").contains(&"certificate.fine".to_owned()));
+    // Nor does the doctor end with it.
+    let doctor = json(&place.loa(&["doctor", "--json"]));
+    assert!(codes(&doctor, "mistake").contains(&"doctor.not_running".to_owned()), "{doctor}");
+}
+
+#[test]
+fn a_configuration_that_is_named_comes_before_the_environment() {
+    let place = Place::origin();
+    let output = place.command(&["doctor", "--json"]).env("LOA_DATA", "/nowhere").output().unwrap();
+    assert_eq!(codes(&json(&output), "mistake"), ["doctor.not_running"], "{}", text(&output.stderr));
+    let mut alone = std::process::Command::new(env!("CARGO_BIN_EXE_loa"));
+    let output = alone.args(["doctor", "--json"]).env("LOA_DATA", "/nowhere").env("LANG", "C").output().unwrap();
+    assert!(text(&output.stderr).contains("/nowhere/loa.toml") && output.status.code() == Some(1), "{output:?}");
+}
+
+#[test]
+fn whoever_reads_no_further_ends_a_command_without_a_word() {
+    let place = Place::origin();
+    for words in [&["completions", "bash"][..], &["check"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = match words {
+            ["check"] => place.command(words),
+            _ => std::process::Command::new(env!("CARGO_BIN_EXE_loa")),
+        };
+        if words != ["check"] {
+            command.args(words);
+        }
+        let child = command.stdout(writer).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        drop(command);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.signal(), text(&output.stderr)), (Some(libc::SIGPIPE), String::new()), "{words:?}");
+    }
+}
+
+#[test]
+fn help_and_mistakes_of_the_command_line_are_in_the_readers_language() {
+    let loa = |words: &[&str], language: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_loa"));
+        command.args(words).env("LANG", language).env_remove("LC_ALL").env_remove("LC_MESSAGES").output().unwrap()
+    };
+    let help = loa(&["doctor", "--help"], "vi_VN.UTF-8");
+    assert!(text(&help.stdout).contains("Cách dùng: loa doctor [TÙY_CHỌN]") && help.status.success(), "{help:?}");
+    let wrong = loa(&["doctor", "--confg", "a"], "vi_VN.UTF-8");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).starts_with("lỗi: không có tham số '--confg'"), "{}", text(&wrong.stderr));
+    assert!(text(&loa(&["doctor", "--confg", "a"], "C").stderr).starts_with("error: unexpected argument"));
 }
 
 #[test]

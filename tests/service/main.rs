@@ -3,6 +3,7 @@
 mod check;
 mod ground;
 mod place;
+mod rights;
 mod run;
 mod units;
 mod upgrade;
