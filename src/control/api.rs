@@ -216,6 +216,8 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
                         .keep(made.info.id, part)
                         .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
                 }
+                // The order is on disk before it is given; without its sound it would be silence.
+                store.settle(made.info.id).map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
             }
             Ok(all.into_iter().map(|made| (made.info, made.secret)).collect::<Vec<_>>())
         })

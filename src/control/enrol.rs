@@ -8,26 +8,22 @@
 //! loa enrol --renew new placement and grants in a folder that is there, or given to its running node
 //! ```
 //! A folder appears whole or not at all.
+mod renew;
+
 use super::CONFIG;
 use super::client::Client;
 use super::forms::{Done, Node};
 use super::passphrase;
 use super::places::{self, BoardsArgs};
 use super::text::{Failure, Language, say};
-use super::when;
-use crate::broadcast::{Address, Area, Body, Grant, Order, Placement};
-use crate::config::{Config, is_device};
-use crate::io::certify::{Dates, LIFE};
+use crate::broadcast::{Address, Area};
+use crate::config::is_device;
 use crate::io::clock;
-use crate::io::examine;
-use crate::io::identity::{GOVERNS, Identity, NewNode, PLACES, Root};
-use crate::io::store::Store;
+use crate::io::identity::{GOVERNS, NewNode, PLACES, Root};
 use crate::key::KeyId;
 use crate::node::Role;
-use crate::proto;
-use crate::time::Civil;
-use chrono_tz::Tz;
 use clap::{Args, ValueEnum};
+use renew::{Renewed, renew};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -143,20 +139,6 @@ pub fn init(options: &Init, language: Language) -> Result<Made, Failure> {
         Ok(id)
     })
     .map(|node| Made { folder: options.folder.clone(), node })
-}
-
-/// What was renewed.
-#[derive(Debug, Serialize)]
-pub struct Renewed {
-    pub folder: PathBuf,
-    pub node: Uuid,
-    /// Until when its certificate holds, and until when it may speak, if it may; RFC 3339 and µs.
-    pub certificate_until: String,
-    pub certificate_until_us: i64,
-    pub until: Option<String>,
-    pub until_us: Option<i64>,
-    #[serde(skip)]
-    zone: Tz,
 }
 
 /// What came of it.
@@ -311,79 +293,6 @@ fn configuration(options: &Enrol, role: Role) -> String {
     text
 }
 
-/// New orders in place of the newest of each kind in the folder's journal.
-async fn renew(root: &Root, data: &Path, issuer: bool, language: Language) -> Result<Renewed, Failure> {
-    let unusable = |error: &dyn std::fmt::Display| Failure::new("node.folder", [&data.display(), error]);
-    let identity = Identity::load(data).map_err(|error| unusable(&error))?;
-    let now = clock::wall();
-    // A running node shows the new ones from its next start on; until then the old ones hold.
-    root.certify_again(data, Dates::days(LIFE)).map_err(|error| unusable(&error))?;
-    if issuer || data.join("issuer.key").exists() {
-        root.appoint(data).map_err(|error| unusable(&error))?;
-    }
-    let orders = match Store::open(data) {
-        Ok(store) => {
-            let orders = renewed(root, &identity, &store.journal().map_err(|error| unusable(&error))?, now);
-            let record = |order| proto::Record { body: Some(proto::record::Body::Order(order)) };
-            let records: Vec<_> = orders.iter().cloned().map(record).collect();
-            store.append(&records).map_err(|error| unusable(&error))?;
-            orders
-        }
-        // Its node runs, and takes them by its API.
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            let client = Client::find(None, Some(data), language)?;
-            let journal = Store::peek(data).map_err(|error| unusable(&error))?;
-            let orders = renewed(root, &identity, &journal, now);
-            for order in &orders {
-                client.give(order).await?;
-            }
-            orders
-        }
-        Err(error) => return Err(unusable(&error)),
-    };
-    let ends = orders.iter().filter_map(|signed| match Order::decode(&signed.payload).ok()?.body {
-        Body::Grant(grant) => Some(grant.until),
-        _ => None,
-    });
-    let until = ends.max();
-    let zone = Config::load(&data.join(CONFIG)).map_or(chrono_tz::Asia::Ho_Chi_Minh, |config| config.node.zone);
-    let certificate = Identity::load(data).ok().and_then(|identity| examine::until(&identity)).unwrap_or(now);
-    Ok(Renewed {
-        folder: data.to_owned(),
-        node: identity.node,
-        certificate_until: when::show(certificate, zone),
-        certificate_until_us: certificate.0,
-        until: until.map(|until| when::show(until, zone)),
-        until_us: until.map(|until| until.0),
-        zone,
-    })
-}
-
-fn renewed(root: &Root, identity: &Identity, journal: &[proto::Record], now: Civil) -> Vec<proto::Signed> {
-    let orders = journal.iter().filter_map(|record| match &record.body {
-        Some(proto::record::Body::Order(signed)) => Order::decode(&signed.payload).ok(),
-        _ => None,
-    });
-    let mut placement: Option<Placement> = None;
-    let mut grants: Vec<Grant> = Vec::new();
-    for order in orders {
-        match order.body {
-            Body::Placement(found) if found.node == identity.node => placement = Some(found),
-            // Grants that came from elsewhere are renewed where they were given.
-            Body::Grant(found) if order.authority == root.key().id() => {
-                grants.retain(|grant| grant.key != found.key);
-                grants.push(found);
-            }
-            _ => {}
-        }
-    }
-    let grants = grants.into_iter().flat_map(|grant| {
-        let Grant { key, areas, kinds, name, .. } = grant;
-        areas.into_iter().map(move |area| root.grant(&key, area, &name, &kinds, now))
-    });
-    placement.map(|placement| root.placement(placement, now)).into_iter().chain(grants).collect()
-}
-
 /// The one file of many boards: their whole configuration.
 pub fn boards_file(
     ticket: &places::Ticket,
@@ -416,7 +325,7 @@ pub fn boards_made(made: &places::Made, language: Language) -> String {
     say(
         language,
         "enrol.boards",
-        [&made.file.display(), &made.count, &when::retold(&made.until, language), &made.roots.join(", ")],
+        [&made.file.display(), &made.count, &super::when::retold(&made.until, language), &made.roots.join(", ")],
     )
 }
 
@@ -460,17 +369,9 @@ fn area(text: &str) -> Result<Area, Failure> {
 
 /// What a person reads of either.
 pub fn enrolled(done: &Enrolled, language: Language) -> String {
-    let Renewed { folder, node, certificate_until_us, until_us, zone, .. } = match done {
-        Enrolled::Made(made_now) => return made(made_now, false, language),
-        Enrolled::Renewed(renewed) => renewed,
-    };
-    let certificate = when::day(Civil(*certificate_until_us), *zone, language);
-    match until_us {
-        Some(until) => {
-            let until = when::date(Civil(*until), *zone, language);
-            say(language, "enrol.renewed", [&folder.display(), node, &until, &certificate])
-        }
-        None => say(language, "enrol.renewed_silent", [&folder.display(), node, &certificate]),
+    match done {
+        Enrolled::Made(new) => made(new, false, language),
+        Enrolled::Renewed(renewed) => renewed.text(language),
     }
 }
 
@@ -491,8 +392,14 @@ const CHILDREN: &str = "\n[children]\nlisten = \"0.0.0.0:7460\"\n";
 
 #[cfg(test)]
 mod tests {
+    use super::super::when;
     use super::*;
-    use crate::time::SECOND;
+    use crate::broadcast::{Body, Order};
+    use crate::config::Config;
+    use crate::io::identity::Identity;
+    use crate::io::store::Store;
+    use crate::proto;
+    use crate::time::{Civil, SECOND};
     use clap::Parser;
 
     #[derive(Parser)]

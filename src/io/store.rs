@@ -3,17 +3,18 @@
 use crate::proto;
 use crate::track::Packet;
 use journal::Journal;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracks::Tracks;
 use uuid::Uuid;
 
+pub use edge::{Act, Edge, Watch};
 pub use holder::holder;
 
+mod edge;
 mod holder;
 mod journal;
 mod record;
@@ -35,13 +36,20 @@ impl Store {
     /// Makes the folders (mode 0700), takes the lock (an error names the other process), checks
     /// VERSION, mends a torn last record of the journal.
     pub fn open(data: &Path) -> io::Result<Self> {
+        Self::open_by(Edge::default(), data)
+    }
+
+    /// The same by an edge that is watched.
+    pub fn open_by(edge: Edge, data: &Path) -> io::Result<Self> {
         for folder in [data.to_owned(), data.join("journal"), data.join("tracks")] {
-            make_folder(&folder).map_err(|error| at(&folder, error))?;
+            edge.make_folder(&folder).map_err(|error| at(&folder, error))?;
         }
         let lock = lock(&data.join("LOCK"))?;
-        check_version(&data.join("VERSION"))?;
-        let journal = Journal::open(data.join("journal/orders"))?;
-        let tracks = Tracks::new(data.join("tracks"));
+        check_version(&edge, &data.join("VERSION"))?;
+        // Whoever made the folders may have been cut off before this.
+        edge.sync_folder(data)?;
+        let journal = Journal::open(edge.clone(), data.join("journal/orders"))?;
+        let tracks = Tracks::new(edge, data.join("tracks"));
         Ok(Self { journal: Mutex::new(journal), tracks: Mutex::new(tracks), _lock: lock })
     }
 
@@ -65,6 +73,11 @@ impl Store {
         hold(&self.tracks).keep(track, packets)
     }
 
+    /// What was kept of a track outlasts a power cut from now on. Whoever can fetch it again need not ask for it.
+    pub fn settle(&self, track: Uuid) -> io::Result<()> {
+        hold(&self.tracks).settle(track)
+    }
+
     /// Those of `[from, until)` that are there, ascending.
     pub fn fetch(&self, track: Uuid, from: u64, until: u64) -> io::Result<Vec<Packet>> {
         hold(&self.tracks).fetch(track, from, until)
@@ -85,23 +98,8 @@ fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Makes the names in a folder durable, not only the bytes of its files.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| at(path, error))
-}
-
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options
-}
-
 fn lock(path: &Path) -> io::Result<File> {
-    let mut file = options().open(path).map_err(|error| at(path, error))?;
+    let mut file = Edge::default().open(path)?;
     for turn in 0.. {
         // SAFETY: flock takes a descriptor that is open, and no pointer.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } >= 0 {
@@ -136,11 +134,11 @@ fn lock(path: &Path) -> io::Result<File> {
 const OWN_TURNS: u32 = 50;
 const OWN_TURN: std::time::Duration = std::time::Duration::from_millis(10);
 
-fn check_version(path: &Path) -> io::Result<()> {
+fn check_version(edge: &Edge, path: &Path) -> io::Result<()> {
     match fs::read_to_string(path) {
         Ok(text) if text.trim() == VERSION => Ok(()),
         // Created and not yet written when the power went.
-        Ok(text) if text.is_empty() => write_version(path),
+        Ok(text) if text.trim_matches('\0').is_empty() => write_version(edge, path),
         Ok(text) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             format!(
@@ -149,25 +147,24 @@ fn check_version(path: &Path) -> io::Result<()> {
                 text.trim()
             ),
         )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_version(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_version(edge, path),
         Err(error) => Err(at(path, error)),
     }
 }
 
-fn write_version(path: &Path) -> io::Result<()> {
-    let write = || -> io::Result<()> {
-        let mut file = options().open(path)?;
-        writeln!(file, "{VERSION}")?;
-        file.sync_all()
-    };
-    write().map_err(|error| at(path, error))?;
-    sync_folder(path.parent().map_or(PathBuf::from("."), Path::to_owned).as_path())
+fn write_version(edge: &Edge, path: &Path) -> io::Result<()> {
+    let mut file = edge.open(path)?;
+    let text = format!("{VERSION}\n");
+    edge.write(&mut file, path, 0, text.as_bytes())
+        .and_then(|()| edge.sync(&file, path))
+        .map_err(|error| at(path, error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
     #[test]
     fn a_second_process_is_told_who_holds_the_folder() {

@@ -1,13 +1,14 @@
 //! `journal/orders`: every order and key that this node must know after a restart, append-only.
-use super::{at, options, record, sync_folder};
+use super::{Edge, at, record};
 use crate::proto;
 use prost::Message;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 #[derive(Debug)]
 pub struct Journal {
+    edge: Edge,
     file: File,
     path: PathBuf,
     /// Where the last whole record ends.
@@ -19,12 +20,12 @@ pub struct Journal {
 impl Journal {
     /// Cuts a torn last record off (a crash while appending). Damage before whole records is not
     /// mended: it is an error that names the byte, since what follows it may be a cancel.
-    pub fn open(path: PathBuf) -> io::Result<Self> {
-        let file = options().open(&path).map_err(|error| at(&path, error))?;
+    pub fn open(edge: Edge, path: PathBuf) -> io::Result<Self> {
+        let file = edge.open(&path)?;
         if let Some(folder) = path.parent() {
-            sync_folder(folder)?;
+            edge.sync_folder(folder)?;
         }
-        let mut journal = Self { file, path, end: 0, broken: false };
+        let mut journal = Self { edge, file, path, end: 0, broken: false };
         let whole = journal.scan(|_| Ok(()))?;
         let length = journal.file.metadata()?.len();
         if whole < length {
@@ -35,8 +36,8 @@ impl Journal {
                 code = "journal.cut", file = %journal.path.display(), from = whole, bytes = length - whole,
                 "the last record was cut short by a crash and is removed"
             );
-            journal.file.set_len(whole)?;
-            journal.file.sync_all()?;
+            journal.edge.cut(&journal.file, &journal.path, whole)?;
+            journal.edge.sync(&journal.file, &journal.path)?;
         }
         journal.end = whole;
         Ok(journal)
@@ -50,7 +51,7 @@ impl Journal {
     /// What stands there now, while another process may be writing the next record.
     pub fn peek(path: PathBuf) -> io::Result<Vec<proto::Record>> {
         let file = File::open(&path).map_err(|error| at(&path, error))?;
-        let mut journal = Self { file, path, end: 0, broken: false };
+        let mut journal = Self { edge: Edge::default(), file, path, end: 0, broken: false };
         journal.all().map(|(records, _)| records)
     }
 
@@ -58,6 +59,9 @@ impl Journal {
         let mut records = Vec::new();
         let path = self.path.clone();
         let whole = self.scan(|bytes| {
+            if bytes.is_empty() {
+                return Ok(());
+            }
             let record = proto::Record::decode(bytes)
                 .map_err(|error| at(&path, io::Error::new(io::ErrorKind::InvalidData, error)))?;
             records.push(record);
@@ -66,7 +70,7 @@ impl Journal {
         Ok((records, whole))
     }
 
-    /// On disk when it returns, or not there at all.
+    /// On disk when it returns, all of them. A power cut meanwhile leaves all or none.
     pub fn append(&mut self, records: &[proto::Record]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for record in records {
@@ -81,11 +85,11 @@ impl Journal {
             // The disk was full or read-only then, and may not be any more.
             self.cut()?;
         }
-        let written = self
-            .file
-            .seek(SeekFrom::Start(self.end))
-            .and_then(|_| self.file.write_all(&bytes))
-            .and_then(|()| self.file.sync_data());
+        let written = match records.len() {
+            0 => return Ok(()),
+            1 => self.put(0, &bytes),
+            _ => self.put_together(&bytes),
+        };
         match written {
             Ok(()) => {
                 self.end += bytes.len() as u64;
@@ -99,9 +103,32 @@ impl Journal {
         }
     }
 
+    /// Writes behind the last record, and syncs.
+    fn put(&mut self, from: u64, bytes: &[u8]) -> io::Result<()> {
+        let Self { edge, file, path, .. } = self;
+        edge.write(file, path, self.end + from, bytes).and_then(|()| edge.sync(file, path))
+    }
+
+    /// Several records: of what is not synced yet any part may reach the disk, the last one whole before the first. So the
+    /// first one states a length that none has, and nothing from it on counts, until the rest is safe; then one byte is
+    /// put right.
+    fn put_together(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.end % SECTOR > SECTOR - record::HEADER as u64 {
+            // A header in two sectors could come without that byte; an empty record moves it.
+            let mut empty = Vec::new();
+            record::write(&[], &mut empty);
+            self.put(0, &empty)?;
+            self.end += empty.len() as u64;
+        }
+        let (first, rest) = bytes.split_at(1);
+        self.put(0, &[&[UNSURE], rest].concat())?;
+        self.put(0, first)
+    }
+
     /// Cuts off what a failed write left behind the last whole record.
     fn cut(&mut self) -> io::Result<()> {
-        let cut = self.file.set_len(self.end).and_then(|()| self.file.sync_data());
+        let Self { edge, file, path, .. } = self;
+        let cut = edge.cut(file, path, self.end).and_then(|()| edge.sync(file, path));
         self.broken = cut.is_err();
         cut.map_err(|error| at(&self.path, error))
     }
@@ -140,6 +167,11 @@ impl Journal {
     }
 }
 
+/// What a disk writes as one, at least.
+const SECTOR: u64 = 512;
+/// As a length's first byte, more than any record has.
+const UNSURE: u8 = 0xff;
+
 /// Reads one record into `bytes`; false at the end or when it does not hold.
 fn next(reader: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let mut header = [0; record::HEADER];
@@ -165,6 +197,7 @@ mod tests {
     use super::*;
     use crate::proto::record::Body;
     use std::fs;
+    use std::io::Write;
 
     fn time(value: i64) -> proto::Record {
         proto::Record { body: Some(Body::Time(value)) }
@@ -174,7 +207,7 @@ mod tests {
     fn a_crash_at_any_byte_leaves_the_records_before_it_and_room_for_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("orders");
-        let mut journal = Journal::open(path.clone()).unwrap();
+        let mut journal = Journal::open(Edge::default(), path.clone()).unwrap();
         let mut ends = vec![0];
         for value in [1, 1 << 40, 3] {
             journal.append(&[time(value)]).unwrap();
@@ -184,14 +217,14 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            let mut journal = Journal::open(path.clone()).unwrap();
+            let mut journal = Journal::open(Edge::default(), path.clone()).unwrap();
             let left = ends.iter().filter(|end| **end <= cut).count() - 1;
             let mut expected: Vec<_> = [1, 1 << 40, 3].into_iter().take(left).map(time).collect();
             assert_eq!(journal.read().unwrap(), expected, "cut at {cut}");
             journal.append(&[time(9)]).unwrap();
             drop(journal);
             expected.push(time(9));
-            assert_eq!(Journal::open(path.clone()).unwrap().read().unwrap(), expected, "cut at {cut}");
+            assert_eq!(Journal::open(Edge::default(), path.clone()).unwrap().read().unwrap(), expected, "cut at {cut}");
         }
     }
 
@@ -199,7 +232,7 @@ mod tests {
     fn what_a_failed_write_left_is_cut_off_as_soon_as_the_disk_lets_it_and_the_next_record_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("orders");
-        let mut journal = Journal::open(path.clone()).unwrap();
+        let mut journal = Journal::open(Edge::default(), path.clone()).unwrap();
         journal.append(&[time(1)]).unwrap();
         // A disk that took half a record and then nothing, not even the cut.
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"half").unwrap();
@@ -210,21 +243,49 @@ mod tests {
         journal.file = writing;
         journal.append(&[time(3)]).unwrap();
         drop(journal);
-        assert_eq!(Journal::open(path).unwrap().read().unwrap(), [time(1), time(3)]);
+        assert_eq!(Journal::open(Edge::default(), path).unwrap().read().unwrap(), [time(1), time(3)]);
+    }
+
+    #[test]
+    fn several_records_come_together_wherever_their_first_header_falls() {
+        let folder = tempfile::tempdir().unwrap();
+        for before in 490..530usize {
+            let path = folder.path().join(before.to_string());
+            let mut journal = Journal::open(Edge::default(), path.clone()).unwrap();
+            let key = proto::StoredKey { track: vec![7; before - record::HEADER - 4].into(), secret: None };
+            let first = proto::Record { body: Some(Body::Key(key)) };
+            journal.append(std::slice::from_ref(&first)).unwrap();
+            let end = journal.end;
+            journal.append(&[time(1), time(2)]).unwrap();
+            journal.append(&[]).unwrap();
+            drop(journal);
+            // Without the first header's first byte none of them is there, and the next ones are.
+            let mut bytes = fs::read(&path).unwrap();
+            let header = if end % SECTOR > SECTOR - 8 { end + 8 } else { end } as usize;
+            bytes[header] = UNSURE;
+            let torn = folder.path().join("torn");
+            fs::write(&torn, bytes).unwrap();
+            let mut journal = Journal::open(Edge::default(), torn).unwrap();
+            assert_eq!(journal.read().unwrap(), [first.clone()], "{end}");
+            journal.append(&[time(3)]).unwrap();
+            assert_eq!(journal.read().unwrap(), [first.clone(), time(3)]);
+            let whole = Journal::open(Edge::default(), path).unwrap().read().unwrap();
+            assert_eq!(whole, [first, time(1), time(2)], "{end}");
+        }
     }
 
     #[test]
     fn a_changed_byte_in_the_middle_is_reported_with_its_place_and_not_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("orders");
-        let mut journal = Journal::open(path.clone()).unwrap();
+        let mut journal = Journal::open(Edge::default(), path.clone()).unwrap();
         journal.append(&[time(1), time(2), time(3)]).unwrap();
         drop(journal);
         let whole = fs::read(&path).unwrap();
         let mut changed = whole.clone();
         changed[record::HEADER] ^= 1;
         fs::write(&path, &changed).unwrap();
-        let error = Journal::open(path.clone()).unwrap_err().to_string();
+        let error = Journal::open(Edge::default(), path.clone()).unwrap_err().to_string();
         assert!(error.contains("byte 0"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), changed);
     }

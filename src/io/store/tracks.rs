@@ -3,12 +3,12 @@
 //! Each record (see `record`) is the index (u64, big-endian) and the packet's bytes. A torn tail is
 //! cut off when a file is opened; a damaged record in the middle is skipped like one that was never
 //! fetched, since it can be fetched again.
-use super::{at, make_folder, options, record};
+use super::{Edge, at, record};
 use crate::track::{MAX_PACKET, Packet};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -21,6 +21,7 @@ const INDEX: usize = 8;
 
 #[derive(Debug)]
 pub struct Tracks {
+    edge: Edge,
     folder: PathBuf,
     open: BTreeMap<Uuid, Track>,
     /// Least recently used first.
@@ -29,6 +30,7 @@ pub struct Tracks {
 
 #[derive(Debug)]
 struct Track {
+    edge: Edge,
     file: File,
     path: PathBuf,
     /// Where the packet of each index begins, and its length.
@@ -37,12 +39,21 @@ struct Track {
 }
 
 impl Tracks {
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder, open: BTreeMap::new(), used: VecDeque::new() }
+    pub fn new(edge: Edge, folder: PathBuf) -> Self {
+        Self { edge, folder, open: BTreeMap::new(), used: VecDeque::new() }
     }
 
     pub fn keep(&mut self, id: Uuid, packets: &[Packet]) -> io::Result<()> {
         self.track(id, true)?.map_or(Ok(()), |track| track.keep(packets))
+    }
+
+    /// The packets, and the names that lead to them.
+    pub fn settle(&mut self, id: Uuid) -> io::Result<()> {
+        let Some(track) = self.track(id, false)? else { return Ok(()) };
+        let path = track.path.clone();
+        track.edge.sync(&track.file, &path).map_err(|error| at(&path, error))?;
+        self.edge.sync_folder(&self.folder.join(id.to_string()))?;
+        self.edge.sync_folder(&self.folder)
     }
 
     pub fn fetch(&mut self, id: Uuid, from: u64, until: u64) -> io::Result<Vec<Packet>> {
@@ -53,7 +64,7 @@ impl Tracks {
         self.open.remove(&id);
         self.used.retain(|used| *used != id);
         let folder = self.folder.join(id.to_string());
-        match fs::remove_dir_all(&folder) {
+        match self.edge.remove(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&folder, error)),
             _ => Ok(()),
         }
@@ -66,13 +77,13 @@ impl Tracks {
             if !create && !path.exists() {
                 return Ok(None);
             }
-            make_folder(&folder).map_err(|error| at(&folder, error))?;
+            self.edge.make_folder(&folder).map_err(|error| at(&folder, error))?;
             while self.used.len() >= OPEN {
                 if let Some(oldest) = self.used.pop_front() {
                     self.open.remove(&oldest);
                 }
             }
-            self.open.insert(id, Track::open(path)?);
+            self.open.insert(id, Track::open(self.edge.clone(), path)?);
         }
         self.used.retain(|used| *used != id);
         self.used.push_back(id);
@@ -81,9 +92,9 @@ impl Tracks {
 }
 
 impl Track {
-    fn open(path: PathBuf) -> io::Result<Self> {
-        let file = options().open(&path).map_err(|error| at(&path, error))?;
-        let mut track = Self { file, path, places: BTreeMap::new(), end: 0 };
+    fn open(edge: Edge, path: PathBuf) -> io::Result<Self> {
+        let file = edge.open(&path)?;
+        let mut track = Self { edge, file, path, places: BTreeMap::new(), end: 0 };
         track.index().map_err(|error| at(&track.path, error))?;
         Ok(track)
     }
@@ -106,7 +117,7 @@ impl Track {
             self.end += (record::HEADER + size) as u64;
         }
         if self.end < length {
-            self.file.set_len(self.end)?;
+            self.edge.cut(&self.file, &self.path, self.end)?;
         }
         Ok(())
     }
@@ -125,10 +136,10 @@ impl Track {
             record::write(&[&packet.index.to_be_bytes(), &packet.bytes[..]].concat(), &mut bytes);
             places.push((packet.index, (begin, packet.bytes.len() as u32)));
         }
-        let written = self.file.seek(SeekFrom::Start(self.end)).and_then(|_| self.file.write_all(&bytes));
-        if let Err(error) = written {
-            let _ = self.file.set_len(self.end);
-            return Err(at(&self.path, error));
+        let Self { edge, file, path, .. } = self;
+        if let Err(error) = edge.write(file, path, self.end, &bytes) {
+            let _ = edge.cut(file, path, self.end);
+            return Err(at(path, error));
         }
         self.end += bytes.len() as u64;
         self.places.extend(places);
@@ -167,6 +178,7 @@ fn read_exact(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn packet(index: u64) -> Packet {
         Packet { index, bytes: Bytes::from(vec![index as u8; 5 + index as usize % 3]) }
@@ -180,11 +192,11 @@ mod tests {
     fn packets_come_back_ascending_whatever_order_they_came_in() {
         let folder = tempfile::tempdir().unwrap();
         let id = Uuid::from_u128(7);
-        let mut tracks = Tracks::new(folder.path().to_owned());
+        let mut tracks = Tracks::new(Edge::default(), folder.path().to_owned());
         tracks.keep(id, &[packet(5), packet(1)]).unwrap();
         tracks.keep(id, &[packet(3), packet(5)]).unwrap();
         assert_eq!(tracks.fetch(id, 1, 5).unwrap(), [packet(1), packet(3)]);
-        let mut again = Tracks::new(folder.path().to_owned());
+        let mut again = Tracks::new(Edge::default(), folder.path().to_owned());
         assert_eq!(again.fetch(id, 0, 9).unwrap(), [packet(1), packet(3), packet(5)]);
         again.forget(id).unwrap();
         again.forget(id).unwrap();
@@ -196,17 +208,17 @@ mod tests {
     fn a_file_cut_at_any_byte_keeps_what_is_whole_and_takes_more() {
         let folder = tempfile::tempdir().unwrap();
         let id = Uuid::from_u128(7);
-        let mut tracks = Tracks::new(folder.path().to_owned());
+        let mut tracks = Tracks::new(Edge::default(), folder.path().to_owned());
         tracks.keep(id, &[packet(0), packet(1), packet(2)]).unwrap();
         let path = folder.path().join(id.to_string()).join("packets");
         let whole = fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            let mut tracks = Tracks::new(folder.path().to_owned());
+            let mut tracks = Tracks::new(Edge::default(), folder.path().to_owned());
             let left = fetched(&mut tracks, id);
             assert!(left.len() < 3 && left.iter().copied().eq(0..left.len() as u64), "cut at {cut}: {left:?}");
             tracks.keep(id, &[packet(0), packet(1), packet(2)]).unwrap();
-            let mut tracks = Tracks::new(folder.path().to_owned());
+            let mut tracks = Tracks::new(Edge::default(), folder.path().to_owned());
             assert_eq!(tracks.fetch(id, 0, 9).unwrap(), [packet(0), packet(1), packet(2)]);
         }
     }
@@ -215,13 +227,13 @@ mod tests {
     fn a_damaged_packet_is_missing_and_the_others_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let id = Uuid::from_u128(7);
-        Tracks::new(folder.path().to_owned()).keep(id, &[packet(0), packet(1), packet(2)]).unwrap();
+        Tracks::new(Edge::default(), folder.path().to_owned()).keep(id, &[packet(0), packet(1), packet(2)]).unwrap();
         let path = folder.path().join(id.to_string()).join("packets");
         let mut bytes = fs::read(&path).unwrap();
         let second = record::HEADER + INDEX + 5 + record::HEADER + INDEX;
         bytes[second] ^= 1;
         fs::write(&path, &bytes).unwrap();
-        let mut tracks = Tracks::new(folder.path().to_owned());
+        let mut tracks = Tracks::new(Edge::default(), folder.path().to_owned());
         assert_eq!(fetched(&mut tracks, id), [0, 2]);
         tracks.keep(id, &[packet(1)]).unwrap();
         assert_eq!(tracks.fetch(id, 1, 2).unwrap(), [packet(1)]);
@@ -230,7 +242,7 @@ mod tests {
     #[test]
     fn more_tracks_than_are_held_open_are_all_there() {
         let folder = tempfile::tempdir().unwrap();
-        let mut tracks = Tracks::new(folder.path().to_owned());
+        let mut tracks = Tracks::new(Edge::default(), folder.path().to_owned());
         for id in 0..OPEN as u128 + 5 {
             tracks.keep(Uuid::from_u128(id), &[packet(id as u64)]).unwrap();
         }
