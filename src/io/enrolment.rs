@@ -18,7 +18,7 @@ use super::tls;
 use super::wake::{Interest, wait};
 use crate::broadcast::{Body, Order};
 use crate::key::SigningKey;
-use crate::node::Role;
+use crate::node::{Role, id_of};
 use crate::proto::{self, to_child, to_parent};
 use crate::session::{Arrival, Departure};
 use crate::time::Civil;
@@ -98,15 +98,14 @@ pub fn is_needed(data: &Path) -> bool {
 
 /// The key and the roots of a board's folder, made if they are not there yet; which node it will be.
 pub fn begin(data: &Path, ticket: &Ticket) -> io::Result<Uuid> {
-    prepare(data, ticket).map(|newcomer| newcomer.identity.node)
+    prepare(data, ticket).map(|newcomer| id_of(&newcomer.key.public()))
 }
 
 /// Which node a board's folder will be, once it has a key.
 pub fn node_of(data: &Path) -> Option<Uuid> {
     let key = std::fs::read_to_string(data.join("node.key")).map(Zeroizing::new).ok()?;
     let pair = KeyPair::from_pem_and_sign_algo(&key, &PKCS_ED25519).ok()?;
-    let certificate = certify::newcomer(&pair).ok()?;
-    tls::peer(certificate.der()).ok().map(|peer| peer.node)
+    SigningKey::from_pkcs8(&pair.serialize_der()).map(|key| id_of(&key.public()))
 }
 
 /// Asks until there is a certificate, or `stop`. Blocks. What is in the way is logged when it changes, and put in

@@ -253,6 +253,7 @@ fn a_board_that_waits_says_for_what_and_what_to_do_and_is_named_and_renamed() {
     let relay = tree.path("relay");
     tree.stop(&relay);
     let data = board(&mut tree, &file, "board");
+    fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let find = |found: &[(String, String)], code: &str| {
         found.iter().find(|(one, _)| one == code).map(|(_, text)| text.clone())
     };
