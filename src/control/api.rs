@@ -203,7 +203,7 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         let reached = known(&api).await?;
         reach::check(&areas, &reached, priority == Priority::Emergency)?;
 
-        let wanted = areas.clone();
+        let (wanted, urgent) = (areas.clone(), priority == Priority::Emergency);
         let title = title.unwrap_or_else(|| shorten(&media.name));
         let (library, store) = (api.library.clone(), api.handle.store());
         let span = tracing::info_span!("broadcast.pack", priority = ?priority);
@@ -216,8 +216,13 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
                         .keep(made.info.id, part)
                         .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
                 }
-                // The order is on disk before it is given; without its sound it would be silence.
-                store.settle(made.info.id).map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
+                // The order is on disk before it is given; without its sound it would be silence. An emergency does not
+                // wait for the disk.
+                if !urgent {
+                    store
+                        .settle(made.info.id)
+                        .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
+                }
             }
             Ok(all.into_iter().map(|made| (made.info, made.secret)).collect::<Vec<_>>())
         })
@@ -242,6 +247,15 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         match ordered.await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 let mut aired = forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone);
+                if urgent {
+                    let store = api.handle.store();
+                    // Beside its sound, which goes on whatever comes of this.
+                    drop(tokio::task::spawn_blocking(move || {
+                        if let Err(error) = ids.into_iter().try_for_each(|id| store.settle(id)) {
+                            tracing::error!(code = "store.failed", %error, "the sound of an emergency");
+                        }
+                    }));
+                }
                 aired.warnings = warnings(&api, wanted, priority, sounds, &reached, language).await;
                 Ok(aired)
             }

@@ -182,7 +182,7 @@ fn tell(config: &Config, own: &Own, report: &mut Report) {
     match own.civil_us {
         None => report.mistake("doctor.no_time", []),
         Some(civil) => {
-            let shown = super::when::show_short(Civil(civil), config.node.zone);
+            let shown = super::when::moment(Civil(civil), config.node.zone, report.language);
             report.ok("doctor.time", [&shown, &format!("{:.1}", own.uncertainty_us as f64 / 1e3)]);
         }
     }

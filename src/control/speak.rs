@@ -200,7 +200,7 @@ impl Meter {
             self.on_air = true;
             // Alone on standard output, for whoever wants to cancel it.
             println!("{}", aired.id);
-            let short = |micros| when::show_short(Civil(micros), self.zone);
+            let short = |micros| when::moment(Civil(micros), self.zone, self.language);
             let (sounds, speech) = (short(aired.sounds_us), short(state.speech_us.unwrap_or(aired.sounds_us)));
             self.say(&say(self.language, "cli.live_on_air", [&aired.id, &sounds, &speech]));
         }

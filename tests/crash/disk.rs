@@ -180,8 +180,8 @@ impl File {
         for page in (0..length).step_by(size) {
             let end = (page + size).min(length);
             if dice.one_in(3) {
-                for at in page..end {
-                    all[at] = self.certain.get(at).copied().unwrap_or(0);
+                for (at, byte) in all.iter_mut().enumerate().take(end).skip(page) {
+                    *byte = self.certain.get(at).copied().unwrap_or(0);
                 }
             }
         }

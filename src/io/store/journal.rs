@@ -266,7 +266,7 @@ mod tests {
             let torn = folder.path().join("torn");
             fs::write(&torn, bytes).unwrap();
             let mut journal = Journal::open(Edge::default(), torn).unwrap();
-            assert_eq!(journal.read().unwrap(), [first.clone()], "{end}");
+            assert_eq!(journal.read().unwrap(), std::slice::from_ref(&first), "{end}");
             journal.append(&[time(3)]).unwrap();
             assert_eq!(journal.read().unwrap(), [first.clone(), time(3)]);
             let whole = Journal::open(Edge::default(), path).unwrap().read().unwrap();
