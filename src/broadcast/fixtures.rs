@@ -109,6 +109,7 @@ pub fn grant(to: &Signer, areas: &[&str], kinds: &[Kind], up_to: Priority, days:
         from: NOW - (days * DAY),
         until: NOW + days * DAY,
         name: format!("{areas:?}"),
+        alone_from: 0,
     }
 }
 

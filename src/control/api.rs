@@ -11,6 +11,7 @@
 //! GET    /v1/live, /v1/live/{id}
 //! POST   /v1/stop                     Stop                           → Done
 //! GET    /v1/authorities                                             → Authorities
+//! POST   /v1/drafts /v1/signatures /v1/locks /v1/preferences         see [`super::second`]
 //! POST   /v1/authorities              Give: a grant, revocation or placement of a root's  → Done
 //! GET    /v1/nodes                                                   → Nodes
 //! POST   /v1/nodes                    Place                          → Placed
@@ -28,6 +29,7 @@ use super::media::{Library, Media, Upload};
 use super::packets;
 use super::places;
 use super::reach::{self, Known};
+use super::second;
 use super::text::{Failure, Language};
 use super::token::Token;
 use super::trace;
@@ -89,6 +91,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/live/{id}", get(live::http::one))
         .route("/v1/stop", post(stop))
         .route("/v1/authorities", get(authorities).post(give))
+        .route("/v1/drafts", post(second::draft))
+        .route("/v1/signatures", post(second::sign))
+        .route("/v1/locks", post(second::lock))
+        .route("/v1/preferences", post(second::prefer))
         .route("/v1/nodes", get(nodes).post(places::place))
         .route("/v1/nodes/{id}", delete(places::expel))
         .route("/v1/tokens", post(places::token))
@@ -188,71 +194,79 @@ async fn one_media(State(api): Shared, Extension(language): Extension<Language>,
 
 async fn air(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
     let work = async {
-        let form: forms::Air = read(body).await?;
-        let areas = areas(&form.areas)?;
-        let (priority, purpose) = (Priority::from(form.priority), form.purpose.into());
-        if !api.speaks {
-            return Err(Failure::new("authority.none", []));
-        }
-        let now = api.handle.snapshot().civil.ok_or_else(|| Failure::new("time.unknown", []))?;
-        let at = form.at.as_deref().map(|text| air_time(text, now, api.zone)).transpose()?;
-        let title = form.title.as_deref().map(title).transpose()?;
-        let library = api.library.clone();
-        let media = blocking(move || get_media(&library, &form.media)).await?;
-        let delay = form.delay_ms.map(|delay| check_delay(delay, &media.bitrates, priority)).transpose()?;
-        reach::check(&areas, &known(&api).await?, priority == Priority::Emergency)?;
-
-        let title = title.unwrap_or_else(|| shorten(&media.name));
-        let (library, store) = (api.library.clone(), api.handle.store());
-        let span = tracing::info_span!("broadcast.pack", priority = ?priority);
-        let mut tracks = blocking(move || {
-            let _within = span.entered();
-            let all = packets::make_all(&library.renditions(&media)?, priority, delay, now)?;
-            for made in &all {
-                for part in made.packets.chunks(KEPT_AT_ONCE) {
-                    store
-                        .keep(made.info.id, part)
-                        .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
-                }
-            }
-            Ok(all.into_iter().map(|made| (made.info, made.secret)).collect::<Vec<_>>())
-        })
-        .await?;
-        let ids: Vec<_> = tracks.iter().map(|(info, _)| info.id).collect();
-        let others = tracks.split_off(1.min(tracks.len()));
-        let (track, secret) = tracks.pop().ok_or_else(|| Failure::new("media.packets", [&"no rendition is kept"]))?;
-        let air = trunk::Air {
-            title,
-            areas,
-            priority,
-            purpose,
-            at,
-            delay,
-            track,
-            secret,
-            others,
-            live: false,
-            resume: form.resume,
-        };
-        let ordered = request(&api, Request::Air(Box::new(air))).instrument(tracing::info_span!("broadcast.order"));
-        match ordered.await {
+        match prepare(&api, read(body).await?, false).await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 Ok(forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone))
             }
-            other => {
-                // Nobody will ever play it.
-                let store = api.handle.store();
-                let _ = blocking(move || {
-                    ids.into_iter()
-                        .try_for_each(|id| store.forget(id))
-                        .map_err(|error| Failure::from_room("store.failed", error.to_string()))
-                })
-                .await;
-                Err(unexpected(other))
-            }
+            other => Err(unexpected(other)),
         }
     };
     created(work.await, language)
+}
+
+/// Packs what is to be aired, and puts it on the air; or, with `second`, drafts the order.
+pub(super) async fn prepare(api: &Api, form: forms::Air, second: bool) -> Result<Reply, Failure> {
+    let areas = areas(&form.areas)?;
+    let (priority, purpose) = (Priority::from(form.priority), form.purpose.into());
+    if !api.speaks {
+        return Err(Failure::new("authority.none", []));
+    }
+    let now = api.handle.snapshot().civil.ok_or_else(|| Failure::new("time.unknown", []))?;
+    let at = form.at.as_deref().map(|text| air_time(text, now, api.zone)).transpose()?;
+    let title = form.title.as_deref().map(title).transpose()?;
+    let library = api.library.clone();
+    let media = blocking(move || get_media(&library, &form.media)).await?;
+    let delay = form.delay_ms.map(|delay| check_delay(delay, &media.bitrates, priority)).transpose()?;
+    reach::check(&areas, &known(api).await?, priority == Priority::Emergency)?;
+
+    let title = title.unwrap_or_else(|| shorten(&media.name));
+    let (library, store) = (api.library.clone(), api.handle.store());
+    let span = tracing::info_span!("broadcast.pack", priority = ?priority);
+    let mut tracks = blocking(move || {
+        let _within = span.entered();
+        let all = packets::make_all(&library.renditions(&media)?, priority, delay, now)?;
+        for made in &all {
+            for part in made.packets.chunks(KEPT_AT_ONCE) {
+                store
+                    .keep(made.info.id, part)
+                    .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
+            }
+        }
+        Ok(all.into_iter().map(|made| (made.info, made.secret)).collect::<Vec<_>>())
+    })
+    .await?;
+    let ids: Vec<_> = tracks.iter().map(|(info, _)| info.id).collect();
+    let others = tracks.split_off(1.min(tracks.len()));
+    let (track, secret) = tracks.pop().ok_or_else(|| Failure::new("media.packets", [&"no rendition is kept"]))?;
+    let air = trunk::Air {
+        title,
+        areas,
+        priority,
+        purpose,
+        at,
+        delay,
+        track,
+        secret,
+        others,
+        live: false,
+        resume: form.resume,
+        second,
+    };
+    let ordered = request(api, Request::Air(Box::new(air))).instrument(tracing::info_span!("broadcast.order"));
+    match ordered.await {
+        Ok(reply @ (Reply::Aired { .. } | Reply::Draft { .. })) => Ok(reply),
+        other => {
+            // Nobody will ever play it.
+            let store = api.handle.store();
+            let _ = blocking(move || {
+                ids.into_iter()
+                    .try_for_each(|id| store.forget(id))
+                    .map_err(|error| Failure::from_room("store.failed", error.to_string()))
+            })
+            .await;
+            Err(unexpected(other))
+        }
+    }
 }
 
 async fn list_broadcasts(State(api): Shared, Extension(language): Extension<Language>) -> Response {
@@ -292,9 +306,9 @@ async fn stop(State(api): Shared, Extension(language): Extension<Language>, body
 async fn authorities(State(api): Shared, Extension(language): Extension<Language>) -> Response {
     let work = async {
         match request(&api, Request::Authorities).await {
-            Ok(Reply::Authorities(granted)) => {
+            Ok(Reply::Authorities(granted, locks)) => {
                 let authorities = granted.iter().map(|granted| forms::Authority::new(granted, api.zone)).collect();
-                Ok(forms::Authorities { authorities })
+                Ok(forms::Authorities { authorities, locks: locks.iter().map(forms::Locked::new).collect() })
             }
             other => Err(unexpected(other)),
         }

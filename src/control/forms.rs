@@ -188,6 +188,25 @@ pub struct Live {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Authorities {
     pub authorities: Vec<Authority>,
+    #[serde(default)]
+    pub locks: Vec<Locked>,
+}
+
+/// A lock in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Locked {
+    /// Id of its order: what releases it.
+    pub lock: Uuid,
+    pub key: String,
+    /// Empty: everywhere.
+    pub areas: Vec<String>,
+}
+
+impl Locked {
+    pub fn new(locked: &trunk::Locked) -> Self {
+        let areas = locked.areas.iter().map(ToString::to_string).collect();
+        Self { lock: locked.order, key: locked.key.to_string(), areas }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

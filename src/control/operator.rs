@@ -6,7 +6,7 @@ use super::forms::{Air, Level, Listed, Purpose, Stop};
 use super::text::{Failure, Language, say};
 use super::transcode::{self, Transcode};
 use super::tree::{self, View};
-use super::{enrol, places, report, serve, speak, table, timetable, up, when};
+use super::{enrol, places, report, second, serve, speak, table, timetable, up, when};
 use crate::audio::Pcm;
 use crate::io::decoder::{self, Form};
 use crate::time::Civil;
@@ -65,9 +65,18 @@ pub enum Command {
         /// For how long
         #[arg(long, default_value_t = 10)]
         minutes: i64,
+        /// Also locks this key, as `loa revoke` names it or its beginning: what it said is over, and it says nothing more
+        #[arg(long, value_name = "KEY")]
+        lock: Option<String>,
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Lifts a lock: it takes two, or a root
+    Release(second::ReleaseArgs),
+    /// Makes the key of a person who signs beside a node what takes two
+    Signer(second::SignerArgs),
+    /// Says what an area hears first where several broadcasts want to sound at once
+    Prefer(second::PreferArgs),
     /// Shows the tree of nodes, what sounds where and what is wrong
     Status {
         /// Shows it anew each second until Ctrl-C
@@ -159,6 +168,8 @@ pub struct AirArgs {
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
+    second: second::Second,
+    #[command(flatten)]
     node: NodeArgs,
 }
 
@@ -213,12 +224,19 @@ impl Command {
                 told(json, &done, || say(language, "cli.cancelled", [&id]));
                 Ok(DONE)
             }
-            Self::Stop { areas, minutes, node } => {
-                let areas = areas.areas;
-                let done = Client::of(&node, language)?.stop(&Stop { areas: areas.clone(), minutes }).await?;
+            Self::Stop { areas, minutes, lock, node } => {
+                let (areas, client) = (areas.areas, Client::of(&node, language)?);
+                let done = client.stop(&Stop { areas: areas.clone(), minutes }).await?;
                 told(json, &done, || say(language, "cli.stopped", [&minutes, &areas.join(", ")]));
+                if let Some(key) = lock {
+                    let (key, done) = second::put_lock(&client, &key, areas).await?;
+                    told(json, &done, || say(language, "lock.done", [&key, &done.order]));
+                }
                 Ok(DONE)
             }
+            Self::Release(args) => second::release(args, json, language).await,
+            Self::Signer(args) => second::signer(args, json, language).await,
+            Self::Prefer(args) => second::put_first(args, json, language).await,
             Self::Timetable(args) => timetable::dry_run(&args, json, language),
             Self::Area(args) => timetable::area(&args, json, language),
             Self::Transcode(args) => transcode::run(*args, json, language).await,
@@ -233,6 +251,7 @@ impl Command {
 
 async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failure> {
     let client = Client::of(&args.node, language)?;
+    let second = args.second.open(language).await?;
     // Asked before the upload, so that a mistaken time costs none; and "+30s" counts from the command.
     let nodes = client.nodes().await?;
     let at = match &args.at {
@@ -256,7 +275,10 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
         delay_ms: args.delay,
         resume: args.resume,
     };
-    let aired = client.air(&form).await?;
+    let aired = match second {
+        None => client.air(&form).await?,
+        Some(second) => second::air(&client, form, &second).await?,
+    };
     let short = |micros| when::show_short(Civil(micros), nodes.zone);
     told(json, &aired, || say(language, "cli.aired", [&aired.id, &short(aired.sounds_us), &short(aired.until_us)]));
     Ok(DONE)
@@ -272,7 +294,7 @@ async fn revoke(
 ) -> Result<u8, Failure> {
     let Some(key) = key else {
         let list = client.authorities().await?;
-        told(json, &list, || table::authorities(&list.authorities, language).trim_end().to_owned());
+        told(json, &list, || table::authorities(&list, language).trim_end().to_owned());
         return Ok(DONE);
     };
     let (done, taken) = enrol::revoke(client, &key, root, unheard, language).await?;

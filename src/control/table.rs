@@ -1,5 +1,5 @@
 //! The live table of nodes: aligned text, refreshed in place on a terminal.
-use super::forms::{Authority, Listed, Node};
+use super::forms::{Authorities, Listed, Node};
 use super::text::{Language, say};
 use super::when;
 use crate::time::Civil;
@@ -67,11 +67,11 @@ pub fn on_air(broadcasts: &[Listed], zone: Tz, language: Language) -> String {
 /// A day of a province's, under a tree that is to be read too.
 const ON_AIR: usize = 40;
 
-/// One line per grant.
-pub fn authorities(authorities: &[Authority], language: Language) -> String {
+/// One line per grant, and one per lock.
+pub fn authorities(list: &Authorities, language: Language) -> String {
     let head =
         ["revoke.key", "demo.area", "revoke.name", "revoke.kinds", "revoke.until"].map(|code| say(language, code, []));
-    let rows = authorities.iter().map(|authority| {
+    let rows = list.authorities.iter().map(|authority| {
         let gone = if authority.alive { String::new() } else { format!(" {}", say(language, "revoke.gone", [])) };
         [
             authority.key.clone(),
@@ -81,7 +81,11 @@ pub fn authorities(authorities: &[Authority], language: Language) -> String {
             format!("{}{gone}", authority.until),
         ]
     });
-    align(std::iter::once(head).chain(rows).collect(), &[])
+    let locks = list
+        .locks
+        .iter()
+        .map(|locked| say(language, "lock.held", [&locked.key, &locked.areas.join(","), &locked.lock]) + "\n");
+    align(std::iter::once(head).chain(rows).collect(), &[]) + &locks.collect::<String>()
 }
 
 /// Columns as wide as their widest cell; `right` names those whose numbers stand under each other.

@@ -4,6 +4,7 @@ mod calling;
 #[cfg(test)]
 mod ceilings;
 mod choice;
+mod drafts;
 mod enrol;
 #[cfg(test)]
 mod hostile;
@@ -81,6 +82,7 @@ pub struct Trunk {
     repeats: BTreeMap<(Local, u64, Uuid), Packet>,
     below: Below,
     enrolments: Enrolments,
+    drafts: drafts::Drafts,
     roster: Roster,
     tick_at: Local,
     /// When this node last gave an order.
@@ -166,6 +168,7 @@ impl Trunk {
             repeats: BTreeMap::new(),
             below: Below::new(now),
             enrolments: Enrolments::default(),
+            drafts: drafts::Drafts::default(),
             roster: Roster::default(),
             tick_at: now,
             ordered_at: None,

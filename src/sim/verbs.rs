@@ -118,6 +118,7 @@ impl World {
             others,
             live: bulletin.live,
             resume: bulletin.resume,
+            second: false,
         }));
         match self.request(node, request) {
             Some(Reply::Aired { broadcast, accepted, from, until, sounds, anchor, .. }) => {

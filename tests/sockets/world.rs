@@ -255,6 +255,7 @@ impl Sockets {
             others: Vec::new(),
             live: false,
             resume: bulletin.resume,
+            second: false,
             purpose: bulletin.purpose,
         };
         match self.request(node, Request::Air(Box::new(air))) {

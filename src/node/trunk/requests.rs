@@ -1,13 +1,30 @@
 //! What people ask of this node: broadcasts, cancels, hushes, lists.
 
+use super::drafts::SIGNED_WITHIN;
 use super::keys::Brought;
-use super::{Air, From, Granted, Listed, Pending, Reply, Request, Trunk, What};
+use super::{Air, From, Granted, Listed, Locked, Pending, Reply, Request, Trunk, What};
 use crate::broadcast::{Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, State, Tone};
+use crate::key::KeyId;
 use crate::proto::{self, record};
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
 use crate::track::{Info, Secret};
 use prost::Message;
 use uuid::Uuid;
+
+/// A broadcast that is about to be put on the air.
+pub(super) struct Airing {
+    pub order: Order,
+    pub signed: proto::Signed,
+    pub tracks: Vec<(Info, Secret)>,
+    pub packets: Option<u64>,
+    pub live: bool,
+    pub emergency: bool,
+    pub from: Civil,
+    pub until: Civil,
+    pub sounds: Civil,
+    pub anchor: Civil,
+    pub delay: i64,
+}
 
 /// A code for programs, a text for people.
 pub(super) type Refused = (&'static str, String);
@@ -34,7 +51,9 @@ impl Trunk {
                     grant: grant.clone(),
                     alive: alive && grant.is_valid(civil),
                 };
-                let reply = Reply::Authorities(self.authorities.grants().into_iter().map(granted).collect());
+                let locked = |(order, key, areas): (Uuid, KeyId, &[Area])| Locked { order, key, areas: areas.to_vec() };
+                let locks = self.authorities.locks().map(locked).collect();
+                let reply = Reply::Authorities(self.authorities.grants().into_iter().map(granted).collect(), locks);
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }
@@ -43,6 +62,10 @@ impl Trunk {
             }
             Request::Place(place) => self.request_place(now, id, *place),
             Request::Expel { node } => self.request_expel(now, id, node),
+            Request::Lock { key, areas } => self.request_lock(now, id, key, areas),
+            Request::Release { lock } => self.request_release(now, id, lock),
+            Request::Prefer { areas, broadcasts, lasting } => self.request_prefer(now, id, areas, broadcasts, lasting),
+            Request::Countersign(signed) => self.request_countersign(now, id, *signed),
             Request::Give(signed) => self.request_give(now, id, *signed),
             Request::Finish { broadcast, packets } => self.request_finish(now, id, broadcast, packets),
             Request::Note(note) => {
@@ -66,7 +89,7 @@ impl Trunk {
         let order = Order::decode(&signed.payload).map_err(|refusal| (refusal.code, refusal.text))?;
         let reply = Reply::Done { order: order.id };
         match &order.body {
-            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) => {
+            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) | Body::Lock(_) | Body::Release(_) => {
                 let request = Some((id, Box::new(reply)));
                 self.handle_order(now, signed, From::Own { request, keys: Vec::new() });
             }
@@ -133,13 +156,15 @@ impl Trunk {
             Some(which) => Some((which, crate::audio::words_micros(which))),
             None => emergency.then(|| (crate::audio::TONE, crate::audio::tone_micros())),
         };
-        let first = civil + if emergency { T0 } else { LEAD + delay };
+        // Whoever signs it too needs a moment.
+        let ready = civil + if air.second { SIGNED_WITHIN } else { 0 };
+        let first = ready + if emergency { T0 } else { LEAD + delay };
         let tone = stored.map(|(which, duration)| Tone { at: air.at.unwrap_or(first), which, duration });
         // The first sample sounds at `anchor + delay`: at the time asked for, or right behind the tone.
         track.anchor = match (&tone, air.at) {
             (Some(tone), _) => tone.at + tone.duration - delay,
-            (None, Some(at)) => (at - delay).max(civil + LEAD),
-            (None, None) => civil + LEAD,
+            (None, Some(at)) => (at - delay).max(ready + LEAD),
+            (None, None) => ready + LEAD,
         };
         let alike = |(info, secret): (Info, Secret)| (Info { anchor: track.anchor, ..info }, secret);
         let tracks: Vec<(Info, Secret)> =
@@ -166,6 +191,18 @@ impl Trunk {
         let Some((order, signed)) = self.make(now, air.areas, expires, Body::Broadcast(broadcast)) else {
             return Err(no_authority());
         };
+        let (live, anchor) = (air.live, track.anchor);
+        let airing = Airing { order, signed, tracks, packets, live, emergency, from, until, sounds, anchor, delay };
+        match air.second {
+            true => self.hold_airing(now, id, airing),
+            false => self.put_on_air(now, id, airing),
+        }
+    }
+
+    /// A broadcast that is signed as it has to be.
+    pub(super) fn put_on_air(&mut self, now: Local, id: u64, airing: Airing) -> Result<(), Refused> {
+        let civil = self.now_or_refuse(now)?;
+        let Airing { order, signed, tracks, packets, live, emergency, from, until, sounds, anchor, delay } = airing;
         check_length(&signed)?;
         let checked = self.authorities.check(&signed, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
         let rides = if emergency { super::logs::riding(&signed, &tracks[..1]) } else { Vec::new() };
@@ -174,14 +211,13 @@ impl Trunk {
         // it was made here and nobody can go on with it.
         for (info, secret) in tracks {
             self.own_tracks.insert(info.id, packets.unwrap_or(0));
-            let stored = (!air.live).then(|| secret.to_proto());
+            let stored = (!live).then(|| secret.to_proto());
             let rode = rides.iter().any(|(id, _)| *id == info.id);
             self.hold_early(info.id, secret, if rode { Brought::Log } else { Brought::Link });
             let key = proto::StoredKey { track: info.id.as_bytes().to_vec().into(), secret: stored };
             records.push(proto::Record { body: Some(record::Body::Key(key)) });
         }
         self.journal(now, records, Pending::Record);
-        let anchor = track.anchor;
         let reply = Reply::Aired { broadcast: checked.id, accepted: order.issued, from, until, sounds, anchor, delay };
         self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))), keys: rides });
         Ok(())
@@ -252,8 +288,14 @@ impl Trunk {
     }
 
     fn give(&mut self, now: Local, id: u64, areas: Vec<Area>, expires: Civil, body: Body) -> Result<(), Refused> {
-        let (order, signed) = self.make(now, areas, expires, body).ok_or_else(no_authority)?;
+        let (_, signed) = self.make(now, areas, expires, body).ok_or_else(no_authority)?;
+        self.give_signed(now, id, signed)
+    }
+
+    /// An order of this node's own.
+    pub(super) fn give_signed(&mut self, now: Local, id: u64, signed: proto::Signed) -> Result<(), Refused> {
         check_length(&signed)?;
+        let order = Order::decode(&signed.payload).map_err(|refusal| (refusal.code, refusal.text))?;
         let reply = Reply::Done { order: order.id };
         self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))), keys: Vec::new() });
         Ok(())
@@ -291,7 +333,7 @@ pub(super) fn no_authority() -> Refused {
     ("authority.none", text.into())
 }
 
-fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
+pub(super) fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
     let length = signed.encoded_len();
     if length <= super::logs::MAX_ORDER {
         return Ok(());
@@ -307,7 +349,7 @@ fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
 const DELAY: i64 = SECOND;
 const EMERGENCY_DELAY: i64 = 600 * MILLISECOND;
 /// Emergency: from acceptance to the tone at every speaker (DESIGN §3).
-const T0: i64 = 500 * MILLISECOND;
+pub(super) const T0: i64 = 500 * MILLISECOND;
 /// From acceptance to a track's first packet: the order and its key travel first.
 const LEAD: i64 = 100 * MILLISECOND;
 /// A cancel takes effect everywhere at one instant, once it can be everywhere.

@@ -193,6 +193,23 @@ pub enum Request {
     Expel {
         node: Uuid,
     },
+    /// Takes from a key what it may do in `areas`, and ends what it said there.
+    Lock {
+        key: KeyId,
+        areas: Vec<Area>,
+    },
+    /// Answered by a draft: it takes a second signature.
+    Release {
+        lock: Uuid,
+    },
+    /// What sounds first in `areas`, for `lasting` µs.
+    Prefer {
+        areas: Vec<Area>,
+        broadcasts: Vec<Uuid>,
+        lasting: i64,
+    },
+    /// A draft of this node's, with another signature.
+    Countersign(Box<proto::Signed>),
     /// An order signed elsewhere, such as by a root: taken in as if it had come, and given to all below.
     Give(Box<proto::Signed>),
     /// A live broadcast of this process ends with packet `packets - 1`; to be asked once it is made, or a
@@ -232,10 +249,17 @@ pub struct Air {
     pub others: Vec<(Info, Secret)>,
     pub live: bool,
     pub resume: bool,
+    /// It waits for a second signature, and is answered by a draft.
+    pub second: bool,
 }
 
 #[derive(Clone, Debug)]
 pub enum Reply {
+    /// An order that is to be signed again, within seconds.
+    Draft {
+        order: Uuid,
+        signed: proto::Signed,
+    },
     /// Packet 0 begins at `anchor`, and is heard `delay` µs later.
     Aired {
         broadcast: Uuid,
@@ -262,7 +286,7 @@ pub enum Reply {
         told: bool,
     },
     Nodes(Vec<proto::Report>),
-    Authorities(Vec<Granted>),
+    Authorities(Vec<Granted>, Vec<Locked>),
     Broadcasts(Vec<Listed>),
     Refused {
         code: String,
@@ -275,6 +299,15 @@ pub enum Reply {
 pub struct Granted {
     pub grant: Grant,
     pub alive: bool,
+}
+
+/// A lock in force.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    pub order: Uuid,
+    pub key: KeyId,
+    /// Empty: everywhere.
+    pub areas: Vec<Area>,
 }
 
 #[derive(Clone, Debug)]
