@@ -66,6 +66,7 @@ fn emergency() -> Broadcast {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
     }
 }
 

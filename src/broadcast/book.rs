@@ -215,8 +215,13 @@ impl Book {
         stops.chain(broadcasts.into_iter().map(|entry| &entry.signed)).cloned().collect()
     }
 
-    /// Ends, as of `at`, what rests on a key that was revoked or locked since. Returns which.
-    pub fn withdraw(&mut self, at: Civil, is_withdrawn: impl Fn(&proto::Signed) -> bool) -> Vec<Uuid> {
+    /// Ends, as of `at`, what rests on a key that was revoked or locked since: its broadcasts, the silence that it
+    /// ordered, what it preferred. Cancels stay: nothing starts anew by itself. Whether anything changed.
+    pub fn withdraw(&mut self, at: Civil, is_withdrawn: impl Fn(&proto::Signed) -> bool) -> bool {
+        let before = self.hushes.len() + self.preferences.len();
+        self.hushes.retain(|_, quiet| !is_withdrawn(&quiet.signed));
+        self.preferences.retain(|_, held| !is_withdrawn(&held.signed));
+        let lifted = self.hushes.len() + self.preferences.len() < before;
         let live = self.live.iter().filter_map(|(_, id)| self.get(*id));
         let withdrawn = live.filter(|entry| entry.withdrawn_at.is_none() && is_withdrawn(&entry.signed));
         let withdrawn: Vec<Uuid> = withdrawn.map(|entry| entry.id).collect();
@@ -226,7 +231,7 @@ impl Book {
             }
             self.apply_cancels(*id, Some(at));
         }
-        withdrawn
+        lifted || !withdrawn.is_empty()
     }
 
     /// Forgets what has expired; marks broadcasts past their `until` (+ delay) as ended and returns

@@ -222,6 +222,7 @@ fn read_broadcast(wire: &proto::Broadcast) -> Read<Broadcast> {
         },
         stored: wire.stored,
         resume: wire.resume,
+        prepared: wire.prepared,
         renditions,
     };
     ensure(broadcast.from < broadcast.until, "broadcast.until is not after broadcast.from: set it later")?;
@@ -229,6 +230,10 @@ fn read_broadcast(wire: &proto::Broadcast) -> Read<Broadcast> {
     ensure(
         !broadcast.stored || broadcast.renditions.iter().all(|rendition| rendition.packets.is_some()),
         "broadcast.stored, but renditions do not say how many packets: count them",
+    )?;
+    ensure(
+        !broadcast.prepared || broadcast.stored && broadcast.tone.is_none() && broadcast.purpose == Purpose::Real,
+        "broadcast.prepared is for stored sound without a tone or another purpose: those who name it say these",
     )?;
     if let Some(which) = broadcast.purpose.said_by() {
         ensure(
@@ -377,6 +382,7 @@ fn write_broadcast(broadcast: &Broadcast) -> proto::Broadcast {
         supersedes: broadcast.supersedes.map(write_id).unwrap_or_default(),
         stored: broadcast.stored,
         resume: broadcast.resume,
+        prepared: broadcast.prepared,
     }
 }
 

@@ -133,6 +133,7 @@ pub fn bulletin(priority: Priority, from: i64, until: i64) -> Broadcast {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
     }
 }
 

@@ -100,6 +100,8 @@ pub struct Broadcast {
     /// The packets exist before air time, so their number is known.
     pub stored: bool,
     pub resume: bool,
+    /// It never sounds by itself: others name its tracks, with anchors of their own.
+    pub prepared: bool,
 }
 
 impl Broadcast {

@@ -74,7 +74,8 @@ fn class_of(entry: &Entry) -> Class {
 
 /// Live broadcasts meant for a node that stands in `area`, oldest first.
 fn here<'a>(book: &'a Book, area: &'a Area) -> impl Iterator<Item = &'a Entry> {
-    book.live(area).filter(|entry| entry.areas.iter().any(|of| of.contains(area)))
+    let here = |entry: &&Entry| !entry.broadcast.prepared && entry.areas.iter().any(|of| of.contains(area));
+    book.live(area).filter(here)
 }
 
 fn span(entry: &Entry) -> (Civil, Civil) {

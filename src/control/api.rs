@@ -11,7 +11,7 @@
 //! GET    /v1/live, /v1/live/{id}
 //! POST   /v1/stop                     Stop                           → Done
 //! GET    /v1/authorities                                             → Authorities
-//! POST   /v1/drafts /v1/signatures /v1/locks /v1/preferences         see [`super::second`]
+//! POST   /v1/drafts /v1/signatures /v1/locks /v1/preferences /v1/prepared  see [`super::second`]
 //! POST   /v1/authorities              Give: a grant, revocation or placement of a root's  → Done
 //! GET    /v1/nodes                                                   → Nodes
 //! POST   /v1/nodes                    Place                          → Placed
@@ -95,6 +95,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/signatures", post(second::sign))
         .route("/v1/locks", post(second::lock))
         .route("/v1/preferences", post(second::prefer))
+        .route("/v1/prepared", post(second::prepare))
         .route("/v1/nodes", get(nodes).post(places::place))
         .route("/v1/nodes/{id}", delete(places::expel))
         .route("/v1/tokens", post(places::token))
@@ -194,7 +195,7 @@ async fn one_media(State(api): Shared, Extension(language): Extension<Language>,
 
 async fn air(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
     let work = async {
-        match prepare(&api, read(body).await?, false).await {
+        match put(&api, read(body).await?, How::Air).await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 Ok(forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone))
             }
@@ -204,8 +205,18 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
     created(work.await, language)
 }
 
-/// Packs what is to be aired, and puts it on the air; or, with `second`, drafts the order.
-pub(super) async fn prepare(api: &Api, form: forms::Air, second: bool) -> Result<Reply, Failure> {
+/// What becomes of the order for some sound.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Air,
+    /// It waits for a second signature.
+    Draft,
+    /// It is kept ready for so many days.
+    Prepare(i64),
+}
+
+/// Packs what is to be aired, and puts it on the air, drafts it, or has it kept ready.
+pub(super) async fn put(api: &Api, form: forms::Air, how: How) -> Result<Reply, Failure> {
     let areas = areas(&form.areas)?;
     let (priority, purpose) = (Priority::from(form.priority), form.purpose.into());
     if !api.speaks {
@@ -214,9 +225,21 @@ pub(super) async fn prepare(api: &Api, form: forms::Air, second: bool) -> Result
     let now = api.handle.snapshot().civil.ok_or_else(|| Failure::new("time.unknown", []))?;
     let at = form.at.as_deref().map(|text| air_time(text, now, api.zone)).transpose()?;
     let title = form.title.as_deref().map(title).transpose()?;
+    let second = how == How::Draft;
+    if let Some(prepared) = form.prepared {
+        // It was cut for emergencies: any delay that suits these will do.
+        let delay = form.delay_ms.map(|delay| check_delay(delay, &[], Priority::Emergency)).transpose()?;
+        reach::check(&areas, &known(api).await?, priority == Priority::Emergency)?;
+        let air = trunk::AirPrepared { prepared, title, areas, priority, purpose, at, delay, second };
+        return request(api, Request::AirPrepared(Box::new(air))).await;
+    }
     let library = api.library.clone();
     let media = blocking(move || get_media(&library, &form.media)).await?;
     let delay = form.delay_ms.map(|delay| check_delay(delay, &media.bitrates, priority)).transpose()?;
+    let (cut, prepared) = match how {
+        How::Prepare(days) => (Priority::Emergency, Some(days.saturating_mul(86_400 * SECOND))),
+        How::Air | How::Draft => (priority, None),
+    };
     reach::check(&areas, &known(api).await?, priority == Priority::Emergency)?;
 
     let title = title.unwrap_or_else(|| shorten(&media.name));
@@ -224,7 +247,7 @@ pub(super) async fn prepare(api: &Api, form: forms::Air, second: bool) -> Result
     let span = tracing::info_span!("broadcast.pack", priority = ?priority);
     let mut tracks = blocking(move || {
         let _within = span.entered();
-        let all = packets::make_all(&library.renditions(&media)?, priority, delay, now)?;
+        let all = packets::make_all(&library.renditions(&media)?, cut, delay, now)?;
         for made in &all {
             for part in made.packets.chunks(KEPT_AT_ONCE) {
                 store
@@ -251,6 +274,7 @@ pub(super) async fn prepare(api: &Api, form: forms::Air, second: bool) -> Result
         live: false,
         resume: form.resume,
         second,
+        prepared,
     };
     let ordered = request(api, Request::Air(Box::new(air))).instrument(tracing::info_span!("broadcast.order"));
     match ordered.await {

@@ -71,6 +71,8 @@ pub enum Command {
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Has sound kept ready by everybody, for `loa air --prepared`; without a file, lists it
+    Prepare(second::PrepareArgs),
     /// Lifts a lock: it takes two, or a root
     Release(second::ReleaseArgs),
     /// Makes the key of a person who signs beside a node what takes two
@@ -148,7 +150,11 @@ impl Meant {
 #[derive(Debug, Args)]
 pub struct AirArgs {
     /// A sound file
-    file: PathBuf,
+    #[arg(required_unless_present = "prepared")]
+    file: Option<PathBuf>,
+    /// What is kept ready under this name, in place of a file: nothing but an order goes out
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    prepared: Option<String>,
     #[command(flatten)]
     areas: AreaArgs,
     #[arg(long, value_enum, default_value_t = Level::Normal)]
@@ -227,13 +233,18 @@ impl Command {
             Self::Stop { areas, minutes, lock, node } => {
                 let (areas, client) = (areas.areas, Client::of(&node, language)?);
                 let done = client.stop(&Stop { areas: areas.clone(), minutes }).await?;
-                told(json, &done, || say(language, "cli.stopped", [&minutes, &areas.join(", ")]));
-                if let Some(key) = lock {
-                    let (key, done) = second::put_lock(&client, &key, areas).await?;
-                    told(json, &done, || say(language, "lock.done", [&key, &done.order]));
+                let silence = say(language, "cli.stopped", [&minutes, &areas.join(", ")]);
+                match lock {
+                    None => told(json, &done, || silence),
+                    Some(key) => {
+                        let (key, locked) = second::put_lock(&client, &key, areas).await?;
+                        let both = serde_json::json!({ "order": done.order, "lock": locked.order });
+                        told(json, &both, || silence + "\n" + &say(language, "lock.done", [&key, &locked.order]));
+                    }
                 }
                 Ok(DONE)
             }
+            Self::Prepare(args) => second::ready(args, json, language).await,
             Self::Release(args) => second::release(args, json, language).await,
             Self::Signer(args) => second::signer(args, json, language).await,
             Self::Prefer(args) => second::put_first(args, json, language).await,
@@ -261,12 +272,23 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
             Some(when::show(when::spoken(text, now, nodes.zone)?, nodes.zone))
         }
     };
-    let media = client.upload(&args.file).await?;
-    for warning in media.report.iter().flat_map(|found| report::warnings(found, &media.name, language)) {
-        eprintln!("loa: {warning}");
-    }
+    let prepared = match &args.prepared {
+        Some(name) => Some(second::prepared(&client, name).await?),
+        None => None,
+    };
+    let media = match &args.file {
+        Some(file) => {
+            let media = client.upload(file).await?;
+            for warning in media.report.iter().flat_map(|found| report::warnings(found, &media.name, language)) {
+                eprintln!("loa: {warning}");
+            }
+            media.id
+        }
+        None => String::new(),
+    };
     let form = Air {
-        media: media.id,
+        media,
+        prepared,
         areas: args.areas.areas,
         priority: args.priority,
         purpose: args.meant.purpose(),

@@ -6,15 +6,17 @@
 //! POST /v1/signatures      Give        → Aired or Done   the same bytes with another signature
 //! POST /v1/locks           Lock        → Done      a key says nothing more in these areas; what it said is over
 //! POST /v1/preferences     Prefer      → Done      what sounds first where several want to at once
+//! POST /v1/prepared        Prepare     → Aired     sound that everybody there keeps ready
 //! ```
 //! The key of a second is a file of its own, sealed with a passphrase, in the hands of a person; no node holds it.
 use super::answer::{created, read};
-use super::api::{Shared, areas, ordered, prepare, request, unexpected};
+use super::api::{How, Shared, areas, ordered, put, request, title, unexpected};
 use super::cli::{DONE, NodeArgs, print_json};
 use super::client::Client;
 use super::enrol::{self, AtHand};
-use super::forms::{self, Aired, Give};
+use super::forms::{self, Aired, Give, Level};
 use super::passphrase;
+use super::table;
 use super::text::{Failure, Language, say};
 use crate::broadcast::{Area, countersign};
 use crate::io::clock;
@@ -70,7 +72,7 @@ pub struct Prefer {
 pub(super) async fn draft(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
     let work = async {
         let reply = match read(body).await? {
-            Draft::Broadcast(form) => prepare(&api, form, true).await,
+            Draft::Broadcast(form) => put(&api, form, How::Draft).await,
             Draft::Release(lock) => request(&api, Request::Release { lock }).await,
         };
         match reply {
@@ -123,6 +125,73 @@ pub(super) async fn prefer(State(api): Shared, Extension(language): Extension<La
         ordered(request(&api, Request::Prefer { areas, broadcasts: form.broadcasts, lasting }).await)
     };
     created(work.await, language)
+}
+
+pub(super) async fn prepare(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
+    let work = async {
+        let forms::Prepare { media, areas, title: called, days } = read(body).await?;
+        if called.is_empty() {
+            return Err(Failure::new("prepared.title", []));
+        }
+        let form =
+            forms::Air { media, areas, title: Some(title(&called)?), priority: Level::Priority, ..Default::default() };
+        match put(&api, form, How::Prepare(days)).await {
+            Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
+                Ok(Aired::new(broadcast, [accepted, from, until, sounds], api.zone))
+            }
+            other => Err(unexpected(other)),
+        }
+    };
+    created(work.await, language)
+}
+
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// A sound file; without it, lists what is kept ready
+    #[arg(requires_all = ["name", "areas"])]
+    file: Option<PathBuf>,
+    /// What it is called: hazard and language, such as lũ-quét.vi
+    #[arg(long)]
+    name: Option<String>,
+    /// Areas, such as vn/01/00001, separated by commas
+    #[arg(long = "area", value_name = "AREA", value_delimiter = ',')]
+    areas: Vec<String>,
+    /// For how long it is kept, up to 30
+    #[arg(long, default_value_t = 30)]
+    days: i64,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Has sound kept ready by everybody, or lists what is.
+pub async fn ready(args: PrepareArgs, json: bool, language: Language) -> Result<u8, Failure> {
+    let client = Client::of(&args.node, language)?;
+    let Some(file) = &args.file else {
+        let (nodes, mut list) = (client.nodes().await?, client.broadcasts().await?);
+        list.broadcasts.retain(|one| one.prepared);
+        match json {
+            true => print_json(&list),
+            false => print!("{}", table::prepared(&list.broadcasts, nodes.zone, language)),
+        }
+        return Ok(DONE);
+    };
+    let media = client.upload(file).await?.id;
+    let title = args.name.unwrap_or_default();
+    let form = forms::Prepare { media, areas: args.areas, title: title.clone(), days: args.days };
+    let aired: Aired = client.send("/v1/prepared", &form).await?;
+    match json {
+        true => print_json(&aired),
+        false => println!("{}", say(language, "prepared.done", [&title, &aired.until])),
+    }
+    Ok(DONE)
+}
+
+/// The newest that is kept ready under this name, or the one with this id.
+pub async fn prepared(client: &Client, name: &str) -> Result<Uuid, Failure> {
+    let list = client.broadcasts().await?.broadcasts;
+    let meant = |one: &&forms::Listed| one.title == name || one.id.to_string() == name;
+    let ready = list.iter().filter(|one| one.prepared && one.state == "known").filter(meant);
+    ready.map(|one| one.id).max().ok_or_else(|| Failure::new("prepared.unknown", [&name]))
 }
 
 /// The key of a person, and the file that holds it.

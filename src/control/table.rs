@@ -48,8 +48,18 @@ pub fn nodes(nodes: &[Node], titles: &BTreeMap<Uuid, String>, language: Language
 
 /// One line per broadcast that sounds or is to come, soonest first, with the id that cancels it; nothing if there is none.
 pub fn on_air(broadcasts: &[Listed], zone: Tz, language: Language) -> String {
+    let rows = broadcasts_in(broadcasts.iter().filter(|one| !one.prepared), zone, language);
+    if rows.is_empty() { rows } else { format!("\n{rows}") }
+}
+
+/// The same of what is kept ready.
+pub fn prepared(broadcasts: &[Listed], zone: Tz, language: Language) -> String {
+    broadcasts_in(broadcasts.iter().filter(|one| one.prepared), zone, language)
+}
+
+fn broadcasts_in<'a>(broadcasts: impl Iterator<Item = &'a Listed>, zone: Tz, language: Language) -> String {
     let mut listed: Vec<&Listed> =
-        broadcasts.iter().filter(|one| matches!(one.state.as_str(), "known" | "sounding")).collect();
+        broadcasts.filter(|one| matches!(one.state.as_str(), "known" | "sounding")).collect();
     if listed.is_empty() {
         return String::new();
     }
@@ -61,7 +71,7 @@ pub fn on_air(broadcasts: &[Listed], zone: Tz, language: Language) -> String {
         let title = super::operator::called(one, language);
         [one.id.to_string(), title, one.areas.join(","), short(one.from_us), short(one.until_us)]
     });
-    format!("\n{}", align(std::iter::once(head).chain(rows).collect(), &[]))
+    align(std::iter::once(head).chain(rows).collect(), &[])
 }
 
 /// A day of a province's, under a tree that is to be read too.

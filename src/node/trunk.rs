@@ -12,6 +12,7 @@ mod keys;
 mod logs;
 mod orders;
 mod parents;
+mod prepared;
 mod renditions;
 mod requests;
 mod roster;

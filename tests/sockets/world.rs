@@ -256,6 +256,7 @@ impl Sockets {
             live: false,
             resume: bulletin.resume,
             second: false,
+            prepared: None,
             purpose: bulletin.purpose,
         };
         match self.request(node, Request::Air(Box::new(air))) {

@@ -340,6 +340,7 @@ fn orders() -> Vec<Order> {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
         purpose: Purpose::Real,
     };
     let urgent = Broadcast {

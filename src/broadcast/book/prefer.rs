@@ -21,7 +21,7 @@ pub(in super::super) struct Preference {
     number: u64,
     issued: Civil,
     pub(in super::super) expires: Civil,
-    signed: proto::Signed,
+    pub(super) signed: proto::Signed,
 }
 
 impl Preference {

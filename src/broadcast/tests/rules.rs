@@ -149,6 +149,19 @@ fn a_lock_ends_what_its_key_said_and_lets_it_say_nothing_more() {
 }
 
 #[test]
+fn the_silence_that_a_stolen_key_ordered_ends_with_its_lock() {
+    let mut land = Land::new();
+    let said = land.country.nation.sign(&["vn/01"], Body::Broadcast(bulletin(Priority::Normal, 0, 9)));
+    let quiet = land.country.commune.sign(&["vn/01/00004"], hush(Priority::Priority, at(9)));
+    [&said, &quiet].into_iter().for_each(|signed| drop(land.takes(signed).unwrap()));
+    assert_eq!(land.sounds(at(1)), None);
+    let key = land.country.commune.id();
+    land.locks(|country| &country.nation, &["vn/01"], key).unwrap();
+    assert_eq!(land.sounds(at(1)), Some(order_id(&said)));
+    assert_eq!(code(land.takes(&quiet)), "order.locked");
+}
+
+#[test]
 fn a_lock_reaches_neither_neighbours_nor_those_above_nor_a_higher_priority() {
     let mut land = Land::new();
     let [sibling, higher] = [31, 32].map(Signer::new);
@@ -206,16 +219,15 @@ fn a_lock_is_released_by_two_neither_of_whom_made_the_other_or_by_a_root() {
 fn a_release_that_comes_first_waits_for_its_lock_but_not_if_the_locked_had_a_hand_in_it() {
     for own_hand in [false, true] {
         let mut land = Land::new();
-        let key = land.second.id();
-        let lock = land.country.root.sign(&["vn"], Body::Lock(Lock { key }));
-        let third = Signer::new(42);
-        land.takes(&land.country.root.grants(grant(&third, &["vn"], &EVERY_KIND, Priority::Emergency, 5))).unwrap();
-        let release = land.country.nation.sign(&["vn"], Body::Release(Release { lock: order_id(&lock) }));
-        let release = also_signed_by(release, &[if own_hand { &land.second } else { &third }]);
+        let locked = Signer::new(42);
+        land.takes(&land.country.root.grants(grant(&locked, &["vn/01"], &EVERY_KIND, Priority::Emergency, 5))).unwrap();
+        let lock = land.country.nation.sign(&["vn/01"], Body::Lock(Lock { key: locked.id() }));
+        let release = land.second.sign(&["vn/01"], Body::Release(Release { lock: order_id(&lock) }));
+        let release = also_signed_by(release, &[if own_hand { &locked } else { &land.country.nation }]);
         land.takes(&release).unwrap();
         land.takes(&lock).unwrap();
-        let says = land.second.order(&["vn"], Body::Broadcast(bulletin(Priority::Normal, 0, 9)));
-        let says = sign(&Order { issued: NOW + SECOND, ..says }, &land.second.key);
+        let says = locked.order(&["vn/01"], Body::Broadcast(bulletin(Priority::Normal, 0, 9)));
+        let says = sign(&Order { issued: NOW + SECOND, ..says }, &locked.key);
         assert_eq!(land.takes(&says).is_ok(), !own_hand);
     }
 }

@@ -87,6 +87,7 @@ impl Pacing {
             live: true,
             resume: false,
             second: false,
+            prepared: None,
         };
         match self.ask(Request::Air(Box::new(air)))? {
             Reply::Aired { broadcast, accepted, from, until, sounds, anchor, delay } => {

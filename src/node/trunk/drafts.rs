@@ -55,10 +55,10 @@ impl Trunk {
         let held = self.authorities.locks().find(|held| held.0 == lock).map(|(_, _, areas)| areas.to_vec());
         let unknown =
             || ("lock.unknown", format!("no lock {lock} is in force here; `loa revoke` lists those that are"));
-        let mut areas = held.ok_or_else(unknown)?;
+        let areas = held.ok_or_else(unknown)?;
         if areas.is_empty() {
-            // A root's: it reaches everywhere, and so must whoever lifts it.
-            areas = self.place.iter().map(|place| place.area.clone()).collect();
+            let text = "a root gave this lock, so a root lifts it: add --root FILE";
+            return Err(("lock.root", text.to_owned()));
         }
         let body = Body::Release(Release { lock });
         let (order, signed) = self.make(now, areas, civil + LOCKED, body).ok_or_else(no_authority)?;

@@ -68,6 +68,7 @@ fn broadcast_of(priority: Priority, secret: &Secret) -> broadcast::Broadcast {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
     }
 }
 
@@ -373,6 +374,7 @@ fn bulletin(number: u64, from: Civil) -> proto::Signed {
         supersedes: None,
         stored: true,
         resume: false,
+        prepared: false,
     };
     let order = Order::new(id(number), root().id(), number, from - SECOND, areas("vn/01"), Body::Broadcast(body));
     broadcast::sign(&order, &root())

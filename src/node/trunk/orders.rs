@@ -232,9 +232,7 @@ impl Trunk {
                 self.authorities.admit(&order, &signed);
                 // What stolen keys said ends with them.
                 urgent = matches!(order.body, Body::Lock(_));
-                if order.kind() != Kind::Grant
-                    && !self.book.withdraw(order.issued, withdrawn(&self.authorities)).is_empty()
-                {
+                if order.kind() != Kind::Grant && self.book.withdraw(order.issued, withdrawn(&self.authorities)) {
                     self.tune(now);
                 }
                 self.retry_parked(now);

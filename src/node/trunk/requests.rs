@@ -3,7 +3,9 @@
 use super::drafts::SIGNED_WITHIN;
 use super::keys::Brought;
 use super::{Air, From, Granted, Listed, Locked, Pending, Reply, Request, Trunk, What};
-use crate::broadcast::{Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, State, Tone};
+use crate::broadcast::{
+    Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, Purpose, State, Tone,
+};
 use crate::key::KeyId;
 use crate::proto::{self, record};
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
@@ -33,6 +35,7 @@ impl Trunk {
     pub(super) fn handle_request(&mut self, now: Local, id: u64, request: Request) {
         let result = match request {
             Request::Air(air) => self.request_air(now, id, *air),
+            Request::AirPrepared(air) => self.request_air_prepared(now, id, *air),
             Request::Cancel { broadcast } => self.request_cancel(now, id, broadcast),
             Request::Hush { areas, duration } => self.request_hush(now, id, areas, duration),
             Request::Nodes => {
@@ -152,26 +155,26 @@ impl Trunk {
             ));
         }
         let mut track = air.track;
-        let stored = match air.purpose.said_by() {
-            Some(which) => Some((which, crate::audio::words_micros(which))),
-            None => emergency.then(|| (crate::audio::TONE, crate::audio::tone_micros())),
-        };
         // Whoever signs it too needs a moment.
         let ready = civil + if air.second { SIGNED_WITHIN } else { 0 };
-        let first = ready + if emergency { T0 } else { LEAD + delay };
-        let tone = stored.map(|(which, duration)| Tone { at: air.at.unwrap_or(first), which, duration });
-        // The first sample sounds at `anchor + delay`: at the time asked for, or right behind the tone.
-        track.anchor = match (&tone, air.at) {
-            (Some(tone), _) => tone.at + tone.duration - delay,
-            (None, Some(at)) => (at - delay).max(ready + LEAD),
-            (None, None) => ready + LEAD,
-        };
+        let length = packets.map_or(LIVE_LONGEST, |packets| packets as i64 * track.packet_micros());
+        let (tone, mut anchor) = instants(ready, air.priority, air.purpose, air.at, delay);
+        if let Some(lasting) = air.prepared {
+            if air.live || !(length..=PREPARED_LONGEST).contains(&lasting) {
+                let text = "sound is prepared for up to 30 days, and for longer than it lasts itself; give its days";
+                return Err(("prepared.days", text.into()));
+            }
+            anchor = civil + lasting - length;
+        }
+        track.anchor = anchor;
         let alike = |(info, secret): (Info, Secret)| (Info { anchor: track.anchor, ..info }, secret);
         let tracks: Vec<(Info, Secret)> =
             std::iter::once((track.clone(), air.secret)).chain(air.others.into_iter().map(alike)).collect();
         let sounds = tone.map_or(track.anchor + delay, |tone| tone.at);
-        let length = packets.map_or(LIVE_LONGEST, |packets| packets as i64 * track.packet_micros());
-        let from = tone.map_or(track.anchor, |tone| tone.at.min(track.anchor));
+        let from = match air.prepared {
+            Some(_) => civil,
+            None => tone.map_or(track.anchor, |tone| tone.at.min(track.anchor)),
+        };
         let until = track.anchor + length;
         let broadcast = Broadcast {
             priority: air.priority,
@@ -186,6 +189,7 @@ impl Trunk {
             supersedes: None,
             stored: !air.live && track.anchor - civil > STORED_AHEAD,
             resume: air.resume,
+            prepared: air.prepared.is_some(),
         };
         let expires = until + delay + EXPIRES_AFTER;
         let Some((order, signed)) = self.make(now, air.areas, expires, Body::Broadcast(broadcast)) else {
@@ -205,7 +209,8 @@ impl Trunk {
         let Airing { order, signed, tracks, packets, live, emergency, from, until, sounds, anchor, delay } = airing;
         check_length(&signed)?;
         let checked = self.authorities.check(&signed, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
-        let rides = if emergency { super::logs::riding(&signed, &tracks[..1]) } else { Vec::new() };
+        let rides =
+            if emergency { super::logs::riding(&signed, tracks.get(..1).unwrap_or_default()) } else { Vec::new() };
         let mut records = Vec::new();
         // Beside the order, so that a restart can go on with what is stored; and of what is live knows that
         // it was made here and nobody can go on with it.
@@ -310,6 +315,7 @@ impl Trunk {
                 areas: entry.areas.clone(),
                 priority: entry.broadcast.priority,
                 purpose: entry.broadcast.purpose,
+                prepared: entry.broadcast.prepared,
                 from: entry.broadcast.from,
                 until: entry.broadcast.until,
                 state: match entry.state {
@@ -322,6 +328,30 @@ impl Trunk {
             })
             .collect()
     }
+}
+
+/// The stored sound that begins it, and its anchor: its first sample sounds at `anchor + delay`, at the time asked for or
+/// right behind that sound. `ready`: when the order can be given at the earliest.
+pub(super) fn instants(
+    ready: Civil,
+    priority: Priority,
+    purpose: Purpose,
+    at: Option<Civil>,
+    delay: i64,
+) -> (Option<Tone>, Civil) {
+    let emergency = priority == Priority::Emergency;
+    let stored = match purpose.said_by() {
+        Some(which) => Some((which, crate::audio::words_micros(which))),
+        None => emergency.then(|| (crate::audio::TONE, crate::audio::tone_micros())),
+    };
+    let first = ready + if emergency { T0 } else { LEAD + delay };
+    let tone = stored.map(|(which, duration)| Tone { at: at.unwrap_or(first), which, duration });
+    let anchor = match (&tone, at) {
+        (Some(tone), _) => tone.at + tone.duration - delay,
+        (None, Some(at)) => (at - delay).max(ready + LEAD),
+        (None, None) => ready + LEAD,
+    };
+    (tone, anchor)
 }
 
 fn cancel_expires(broadcast: &Broadcast, now: Civil) -> Civil {
@@ -346,8 +376,8 @@ pub(super) fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
 }
 
 /// Playout delay (DESIGN §3).
-const DELAY: i64 = SECOND;
-const EMERGENCY_DELAY: i64 = 600 * MILLISECOND;
+pub(super) const DELAY: i64 = SECOND;
+pub(super) const EMERGENCY_DELAY: i64 = 600 * MILLISECOND;
 /// Emergency: from acceptance to the tone at every speaker (DESIGN §3).
 pub(super) const T0: i64 = 500 * MILLISECOND;
 /// From acceptance to a track's first packet: the order and its key travel first.
@@ -357,10 +387,12 @@ const CANCEL_AHEAD: i64 = 300 * MILLISECOND;
 /// What begins later than this is fetched ahead.
 const STORED_AHEAD: i64 = 5 * SECOND;
 /// Orders are remembered for so long after their end, against replay with clocks that err.
-const EXPIRES_AFTER: i64 = 60 * SECOND;
+pub(super) const EXPIRES_AFTER: i64 = 60 * SECOND;
 /// A live broadcast ends by itself after this, whatever became of its source.
 const LIVE_LONGEST: i64 = 12 * 3600 * SECOND;
 /// Of one token.
 const INVITED: u32 = 10_000;
 const INVITE_LONGEST: i64 = 365 * 24 * 3600 * SECOND;
+/// A broadcast's order lives for 31.
+const PREPARED_LONGEST: i64 = 30 * 24 * 3600 * SECOND;
 const HUSH_LONGEST: i64 = 24 * 3600 * SECOND;

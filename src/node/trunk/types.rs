@@ -4,7 +4,7 @@ use super::super::branch::{Command, Notice};
 use super::super::{Done, Job, Link, Peer, Role};
 use crate::audio::{Reading, Step};
 use crate::broadcast::{Address, Area, Grant, Priority, Purpose};
-use crate::key::{PublicKey, SigningKey};
+use crate::key::{KeyId, PublicKey, SigningKey};
 use crate::playout;
 use crate::proto;
 use crate::session::{self, Arrival, Departure};
@@ -168,6 +168,8 @@ pub enum Output {
 #[derive(Clone, Debug)]
 pub enum Request {
     Air(Box<Air>),
+    /// Sound that was prepared, and is here.
+    AirPrepared(Box<AirPrepared>),
     Cancel {
         broadcast: Uuid,
     },
@@ -251,6 +253,23 @@ pub struct Air {
     pub resume: bool,
     /// It waits for a second signature, and is answered by a draft.
     pub second: bool,
+    /// It does not sound: it is kept ready for so many µs, for broadcasts that name it.
+    pub prepared: Option<i64>,
+}
+
+/// A broadcast of prepared sound: nothing but an order, for those who have the sound already.
+#[derive(Clone, Debug)]
+pub struct AirPrepared {
+    pub prepared: Uuid,
+    /// `None`: that of what was prepared.
+    pub title: Option<String>,
+    /// Within those for which it was prepared.
+    pub areas: Vec<Area>,
+    pub priority: Priority,
+    pub purpose: Purpose,
+    pub at: Option<Civil>,
+    pub delay: Option<i64>,
+    pub second: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -320,6 +339,7 @@ pub struct Listed {
     pub from: Civil,
     pub until: Civil,
     pub state: &'static str,
+    pub prepared: bool,
 }
 
 /// What happened, numbered; HTTP, audit and receipts share the numbers.
