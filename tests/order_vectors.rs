@@ -37,6 +37,7 @@ fn grant(to: &str, place: &str, kinds: &[Kind], up_to: Priority, days: i64) -> B
         from: NOW,
         until: NOW + days * DAY,
         name: to.to_owned(),
+        alone_from: 0,
     })
 }
 
@@ -65,6 +66,7 @@ fn emergency() -> Broadcast {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
     }
 }
 
@@ -99,6 +101,9 @@ fn orders() -> Vec<(&'static str, &'static str, &'static str, Body)> {
         ("revocation", "root", "vn", Body::Revoke(revoke)),
         ("invitation", "nation", commune, Body::Invite(Invite { count: 40, relay: false })),
         ("expulsion", "nation", commune, Body::Expel(Expel { node: id(102) })),
+        ("lock", "nation", commune, Body::Lock(Lock { key: key("commune").id() })),
+        ("release", "root", "vn", Body::Release(Release { lock: id(11) })),
+        ("preference", "nation", commune, Body::Prefer(Prefer { broadcasts: vec![id(3), id(103)] })),
     ]
 }
 
@@ -136,7 +141,7 @@ fn describe(order: &Order) -> Value {
         }
         Body::Grant(body) => json!({"grant": {
             "key": hex(&body.key.0), "areas": areas(&body.areas), "up_to": name(&body.up_to), "from": body.from.0,
-            "kinds": body.kinds.iter().map(|kind| name(kind)).collect::<Vec<_>>(), "until": body.until.0, "name": body.name,
+            "kinds": body.kinds.iter().map(|kind| name(kind)).collect::<Vec<_>>(), "until": body.until.0, "name": body.name, "alone_from": body.alone_from,
         }}),
         Body::Revoke(body) => json!({"revoke": {"key": hex(&body.key.0), "epoch": body.epoch}}),
         Body::Placement(body) => {
@@ -144,6 +149,9 @@ fn describe(order: &Order) -> Value {
         }
         Body::Invite(body) => json!({"invite": {"count": body.count, "relay": body.relay}}),
         Body::Expel(body) => json!({"expel": {"node": body.node}}),
+        Body::Lock(body) => json!({"lock": {"key": hex(&body.key.0)}}),
+        Body::Release(body) => json!({"release": {"lock": body.lock}}),
+        Body::Prefer(body) => json!({"prefer": {"broadcasts": body.broadcasts}}),
         Body::Tick(body) => {
             json!({"tick": {"time": body.time.0, "log": body.log, "head": body.head, "epoch": body.epoch}})
         }

@@ -33,6 +33,11 @@ impl Area {
         std::iter::successors(Some(&*self.0), |at| at.rsplit_once('/').map(|(parent, _)| parent))
     }
 
+    /// How many there are, 1 to 8.
+    pub fn segments(&self) -> usize {
+        self.0.split('/').count()
+    }
+
     /// The last segment: what tells it from its siblings.
     pub fn last(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)

@@ -1,5 +1,7 @@
 //! Keys and their chains of grants from a root.
 
+mod lock;
+mod second;
 mod standing;
 
 pub use standing::Standing;
@@ -9,6 +11,7 @@ use super::{Area, Body, Grant, Kind, Order, Priority, Refusal, area, order};
 use crate::key::{Domain, KeyId, PublicKey};
 use crate::proto;
 use crate::time::Civil;
+use lock::Locks;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use uuid::Uuid;
@@ -25,6 +28,7 @@ pub struct Authorities {
     grants: BTreeMap<KeyId, Vec<Held>>,
     /// By the key that they revoke.
     revocations: BTreeMap<KeyId, Vec<Revocation>>,
+    locks: Locks,
     /// How many of the grants held each key gave.
     given: BTreeMap<KeyId, usize>,
     epoch: u64,
@@ -71,6 +75,8 @@ struct Held {
     grant: Grant,
     /// Length of the shortest chain that ends in it; `None` while none does.
     depth: Option<u8>,
+    /// Orders issued before it are dead: the release of a lock on it, or on whoever is above.
+    since: Civil,
     sequence: u64,
     signed: proto::Signed,
 }
@@ -99,6 +105,7 @@ impl Authorities {
             roots: roots.into_iter().map(|key| (key.id(), key)).collect(),
             grants: BTreeMap::new(),
             revocations: BTreeMap::new(),
+            locks: Locks::default(),
             given: BTreeMap::new(),
             epoch: 0,
             sequence: 0,
@@ -134,7 +141,9 @@ impl Authorities {
             }
             _ => {}
         }
-        self.vouch(order, now, true)
+        let vouched = self.vouch(order, now, true, signed)?;
+        self.check_release(&vouched, now, signed)?;
+        Ok(vouched)
     }
 
     /// Vouches once more for what was vouched for before, from the node's own journal and nothing
@@ -143,10 +152,10 @@ impl Authorities {
     pub fn recall(&self, signed: &proto::Signed) -> Result<Vouched, Refusal> {
         let order = Order::decode(&signed.payload)?;
         self.check_signatures(&order, signed)?;
-        self.vouch(order, None, false)
+        self.vouch(order, None, false, signed)
     }
 
-    /// Takes a checked grant or revocation in; other orders change nothing here. Bounded: expired
+    /// Takes a checked grant, revocation, lock or release in; other orders change nothing here. Bounded: expired
     /// grants go first, then the deepest of whoever gave most, so that a flood displaces itself.
     pub fn admit(&mut self, order: &Vouched, signed: &proto::Signed) {
         self.newest = self.newest.max(order.issued);
@@ -157,6 +166,8 @@ impl Authorities {
                 self.epoch = self.epoch.max(revoke.epoch);
                 self.admit_revocation(order, revoke.key, signed);
             }
+            Body::Lock(lock) => self.admit_lock(order, lock.key, signed),
+            Body::Release(release) => self.admit_release(order, release.lock, signed),
             _ => {}
         }
     }
@@ -165,27 +176,16 @@ impl Authorities {
     /// for a key without a living grant. Of several, those that are valid longest.
     pub fn chain(&self, key: KeyId) -> Vec<proto::Signed> {
         let alive = self.grants.get(&key).into_iter().flatten().filter(|held| held.depth.is_some());
-        let mut next = alive.max_by_key(|held| held.grant.until);
-        let mut chain = Vec::new();
-        while let Some(held) = next {
-            chain.push(held.signed.clone());
-            // Depths fall strictly on the way up, so this ends.
-            let above = self.grants.get(&held.granter).into_iter().flatten();
-            next = above
-                .filter(|parent| parent.depth < held.depth && parent.depth.is_some())
-                .filter(|parent| parent.grant.contains(&held.grant))
-                .max_by_key(|parent| parent.grant.until);
-        }
-        chain.reverse();
-        chain
+        let line = alive.max_by_key(|held| held.grant.until).map_or(Vec::new(), |held| self.line(held));
+        line.into_iter().rev().map(|held| held.signed.clone()).collect()
     }
 
-    /// Every signed grant and revocation held, for a child that joins and for the journal, in the
+    /// Every signed grant, revocation, lock and release held, for a child that joins and for the journal, in the
     /// order in which they can be checked.
     pub fn all(&self) -> Vec<proto::Signed> {
         let grants = self.grants.values().flatten().map(|held| (held.sequence, &held.signed));
         let revocations = self.revocations.values().flatten().map(|held| (held.sequence, &held.signed));
-        let by_sequence: BTreeMap<_, _> = grants.chain(revocations).collect();
+        let by_sequence: BTreeMap<_, _> = grants.chain(revocations).chain(self.locks.all()).collect();
         by_sequence.into_values().cloned().collect()
     }
 
@@ -240,6 +240,9 @@ impl Authorities {
     /// Forgets grants that ended long enough ago for every cancel under them to have expired, and
     /// expired revocations of keys that hold no grant any more.
     pub fn expire(&mut self, now: Civil) {
+        if self.locks.expire(now) {
+            self.relink();
+        }
         let Self { grants, revocations, given, .. } = self;
         grants.retain(|_, held| {
             held.retain(|held| {
@@ -297,7 +300,13 @@ impl Authorities {
     }
 
     /// Finds the grant under which `order` stands. `strict` asks whether the grant is alive.
-    fn vouch(&self, order: Order, now: Option<Civil>, strict: bool) -> Result<Vouched, Refusal> {
+    fn vouch(
+        &self,
+        order: Order,
+        now: Option<Civil>,
+        strict: bool,
+        signed: &proto::Signed,
+    ) -> Result<Vouched, Refusal> {
         if let Body::Revoke(revoke) = &order.body {
             self.check_revocation(&order, revoke.key)?;
         }
@@ -309,17 +318,25 @@ impl Authorities {
         let mut best: Option<(Priority, u8)> = None;
         for held in self.grants.get(&key).into_iter().flatten() {
             let depth = match held.depth {
+                Some(_) if strict && order.issued <= held.since => {
+                    let text =
+                        format!("key {key}, or one above it, was locked when it gave order {}: give it anew", order.id);
+                    keep_nearest(&mut refusal, refuse(LOCKED, text));
+                    continue;
+                }
                 Some(depth) => depth,
                 None if strict => {
-                    let text = format!(
-                        "key {key}, or one above it, is revoked, and its orders are refused everywhere: enrol its node anew with a root, under a new authority"
-                    );
-                    keep_nearest(&mut refusal, refuse(REVOKED, text));
+                    keep_nearest(&mut refusal, self.gone(held));
                     continue;
                 }
                 None => MAX_DEPTH,
             };
-            if !held.grant.is_valid(now) {
+            if strict
+                && held.grant.needs_second(&order)
+                && let Err(alone) = self.second(&order, held, signed, now)
+            {
+                keep_nearest(&mut refusal, alone);
+            } else if !held.grant.is_valid(now) {
                 let text = format!("the grant of {:?}, key {key}, is not valid now: renew it", held.grant.name);
                 keep_nearest(&mut refusal, refuse(GRANT_EXPIRED, text));
             } else if order.kind() == Kind::Grant && depth >= MAX_DEPTH {
@@ -334,6 +351,20 @@ impl Authorities {
         }
         let (up_to, depth) = best.ok_or(refusal)?;
         Ok(Vouched { order, up_to, depth })
+    }
+
+    /// Why a grant without a living chain does not serve.
+    fn gone(&self, held: &Held) -> Refusal {
+        let key = held.grant.key.id();
+        match self.is_locked(held) {
+            true => refuse(LOCKED, format!("key {key}, or one above it, is locked: two administrators release it")),
+            false => refuse(
+                REVOKED,
+                format!(
+                    "key {key}, or one above it, is revoked, and its orders are refused everywhere: enrol its node anew with a root, under a new authority"
+                ),
+            ),
+        }
     }
 
     /// A revocation reaches grants within its areas; one that reaches none of the grants that its
@@ -370,10 +401,13 @@ impl Authorities {
             granter: order.authority,
             grant: grant.clone(),
             depth: None,
+            since: Civil(i64::MIN),
             sequence: self.sequence,
             signed: order::keep(signed),
         };
-        new.depth = self.depth_of(&new);
+        if let Some((depth, since)) = self.link_of(&new) {
+            (new.depth, new.since) = (Some(depth), since);
+        }
         self.grants.entry(key).or_default().push(new);
         *self.given.entry(order.authority).or_default() += 1;
         self.bound_grants(key, order.authority);
@@ -399,19 +433,20 @@ impl Authorities {
         }
     }
 
-    /// The length of the shortest living chain that ends in `held`.
-    fn depth_of(&self, held: &Held) -> Option<u8> {
+    /// The length of the shortest living chain that ends in `held`, and from when on its orders count.
+    fn link_of(&self, held: &Held) -> Option<(u8, Civil)> {
         let key = held.grant.key.id();
         if self.revocations.get(&key).into_iter().flatten().any(|revocation| revocation.reaches(&held.grant)) {
             return None;
         }
         if self.roots.contains_key(&held.granter) {
-            return Some(1);
+            return Some((1, self.locks.since(&held.grant, 1)?));
         }
         let above = self.grants.get(&held.granter)?;
-        let depth =
-            above.iter().filter(|above| above.grant.contains(&held.grant)).filter_map(|above| above.depth).min()?;
-        (depth < MAX_DEPTH).then_some(depth + 1)
+        let chains = above.iter().filter(|above| above.grant.contains(&held.grant));
+        let (depth, since) = chains.filter_map(|above| Some((above.depth?, above.since))).min()?;
+        let depth = (depth < MAX_DEPTH).then_some(depth + 1)?;
+        Some((depth, since.max(self.locks.since(&held.grant, depth)?)))
     }
 
     /// Finds every grant's depth anew, from the roots down: no circle of keys that grant to one
@@ -419,19 +454,19 @@ impl Authorities {
     fn relink(&mut self) {
         self.grants.values_mut().flatten().for_each(|held| held.depth = None);
         for _ in 0..MAX_DEPTH {
-            let linked: Vec<(KeyId, usize, u8)> = self
+            let linked: Vec<(KeyId, usize, (u8, Civil))> = self
                 .grants
                 .iter()
                 .flat_map(|(key, all)| all.iter().enumerate().map(move |(index, held)| (*key, index, held)))
                 .filter(|(_, _, held)| held.depth.is_none())
-                .filter_map(|(key, index, held)| Some((key, index, self.depth_of(held)?)))
+                .filter_map(|(key, index, held)| Some((key, index, self.link_of(held)?)))
                 .collect();
             if linked.is_empty() {
                 return;
             }
-            for (key, index, depth) in linked {
+            for (key, index, (depth, since)) in linked {
                 if let Some(held) = self.grants.get_mut(&key).and_then(|all| all.get_mut(index)) {
-                    held.depth = Some(depth);
+                    (held.depth, held.since) = (Some(depth), since);
                 }
             }
         }
@@ -507,7 +542,7 @@ fn needs_time(order: &Order) -> bool {
 
 /// Of the reasons why each of several grants does not serve, tells the one that came closest.
 fn keep_nearest(kept: &mut Refusal, other: Refusal) {
-    const FAR_TO_NEAR: [&str; 5] = [GRANT_UNKNOWN, REVOKED, GRANT_EXPIRED, DEPTH, SCOPE];
+    const FAR_TO_NEAR: [&str; 7] = [GRANT_UNKNOWN, REVOKED, GRANT_EXPIRED, DEPTH, SCOPE, LOCKED, SECOND];
     let rank = |code| FAR_TO_NEAR.iter().position(|&other| other == code);
     if rank(other.code) >= rank(kept.code) {
         *kept = other;

@@ -1,11 +1,14 @@
 //! The state of every order that a node knows: one per id, tombstones included.
 
+mod prefer;
+
 use super::order::keep;
 use super::refusal::*;
 use super::{Area, Body, Broadcast, Cancel, Hush, Priority, Refusal, Tick, Vouched, area};
 use crate::key::KeyId;
 use crate::proto;
 use crate::time::Civil;
+use prefer::Preferences;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -26,8 +29,9 @@ pub struct Entry {
     pub issued: Civil,
     pub broadcast: Broadcast,
     pub state: State,
-    /// Set by a cancel: it stops sounding at this instant.
+    /// Set by a cancel, or because its authority was revoked or locked: it stops sounding at this instant.
     pub cancelled_at: Option<Civil>,
+    withdrawn_at: Option<Civil>,
     pub signed: proto::Signed,
 }
 
@@ -68,6 +72,7 @@ pub struct Book {
     cancels: BTreeMap<(Uuid, KeyId, Uuid), Stop>,
     /// The newest hush of each authority for the same areas (sorted).
     hushes: BTreeMap<(KeyId, Vec<Area>), Quiet>,
+    preferences: Preferences,
     /// The highest number of a tick per authority and log, and when it was issued.
     ticks: BTreeMap<(KeyId, Uuid), (u64, Civil)>,
 }
@@ -131,9 +136,11 @@ impl Book {
             Body::Cancel(cancel) => self.handle_cancel(now, order, cancel, signed),
             Body::Hush(hush) => self.handle_hush(now, order, hush, signed),
             Body::Tick(tick) => self.handle_tick(order, tick),
+            Body::Prefer(prefer) => self.handle_prefer(order, prefer, signed),
             Body::Grant(_) | Body::Revoke(_) | Body::Placement(_) | Body::Invite(_) | Body::Expel(_) => {
                 Ok(Change::Other)
             }
+            Body::Lock(_) | Body::Release(_) => Ok(Change::Other),
         }
     }
 
@@ -211,6 +218,9 @@ impl Book {
             .collect();
         let hushes = self.hushes.values().filter(|quiet| !over(quiet.expires));
         stops.extend(hushes.map(|quiet| (quiet.issued, quiet.id, &quiet.signed)));
+        stops.extend(
+            self.preferences().filter(|(_, _, expires, _)| !over(*expires)).map(|(at, id, _, signed)| (at, id, signed)),
+        );
         stops.sort_by_key(|(issued, id, _)| (*issued, *id));
         let stands = |held: &&Held| {
             let Held { entry, expires, .. } = held;
@@ -221,6 +231,25 @@ impl Book {
         broadcasts.sort_by_key(|entry| (entry.issued, entry.id));
         let stops = stops.into_iter().map(|(_, _, signed)| signed);
         stops.chain(broadcasts.into_iter().map(|entry| &entry.signed)).cloned().collect()
+    }
+
+    /// Ends, as of `at`, what rests on a key that was revoked or locked since: its broadcasts, the silence that it
+    /// ordered, what it preferred. Cancels stay: nothing starts anew by itself. Whether anything changed.
+    pub fn withdraw(&mut self, at: Civil, is_withdrawn: impl Fn(&proto::Signed) -> bool) -> bool {
+        let before = self.hushes.len() + self.preferences.len();
+        self.hushes.retain(|_, quiet| !is_withdrawn(&quiet.signed));
+        self.preferences.retain(|_, held| !is_withdrawn(&held.signed));
+        let lifted = self.hushes.len() + self.preferences.len() < before;
+        let live = self.live.iter().filter_map(|(_, id)| self.get(*id));
+        let withdrawn = live.filter(|entry| entry.withdrawn_at.is_none() && is_withdrawn(&entry.signed));
+        let withdrawn: Vec<Uuid> = withdrawn.map(|entry| entry.id).collect();
+        for id in &withdrawn {
+            if let Some(Held { entry, .. }) = self.broadcasts.get_mut(id) {
+                entry.withdrawn_at = Some(at);
+            }
+            self.apply_cancels(*id, Some(at));
+        }
+        lifted || !withdrawn.is_empty()
     }
 
     /// Forgets what has expired; marks broadcasts past their `until` (+ delay) as ended and returns
@@ -245,6 +274,7 @@ impl Book {
         live.retain(|(_, id)| broadcasts.contains_key(id));
         cancels.retain(|(id, _, _), stop| stop.expires > now || broadcasts.contains_key(id));
         hushes.retain(|_, quiet| quiet.expires > now);
+        self.preferences.retain(|_, held| held.expires > now);
         ended
     }
 
@@ -285,6 +315,7 @@ impl Book {
             broadcast: broadcast.clone(),
             state,
             cancelled_at: None,
+            withdrawn_at: None,
             signed: keep(signed),
         };
         self.broadcasts.insert(id, Held { entry, expires: order.expires, depth: order.depth });
@@ -399,7 +430,7 @@ impl Book {
         let (first, last) = ((id, KeyId([0; 16]), Uuid::nil()), (id, KeyId([0xff; 16]), Uuid::max()));
         let Some(Held { entry, .. }) = self.broadcasts.get_mut(&id) else { return };
         let reaching = self.cancels.range(first..=last).filter(|(_, stop)| stop.reaches(entry));
-        entry.cancelled_at = reaching.map(|(_, stop)| stop.at).min();
+        entry.cancelled_at = reaching.map(|(_, stop)| stop.at).chain(entry.withdrawn_at).min();
         if now.is_some() && entry.is_cancelled(now) && entry.state != State::Ended {
             entry.state = State::Cancelled;
         }

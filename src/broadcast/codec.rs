@@ -41,6 +41,7 @@ impl Order {
                 from: grant.from.0,
                 until: grant.until.0,
                 name: grant.name.clone(),
+                alone_from: u32::from(grant.alone_from),
             }),
             Body::Revoke(revoke) => {
                 Wire::Revoke(proto::Revoke { key: Bytes::copy_from_slice(&revoke.key.0), epoch: revoke.epoch })
@@ -59,6 +60,11 @@ impl Order {
             }),
             Body::Invite(invite) => Wire::Invite(proto::Invite { count: invite.count, relay: invite.relay }),
             Body::Expel(expel) => Wire::Expel(proto::Expel { node: write_id(expel.node) }),
+            Body::Lock(lock) => Wire::Lock(proto::Lock { key: Bytes::copy_from_slice(&lock.key.0) }),
+            Body::Release(release) => Wire::Release(proto::Release { lock: write_id(release.lock) }),
+            Body::Prefer(prefer) => {
+                Wire::Prefer(proto::Prefer { broadcasts: prefer.broadcasts.iter().copied().map(write_id).collect() })
+            }
         };
         let order = proto::Order {
             id: write_id(self.id),
@@ -116,6 +122,14 @@ fn read_order(payload: &[u8]) -> Read<Order> {
             Body::Invite(Invite { count: body.count, relay: body.relay })
         }
         proto::order::Body::Expel(body) => Body::Expel(Expel { node: read_id(&body.node, "expel.node")? }),
+        proto::order::Body::Lock(body) => Body::Lock(Lock { key: read_key_id(&body.key, "lock.key")? }),
+        proto::order::Body::Release(body) => Body::Release(Release { lock: read_id(&body.lock, "release.lock")? }),
+        proto::order::Body::Prefer(body) => {
+            let count = body.broadcasts.len();
+            ensure((1..=MAX_PREFERRED).contains(&count), "prefer.broadcasts: name one to eight")?;
+            let read = |id| read_id(id, "prefer.broadcasts");
+            Body::Prefer(Prefer { broadcasts: body.broadcasts.iter().map(|id| read(id)).collect::<Read<_>>()? })
+        }
     };
     // A tick concerns whoever hears its log, wherever that is.
     let least_areas = if body.kind() == Kind::Tick { 0 } else { 1 };
@@ -168,6 +182,7 @@ fn check_life(order: &Order) -> Read<()> {
             ensure((body.time - order.issued).abs() <= SKEW, "tick.time is not the time of issue: sign a fresh tick")
         }
         Body::Revoke(_) | Body::Placement(_) | Body::Invite(_) | Body::Expel(_) => Ok(()),
+        Body::Lock(_) | Body::Release(_) | Body::Prefer(_) => Ok(()),
     }
 }
 
@@ -207,6 +222,7 @@ fn read_broadcast(wire: &proto::Broadcast) -> Read<Broadcast> {
         },
         stored: wire.stored,
         resume: wire.resume,
+        prepared: wire.prepared,
         renditions,
     };
     ensure(broadcast.from < broadcast.until, "broadcast.until is not after broadcast.from: set it later")?;
@@ -214,6 +230,10 @@ fn read_broadcast(wire: &proto::Broadcast) -> Read<Broadcast> {
     ensure(
         !broadcast.stored || broadcast.renditions.iter().all(|rendition| rendition.packets.is_some()),
         "broadcast.stored, but renditions do not say how many packets: count them",
+    )?;
+    ensure(
+        !broadcast.prepared || broadcast.stored && broadcast.tone.is_none() && broadcast.purpose == Purpose::Real,
+        "broadcast.prepared is for stored sound without a tone or another purpose: those who name it say these",
     )?;
     if let Some(which) = broadcast.purpose.said_by() {
         ensure(
@@ -255,7 +275,9 @@ fn read_grant(wire: proto::Grant) -> Read<Grant> {
         from: read_time(wire.from, "grant.from")?,
         until: read_time(wire.until, "grant.until")?,
         name: read_text(wire.name, "grant.name", MAX_NAME)?,
+        alone_from: u8::try_from(wire.alone_from).unwrap_or(u8::MAX),
     };
+    ensure(grant.alone_from <= MAX_ALONE_FROM, "grant.alone_from: areas have at most 8 segments")?;
     ensure(grant.from < grant.until, "grant.until is not after grant.from: set it later")?;
     ensure(
         grant.until - grant.from <= MAX_LONG_LIFE,
@@ -360,6 +382,7 @@ fn write_broadcast(broadcast: &Broadcast) -> proto::Broadcast {
         supersedes: broadcast.supersedes.map(write_id).unwrap_or_default(),
         stored: broadcast.stored,
         resume: broadcast.resume,
+        prepared: broadcast.prepared,
     }
 }
 
@@ -401,6 +424,10 @@ const MAX_AREAS: usize = 64;
 const MAX_RENDITIONS: usize = 4;
 /// Of one token: a province's loudspeakers, twice.
 const MAX_INVITED: u32 = 10_000;
+/// What wants to sound at once in one place, and more.
+const MAX_PREFERRED: usize = 8;
+/// Areas have no more segments.
+const MAX_ALONE_FROM: u8 = 8;
 /// There are seven kinds.
 const MAX_KINDS: usize = 7;
 /// Bytes; `session/loa.proto`.

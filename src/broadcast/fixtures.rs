@@ -109,6 +109,7 @@ pub fn grant(to: &Signer, areas: &[&str], kinds: &[Kind], up_to: Priority, days:
         from: NOW - (days * DAY),
         until: NOW + days * DAY,
         name: format!("{areas:?}"),
+        alone_from: 0,
     }
 }
 
@@ -132,6 +133,7 @@ pub fn bulletin(priority: Priority, from: i64, until: i64) -> Broadcast {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
     }
 }
 

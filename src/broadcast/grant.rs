@@ -16,6 +16,9 @@ pub struct Grant {
     /// Exclusive.
     pub until: Civil,
     pub name: String,
+    /// This key may wake one area of so many segments alone: an emergency that does not lie within one such takes a second
+    /// signature. 0: none does.
+    pub alone_from: u8,
 }
 
 impl Grant {
@@ -46,11 +49,24 @@ impl Grant {
         }
     }
 
+    /// Whether `order` takes a second signature under this grant.
+    pub(super) fn needs_second(&self, order: &Order) -> bool {
+        let emergency = matches!(&order.body, Body::Broadcast(broadcast) if broadcast.priority == Priority::Emergency);
+        // The area of so many segments that it lies within.
+        let unit = |area: &Area| {
+            let above = area.segments().checked_sub(usize::from(self.alone_from))?;
+            area.lineage().nth(above).map(str::to_owned)
+        };
+        let first = order.areas.first().and_then(unit);
+        emergency && self.alone_from > 0 && (first.is_none() || order.areas.iter().any(|area| unit(area) != first))
+    }
+
     /// Whether its holder may give `inner`: no wider in areas, kinds, priority or time.
     pub(super) fn contains(&self, inner: &Grant) -> bool {
         self.kinds.contains(&Kind::Grant)
             && inner.kinds.iter().all(|kind| self.kinds.contains(kind))
             && inner.up_to <= self.up_to
+            && inner.alone_from >= self.alone_from
             && self.from <= inner.from
             && inner.until <= self.until
             && area::within(&self.areas, &inner.areas).is_ok()

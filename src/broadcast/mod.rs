@@ -24,7 +24,7 @@
 //!          28    expires, varint
 //!          32 len│ area, ASCII                                             0 to 64 times
 //!          52 len│ Broadcast    or 5a Cancel · 62 Hush · 6a Grant · 72 Revoke · 7a Placement
-//!                               or 82 01 Tick · 8a 01 Invite · 92 01 Expel
+//!                               or 82 01 Tick · 8a 01 Invite · 92 01 Expel · a2 01 Lock · aa 01 Release · b2 01 Prefer
 //! ```
 //! Fields, their numbers and their types stand in `session/loa.proto` (protobuf, proto3). Whoever
 //! signs may order fields as it likes: readers verify the bytes that came and never rebuild them.
@@ -54,7 +54,8 @@ pub use book::{Book, Change, Entry, State};
 pub use expelled::Expelled;
 pub use grant::Grant;
 pub use order::{
-    Body, Broadcast, Cancel, Expel, Hush, Invite, Kind, Order, Placement, Priority, Purpose, Revoke, Tick, Tone, sign,
+    Body, Broadcast, Cancel, Expel, Hush, Invite, Kind, Lock, Order, Placement, Prefer, Priority, Purpose, Release,
+    Revoke, Tick, Tone, countersign, sign,
 };
 pub use refusal::{CODES, Refusal};
 pub use register::{MOST_AREAS, Register};

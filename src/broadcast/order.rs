@@ -35,6 +35,9 @@ pub enum Body {
     Tick(Tick),
     Invite(Invite),
     Expel(Expel),
+    Lock(Lock),
+    Release(Release),
+    Prefer(Prefer),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +100,8 @@ pub struct Broadcast {
     /// The packets exist before air time, so their number is known.
     pub stored: bool,
     pub resume: bool,
+    /// It never sounds by itself: others name its tracks, with anchors of their own.
+    pub prepared: bool,
 }
 
 impl Broadcast {
@@ -182,6 +187,27 @@ pub struct Expel {
     pub node: Uuid,
 }
 
+/// Takes from `key`, and from everything beneath it, what its grants within the order's areas allow, until two have
+/// released it or the order expires. What it said before is over for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock {
+    pub key: KeyId,
+}
+
+/// Lifts a lock: signed by two, neither of whom empowered the other, or by a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The lock's order.
+    pub lock: Uuid,
+}
+
+/// What sounds first where several broadcasts of one class want to at once; emergencies are not asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefer {
+    /// Best first, 1 to 8. Others of the class stand behind them.
+    pub broadcasts: Vec<Uuid>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
     pub time: Civil,
@@ -193,9 +219,11 @@ pub struct Tick {
 impl Body {
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Broadcast(_) => Kind::Broadcast,
+            // Whoever may speak there may say what is heard first.
+            Self::Broadcast(_) | Self::Prefer(_) => Kind::Broadcast,
             Self::Cancel(_) => Kind::Cancel,
-            Self::Hush(_) => Kind::Hush,
+            // Whoever may silence a place may silence a key.
+            Self::Hush(_) | Self::Lock(_) | Self::Release(_) => Kind::Hush,
             Self::Grant(_) => Kind::Grant,
             Self::Revoke(_) | Self::Expel(_) => Kind::Revoke,
             // Whoever may place nodes may call them.
@@ -213,7 +241,8 @@ impl Order {
         let expires = match &body {
             Body::Broadcast(broadcast) => broadcast.ends() + SKEW,
             Body::Grant(grant) => grant.until,
-            Body::Cancel(_) | Body::Hush(_) => issued + MAX_LIFE,
+            Body::Cancel(_) | Body::Hush(_) | Body::Lock(_) | Body::Release(_) => issued + MAX_LIFE,
+            Body::Prefer(_) => issued + DAY,
             Body::Revoke(_) | Body::Placement(_) | Body::Invite(_) | Body::Expel(_) => issued + MAX_LONG_LIFE,
             Body::Tick(_) => issued + SKEW,
         };
@@ -281,7 +310,7 @@ impl Order {
             Body::Hush(hush) => Some(hush.up_to),
             Body::Grant(grant) => Some(grant.up_to),
             Body::Cancel(_) | Body::Revoke(_) | Body::Placement(_) | Body::Tick(_) => None,
-            Body::Invite(_) | Body::Expel(_) => None,
+            Body::Invite(_) | Body::Expel(_) | Body::Lock(_) | Body::Release(_) | Body::Prefer(_) => None,
         }
     }
 
@@ -294,6 +323,12 @@ impl Order {
     }
 }
 
+/// The signature of a second key under an order that another has signed.
+pub fn countersign(payload: &[u8], key: &SigningKey) -> proto::Signature {
+    let value = Bytes::copy_from_slice(&key.sign(Domain::Order, payload));
+    proto::Signature { key: Bytes::copy_from_slice(&key.id().0), value }
+}
+
 /// Encodes and signs; `order.authority` must be `key.id()`.
 ///
 /// # Panics
@@ -301,8 +336,7 @@ impl Order {
 pub fn sign(order: &Order, key: &SigningKey) -> proto::Signed {
     assert_eq!(order.authority, key.id(), "an order is signed by its own authority");
     let payload = order.encode();
-    let value = Bytes::copy_from_slice(&key.sign(Domain::Order, &payload));
-    let signature = proto::Signature { key: Bytes::copy_from_slice(&key.id().0), value };
+    let signature = countersign(&payload, key);
     proto::Signed { payload: payload.into(), signatures: vec![signature] }
 }
 

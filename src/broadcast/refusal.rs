@@ -16,6 +16,8 @@ pub const CODES: &[&str] = &[
     GRANT_EXPIRED,
     REVOKED,
     DEPTH,
+    LOCKED,
+    SECOND,
     SCOPE,
     NO_TIME,
     FUTURE,
@@ -38,6 +40,10 @@ pub(super) const GRANT_EXPIRED: &str = "order.grant_expired";
 pub(super) const REVOKED: &str = "order.revoked";
 /// The chain of grants would be too long.
 pub(super) const DEPTH: &str = "order.depth";
+/// The authority, or one above it, is locked, or was when it gave the order.
+pub(super) const LOCKED: &str = "order.locked";
+/// It takes a second signature, and none that counts is there.
+pub(super) const SECOND: &str = "order.second";
 /// Area, kind, priority or validity lies outside the grant.
 pub(super) const SCOPE: &str = "order.scope";
 /// This kind of order needs trusted time, and there is none yet.
@@ -72,6 +78,8 @@ mod tests {
         let others = [
             include_str!("area.rs"),
             include_str!("authority.rs"),
+            include_str!("authority/lock.rs"),
+            include_str!("authority/second.rs"),
             include_str!("book.rs"),
             include_str!("codec.rs"),
             include_str!("grant.rs"),

@@ -17,7 +17,8 @@ pub struct Choice {
 
 /// What sounds at `now` in `area`, the node's own. A broadcast occupies `[from, until + delay)`, an
 /// emergency with a tone from T0, and ends early at the instant of its cancel. Emergency > priority >
-/// normal, and of each what is real > an exercise > a test; within a class the older (`issued`, then id) goes on unless the newer supersedes it.
+/// normal, and of each what is real > an exercise > a test; within a class the older (`issued`, then id) goes on unless
+/// the newer supersedes it, or, emergencies aside, the area prefers another.
 /// A hush silences its priority and those below from `issued` until its end.
 /// Without trusted time (`now: None`): real emergencies only, and a cancel counts at once. Two nodes with
 /// the same orders choose the same.
@@ -35,6 +36,9 @@ pub fn choose(book: &Book, area: &Area, now: Option<Civil>) -> Choice {
         }
     }
 
+    let preference = now.and_then(|now| book.preference(area, now));
+    book.preference_changes(area).for_each(|at| next.consider(at));
+
     // The highest class that is on, and whatever in it gives way to something newer.
     let mut class: Option<Class> = None;
     let mut gone: BTreeSet<Uuid> = BTreeSet::new();
@@ -50,8 +54,12 @@ pub fn choose(book: &Book, area: &Area, now: Option<Civil>) -> Choice {
     let hushed = class.is_some_and(|(priority, _)| Some(priority) <= quiet);
     let broadcast = class.filter(|_| !hushed).and_then(|class| {
         here(book, area)
-            .filter(|entry| class_of(entry) == class && is_on(entry, now))
-            .find(|entry| !gone.contains(&entry.id))
+            .filter(|entry| class_of(entry) == class && is_on(entry, now) && !gone.contains(&entry.id))
+            .min_by_key(|entry| match preference.filter(|_| class.0 < Priority::Emergency) {
+                Some(preference) => preference.rank(entry.id, class.0),
+                // The first of equals is taken: the oldest.
+                None => 0,
+            })
             .map(|entry| entry.id)
     });
     Choice { broadcast, hushed, next: next.at }
@@ -66,7 +74,8 @@ fn class_of(entry: &Entry) -> Class {
 
 /// Live broadcasts meant for a node that stands in `area`, oldest first.
 fn here<'a>(book: &'a Book, area: &'a Area) -> impl Iterator<Item = &'a Entry> {
-    book.live(area).filter(|entry| entry.areas.iter().any(|of| of.contains(area)))
+    let here = |entry: &&Entry| !entry.broadcast.prepared && entry.areas.iter().any(|of| of.contains(area));
+    book.live(area).filter(here)
 }
 
 fn span(entry: &Entry) -> (Civil, Civil) {

@@ -11,6 +11,7 @@
 //! GET    /v1/live, /v1/live/{id}
 //! POST   /v1/stop                     Stop                           → Done
 //! GET    /v1/authorities                                             → Authorities
+//! POST   /v1/drafts /v1/signatures /v1/locks /v1/preferences /v1/prepared  see [`super::second`]
 //! POST   /v1/authorities              Give: a grant, revocation or placement of a root's  → Done
 //! GET    /v1/nodes                                                   → Nodes
 //! POST   /v1/nodes                    Place                          → Placed
@@ -28,6 +29,7 @@ use super::media::{Library, Media, Upload};
 use super::packets;
 use super::places;
 use super::reach::{self, Known};
+use super::second;
 use super::text::{Failure, Language};
 use super::token::Token;
 use super::trace;
@@ -89,6 +91,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/live/{id}", get(live::http::one))
         .route("/v1/stop", post(stop))
         .route("/v1/authorities", get(authorities).post(give))
+        .route("/v1/drafts", post(second::draft))
+        .route("/v1/signatures", post(second::sign))
+        .route("/v1/locks", post(second::lock))
+        .route("/v1/preferences", post(second::prefer))
+        .route("/v1/prepared", post(second::prepare))
         .route("/v1/nodes", get(nodes).post(places::place))
         .route("/v1/nodes/{id}", delete(places::expel))
         .route("/v1/tokens", post(places::token))
@@ -189,108 +196,142 @@ async fn one_media(State(api): Shared, Extension(language): Extension<Language>,
 async fn air(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
     let work = async {
         let form: forms::Air = read(body).await?;
-        let areas = areas(&form.areas)?;
-        let (priority, purpose) = (Priority::from(form.priority), form.purpose.into());
-        if !api.speaks {
-            return Err(Failure::new("authority.none", []));
-        }
-        let now = api.handle.snapshot().civil.ok_or_else(|| Failure::new("time.unknown", []))?;
-        let at = form.at.as_deref().map(|text| air_time(text, now, api.zone)).transpose()?;
-        let title = form.title.as_deref().map(title).transpose()?;
-        let library = api.library.clone();
-        let media = blocking(move || get_media(&library, &form.media)).await?;
-        let delay = form.delay_ms.map(|delay| check_delay(delay, &media.bitrates, priority)).transpose()?;
-        let reached = known(&api).await?;
-        reach::check(&areas, &reached, priority == Priority::Emergency)?;
-
-        let (wanted, urgent) = (areas.clone(), priority == Priority::Emergency);
-        let title = title.unwrap_or_else(|| shorten(&media.name));
-        let (library, store) = (api.library.clone(), api.handle.store());
-        let span = tracing::info_span!("broadcast.pack", priority = ?priority);
-        let mut tracks = blocking(move || {
-            let _within = span.entered();
-            let all = packets::make_all(&library.renditions(&media)?, priority, delay, now)?;
-            for made in &all {
-                for part in made.packets.chunks(KEPT_AT_ONCE) {
-                    store
-                        .keep(made.info.id, part)
-                        .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
-                }
-                // The order is on disk before it is given; without its sound it would be silence. An emergency does not
-                // wait for the disk.
-                if !urgent {
-                    store
-                        .settle(made.info.id)
-                        .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
-                }
-            }
-            Ok(all.into_iter().map(|made| (made.info, made.secret)).collect::<Vec<_>>())
-        })
-        .await?;
-        let ids: Vec<_> = tracks.iter().map(|(info, _)| info.id).collect();
-        let others = tracks.split_off(1.min(tracks.len()));
-        let (track, secret) = tracks.pop().ok_or_else(|| Failure::new("media.packets", [&"no rendition is kept"]))?;
-        let air = trunk::Air {
-            title,
-            areas,
-            priority,
-            purpose,
-            at,
-            delay,
-            track,
-            secret,
-            others,
-            live: false,
-            resume: form.resume,
-        };
-        let ordered = request(&api, Request::Air(Box::new(air))).instrument(tracing::info_span!("broadcast.order"));
-        match ordered.await {
+        let (wanted, priority) = (areas(&form.areas)?, Priority::from(form.priority));
+        match put(&api, form, How::Air).await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 let mut aired = forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone);
-                if urgent {
-                    let store = api.handle.store();
-                    // Beside its sound, which goes on whatever comes of this.
-                    drop(tokio::task::spawn_blocking(move || {
-                        if let Err(error) = ids.into_iter().try_for_each(|id| store.settle(id)) {
-                            tracing::error!(code = "store.failed", %error, "the sound of an emergency");
-                        }
-                    }));
-                }
-                aired.warnings = warnings(&api, wanted, priority, sounds, &reached, language).await;
+                aired.warnings = warnings(&api, wanted, priority, sounds, language).await;
                 Ok(aired)
             }
-            other => {
-                // Nobody will ever play it.
-                let store = api.handle.store();
-                let _ = blocking(move || {
-                    ids.into_iter()
-                        .try_for_each(|id| store.forget(id))
-                        .map_err(|error| Failure::from_room("store.failed", error.to_string()))
-                })
-                .await;
-                Err(unexpected(other))
-            }
+            other => Err(unexpected(other)),
         }
     };
     created(work.await, language)
 }
 
 /// Who will not hear what is on the air now, as far as is known: nobody stands there, or it is silenced.
-async fn warnings(
+pub(super) async fn warnings(
     api: &Api,
     areas: Vec<Area>,
     priority: Priority,
     at: Civil,
-    reached: &[Known],
     language: Language,
 ) -> Vec<forms::Fault> {
+    let reached = known(api).await.unwrap_or_default();
     let mut told: Vec<Failure> =
-        reach::empty(&areas, reached).into_iter().map(|area| Failure::new("air.nobody", [area])).collect();
+        reach::empty(&areas, &reached).into_iter().map(|area| Failure::new("air.nobody", [area])).collect();
     if let Ok(Reply::Silenced(silenced)) = request(api, Request::Silenced { areas, priority, at }).await {
         let until = |until| when::moment(until, api.zone, language);
         told.extend(silenced.iter().map(|(area, end)| Failure::new("air.hushed", [area, &until(*end)])));
     }
     told.iter().map(|one| forms::Fault { code: one.code.clone(), text: one.text(language) }).collect()
+}
+
+/// What becomes of the order for some sound.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Air,
+    /// It waits for a second signature.
+    Draft,
+    /// It is kept ready for so many days.
+    Prepare(i64),
+}
+
+/// Packs what is to be aired, and puts it on the air, drafts it, or has it kept ready.
+pub(super) async fn put(api: &Api, form: forms::Air, how: How) -> Result<Reply, Failure> {
+    let areas = areas(&form.areas)?;
+    let (priority, purpose) = (Priority::from(form.priority), form.purpose.into());
+    if !api.speaks {
+        return Err(Failure::new("authority.none", []));
+    }
+    let now = api.handle.snapshot().civil.ok_or_else(|| Failure::new("time.unknown", []))?;
+    let at = form.at.as_deref().map(|text| air_time(text, now, api.zone)).transpose()?;
+    let title = form.title.as_deref().map(title).transpose()?;
+    let second = how == How::Draft;
+    if let Some(prepared) = form.prepared {
+        // It was cut for emergencies: any delay that suits these will do.
+        let delay = form.delay_ms.map(|delay| check_delay(delay, &[], Priority::Emergency)).transpose()?;
+        reach::check(&areas, &known(api).await?, priority == Priority::Emergency)?;
+        let air = trunk::AirPrepared { prepared, title, areas, priority, purpose, at, delay, second };
+        return request(api, Request::AirPrepared(Box::new(air))).await;
+    }
+    let library = api.library.clone();
+    let media = blocking(move || get_media(&library, &form.media)).await?;
+    let delay = form.delay_ms.map(|delay| check_delay(delay, &media.bitrates, priority)).transpose()?;
+    let (cut, prepared) = match how {
+        How::Prepare(days) => (Priority::Emergency, Some(days.saturating_mul(86_400 * SECOND))),
+        How::Air | How::Draft => (priority, None),
+    };
+    reach::check(&areas, &known(api).await?, priority == Priority::Emergency)?;
+
+    let urgent = how == How::Air && priority == Priority::Emergency;
+    let title = title.unwrap_or_else(|| shorten(&media.name));
+    let (library, store) = (api.library.clone(), api.handle.store());
+    let span = tracing::info_span!("broadcast.pack", priority = ?priority);
+    let mut tracks = blocking(move || {
+        let _within = span.entered();
+        let all = packets::make_all(&library.renditions(&media)?, cut, delay, now)?;
+        for made in &all {
+            for part in made.packets.chunks(KEPT_AT_ONCE) {
+                store
+                    .keep(made.info.id, part)
+                    .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
+            }
+            // The order is on disk before it is given; without its sound it would be silence. An emergency does not
+            // wait for the disk.
+            if !urgent {
+                store
+                    .settle(made.info.id)
+                    .map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
+            }
+        }
+        Ok(all.into_iter().map(|made| (made.info, made.secret)).collect::<Vec<_>>())
+    })
+    .await?;
+    let ids: Vec<_> = tracks.iter().map(|(info, _)| info.id).collect();
+    let others = tracks.split_off(1.min(tracks.len()));
+    let (track, secret) = tracks.pop().ok_or_else(|| Failure::new("media.packets", [&"no rendition is kept"]))?;
+    let air = trunk::Air {
+        title,
+        areas,
+        priority,
+        purpose,
+        at,
+        delay,
+        track,
+        secret,
+        others,
+        live: false,
+        resume: form.resume,
+        second,
+        prepared,
+    };
+    let ordered = request(api, Request::Air(Box::new(air))).instrument(tracing::info_span!("broadcast.order"));
+    match ordered.await {
+        Ok(reply @ (Reply::Aired { .. } | Reply::Draft { .. })) => {
+            if urgent {
+                let store = api.handle.store();
+                // Beside its sound, which goes on whatever comes of this.
+                drop(tokio::task::spawn_blocking(move || {
+                    if let Err(error) = ids.into_iter().try_for_each(|id| store.settle(id)) {
+                        tracing::error!(code = "store.failed", %error, "the sound of an emergency");
+                    }
+                }));
+            }
+            Ok(reply)
+        }
+        other => {
+            // Nobody will ever play it.
+            let store = api.handle.store();
+            let _ = blocking(move || {
+                ids.into_iter()
+                    .try_for_each(|id| store.forget(id))
+                    .map_err(|error| Failure::from_room("store.failed", error.to_string()))
+            })
+            .await;
+            Err(unexpected(other))
+        }
+    }
 }
 
 async fn list_broadcasts(State(api): Shared, Extension(language): Extension<Language>) -> Response {
@@ -330,9 +371,9 @@ async fn stop(State(api): Shared, Extension(language): Extension<Language>, body
 async fn authorities(State(api): Shared, Extension(language): Extension<Language>) -> Response {
     let work = async {
         match request(&api, Request::Authorities).await {
-            Ok(Reply::Authorities(granted)) => {
+            Ok(Reply::Authorities(granted, locks)) => {
                 let authorities = granted.iter().map(|granted| forms::Authority::new(granted, api.zone)).collect();
-                Ok(forms::Authorities { authorities })
+                Ok(forms::Authorities { authorities, locks: locks.iter().map(forms::Locked::new).collect() })
             }
             other => Err(unexpected(other)),
         }

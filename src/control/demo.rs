@@ -4,7 +4,7 @@ use super::CONFIG;
 use super::text::Failure;
 use crate::broadcast::{Area, Body, Order, Placement};
 use crate::io::clock;
-use crate::io::identity::{Identity, NewNode, Root, SPEAKS, load_authority};
+use crate::io::identity::{Identity, NewNode, Rights, Root, SPEAKS, load_authority};
 use crate::io::store::Store;
 use crate::node::Role;
 use crate::proto;
@@ -193,7 +193,7 @@ fn renew(root: &Root, place: Place, area: Area, data: &Path) -> io::Result<()> {
     if place.parent.is_none() {
         let key = load_authority(data, AUTHORITY)?.public();
         if !lasting(&|order| matches!(&order.body, Body::Grant(grant) if grant.key == key)) {
-            renewed.push(root.grant(&key, area, AUTHORITY, &SPEAKS, now));
+            renewed.push(root.grant(&key, area, AUTHORITY, &Rights::of(&SPEAKS), now));
         }
     }
     if renewed.is_empty() {

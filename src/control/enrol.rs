@@ -19,7 +19,7 @@ use super::text::{Failure, Language, say};
 use crate::broadcast::{Address, Area};
 use crate::config::is_device;
 use crate::io::clock;
-use crate::io::identity::{GOVERNS, NewNode, PLACES, Root};
+use crate::io::identity::{GOVERNS, NewNode, PLACES, Rights, Root};
 use crate::key::KeyId;
 use crate::node::Role;
 use clap::{Args, ValueEnum};
@@ -42,6 +42,9 @@ pub struct Init {
     /// What the first node is called
     #[arg(long, default_value = "origin")]
     name: String,
+    /// It wakes one area of so many segments alone; an emergency for more takes a second signature. 0: none does
+    #[arg(long, value_name = "SEGMENTS", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
+    alone_from: u8,
     #[command(flatten)]
     passphrase: passphrase::Options,
 }
@@ -77,6 +80,9 @@ pub struct Enrol {
     /// Lets it speak to its own area, by an authority of this name
     #[arg(long, value_name = "NAME")]
     authority: Option<String>,
+    /// It wakes one area of so many segments alone; an emergency for more takes a second signature. 0: none does
+    #[arg(long, value_name = "SEGMENTS", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
+    alone_from: u8,
     /// Lets it certify new boards by its own tokens; such as a province's
     #[arg(long, conflicts_with = "count")]
     issuer: bool,
@@ -132,7 +138,8 @@ pub fn init(options: &Init, language: Language) -> Result<Made, Failure> {
         }
         let authority = Some(AUTHORITY.to_owned());
         let node = NewNode { role: Role::Relay, area, name: options.name.clone(), authority };
-        let id = main.provision_with(&origin, &node, &GOVERNS, Vec::new())?;
+        let rights = Rights { kinds: &GOVERNS, alone_from: options.alone_from };
+        let id = main.provision_with(&origin, &node, &rights, Vec::new())?;
         trust(&carried.join(ROOTS), &origin)?;
         let sources = format!("\n[sources]\nauthority = \"{AUTHORITY}\"\n\n[api]\n");
         fs::write(origin.join(CONFIG), format!("{NODE}{CHILDREN}{sources}"))?;
@@ -172,6 +179,15 @@ pub struct AtHand {
     passphrase: passphrase::Options,
 }
 
+impl AtHand {
+    /// The root, if one was named.
+    pub async fn open(&self, language: Language) -> Result<Option<Root>, Failure> {
+        let Some(file) = self.root.clone() else { return Ok(None) };
+        let passphrase = self.passphrase.ask(&file, language)?;
+        open(file, passphrase).await.map(Some)
+    }
+}
+
 /// From whom what was taken.
 pub enum Taken {
     /// A key's rights.
@@ -203,9 +219,7 @@ pub async fn revoke(
         _ => return Err(Failure::new("revoke.unknown", [&whom])),
     };
     let id: KeyId = key.parse().map_err(|_| Failure::new("revoke.unknown", [&whom]))?;
-    let Some(file) = root.root.clone() else { return Err(Failure::new("revoke.root", [])) };
-    let passphrase = root.passphrase.ask(&file, language)?;
-    let root = open(file, passphrase).await?;
+    let root = root.open(language).await?.ok_or_else(|| Failure::new("revoke.root", []))?;
     let done = client.give(&root.revoke(id, own_area(&nodes)?, clock::wall())).await?;
     Ok((done, Taken::Key(key)))
 }
@@ -227,19 +241,15 @@ async fn expel(
     if name.is_none() && !unheard {
         return Err(Failure::new("node.unheard", [&node]));
     }
-    let done = match root.root.clone() {
+    let done = match root.open(language).await? {
         None => client.expel(node).await?,
-        Some(file) => {
-            let passphrase = root.passphrase.ask(&file, language)?;
-            let root = open(file, passphrase).await?;
-            client.give(&root.expel(node, own_area(nodes)?, clock::wall())).await?
-        }
+        Some(root) => client.give(&root.expel(node, own_area(nodes)?, clock::wall())).await?,
     };
     Ok((done, Taken::Node(node, name.unwrap_or_default())))
 }
 
 /// Where the node stands that was asked. A root's word holds everywhere: it goes to all below that node.
-fn own_area(nodes: &[Node]) -> Result<Area, Failure> {
+pub(super) fn own_area(nodes: &[Node]) -> Result<Area, Failure> {
     area(nodes.first().map(|node| node.area.as_str()).unwrap_or_default())
 }
 
@@ -267,7 +277,8 @@ fn make(root: &Root, file: &Path, options: &Enrol) -> Result<Made, Failure> {
     let name = options.name.clone().unwrap_or_default();
     let node = NewNode { role, area, name, authority: options.authority.clone() };
     let id = whole(folder, |making| {
-        let id = root.provision_with(making, &node, &PLACES, parents.clone())?;
+        let rights = Rights { kinds: &PLACES, alone_from: options.alone_from };
+        let id = root.provision_with(making, &node, &rights, parents.clone())?;
         trust(&roots, making)?;
         if options.issuer {
             root.appoint(making)?;

@@ -72,8 +72,12 @@ impl From<broadcast::Purpose> for Purpose {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Air {
-    /// Id of an upload.
+    /// Id of an upload; left out with `prepared`.
+    #[serde(default)]
     pub media: String,
+    /// A prepared broadcast, in the place of an upload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<Uuid>,
     pub areas: Vec<String>,
     #[serde(default)]
     pub priority: Level,
@@ -90,6 +94,18 @@ pub struct Air {
     /// Goes on where it was when something pre-empted it.
     #[serde(default)]
     pub resume: bool,
+}
+
+/// `POST /v1/prepared`: sound that everybody there keeps ready.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prepare {
+    /// Id of an upload.
+    pub media: String,
+    pub areas: Vec<String>,
+    /// What it is called: hazard and language.
+    pub title: String,
+    pub days: i64,
 }
 
 /// `POST /v1/stop`.
@@ -192,6 +208,25 @@ pub struct Live {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Authorities {
     pub authorities: Vec<Authority>,
+    #[serde(default)]
+    pub locks: Vec<Locked>,
+}
+
+/// A lock in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Locked {
+    /// Id of its order: what releases it.
+    pub lock: Uuid,
+    pub key: String,
+    /// Empty: everywhere.
+    pub areas: Vec<String>,
+}
+
+impl Locked {
+    pub fn new(locked: &trunk::Locked) -> Self {
+        let areas = locked.areas.iter().map(ToString::to_string).collect();
+        Self { lock: locked.order, key: locked.key.to_string(), areas }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -271,6 +306,9 @@ pub struct Listed {
     pub until: String,
     pub until_us: i64,
     pub state: String,
+    /// Kept ready; it does not sound by itself.
+    #[serde(default)]
+    pub prepared: bool,
 }
 
 impl Listed {
@@ -286,6 +324,7 @@ impl Listed {
             until: when::show(listed.until, zone),
             until_us: listed.until.0,
             state: listed.state.into(),
+            prepared: listed.prepared,
         }
     }
 }

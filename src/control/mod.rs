@@ -52,6 +52,8 @@ mod reach;
 mod reload;
 #[cfg(feature = "full")]
 mod report;
+#[cfg(feature = "full")]
+mod second;
 pub mod serve;
 #[cfg(feature = "full")]
 mod speak;

@@ -6,7 +6,7 @@ use super::forms::{Air, Level, Listed, Purpose, Stop};
 use super::text::{Failure, Language, say};
 use super::transcode::{self, Transcode};
 use super::tree::{self, View};
-use super::{enrol, places, report, serve, speak, table, timetable, up, when};
+use super::{enrol, places, report, second, serve, speak, table, timetable, up, when};
 use crate::audio::Pcm;
 use crate::io::decoder::{self, Form};
 use crate::time::Civil;
@@ -65,9 +65,20 @@ pub enum Command {
         /// For how long
         #[arg(long, default_value_t = 10)]
         minutes: i64,
+        /// Also locks this key, as `loa revoke` names it or its beginning: what it said is over, and it says nothing more
+        #[arg(long, value_name = "KEY")]
+        lock: Option<String>,
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Has sound kept ready by everybody, for `loa air --prepared`; without a file, lists it
+    Prepare(second::PrepareArgs),
+    /// Lifts a lock: it takes two, or a root
+    Release(second::ReleaseArgs),
+    /// Makes the key of a person who signs beside a node what takes two
+    Signer(second::SignerArgs),
+    /// Says what an area hears first where several broadcasts want to sound at once
+    Prefer(second::PreferArgs),
     /// Shows the tree of nodes, what sounds where and what is wrong
     Status {
         /// Shows it anew each second until Ctrl-C
@@ -139,7 +150,11 @@ impl Meant {
 #[derive(Debug, Args)]
 pub struct AirArgs {
     /// A sound file
-    file: PathBuf,
+    #[arg(required_unless_present = "prepared")]
+    file: Option<PathBuf>,
+    /// What is kept ready under this name, in place of a file: nothing but an order goes out
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    prepared: Option<String>,
     #[command(flatten)]
     areas: AreaArgs,
     #[arg(long, value_enum, default_value_t = Level::Normal)]
@@ -158,6 +173,8 @@ pub struct AirArgs {
     /// Go on afterwards where something more urgent cut in
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    second: second::Second,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -213,12 +230,24 @@ impl Command {
                 told(json, &done, || say(language, "cli.cancelled", [&id]));
                 Ok(DONE)
             }
-            Self::Stop { areas, minutes, node } => {
-                let areas = areas.areas;
-                let done = Client::of(&node, language)?.stop(&Stop { areas: areas.clone(), minutes }).await?;
-                told(json, &done, || say(language, "cli.stopped", [&minutes, &areas.join(", ")]));
+            Self::Stop { areas, minutes, lock, node } => {
+                let (areas, client) = (areas.areas, Client::of(&node, language)?);
+                let done = client.stop(&Stop { areas: areas.clone(), minutes }).await?;
+                let silence = say(language, "cli.stopped", [&minutes, &areas.join(", ")]);
+                match lock {
+                    None => told(json, &done, || silence),
+                    Some(key) => {
+                        let (key, locked) = second::put_lock(&client, &key, areas).await?;
+                        let both = serde_json::json!({ "order": done.order, "lock": locked.order });
+                        told(json, &both, || silence + "\n" + &say(language, "lock.done", [&key, &locked.order]));
+                    }
+                }
                 Ok(DONE)
             }
+            Self::Prepare(args) => second::ready(args, json, language).await,
+            Self::Release(args) => second::release(args, json, language).await,
+            Self::Signer(args) => second::signer(args, json, language).await,
+            Self::Prefer(args) => second::put_first(args, json, language).await,
             Self::Timetable(args) => timetable::dry_run(&args, json, language),
             Self::Area(args) => timetable::area(&args, json, language),
             Self::Transcode(args) => transcode::run(*args, json, language).await,
@@ -233,6 +262,7 @@ impl Command {
 
 async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failure> {
     let client = Client::of(&args.node, language)?;
+    let second = args.second.open(language).await?;
     // Asked before the upload, so that a mistaken time costs none; and "+30s" counts from the command.
     let nodes = client.nodes().await?;
     let at = match &args.at {
@@ -242,12 +272,23 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
             Some(when::show(when::spoken(text, now, nodes.zone)?, nodes.zone))
         }
     };
-    let media = client.upload(&args.file).await?;
-    for warning in media.report.iter().flat_map(|found| report::warnings(found, &media.name, language)) {
-        eprintln!("loa: {warning}");
-    }
+    let prepared = match &args.prepared {
+        Some(name) => Some(second::prepared(&client, name).await?),
+        None => None,
+    };
+    let media = match &args.file {
+        Some(file) => {
+            let media = client.upload(file).await?;
+            for warning in media.report.iter().flat_map(|found| report::warnings(found, &media.name, language)) {
+                eprintln!("loa: {warning}");
+            }
+            media.id
+        }
+        None => String::new(),
+    };
     let form = Air {
-        media: media.id,
+        media,
+        prepared,
         areas: args.areas.areas,
         priority: args.priority,
         purpose: args.meant.purpose(),
@@ -256,7 +297,10 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
         delay_ms: args.delay,
         resume: args.resume,
     };
-    let aired = client.air(&form).await?;
+    let aired = match second {
+        None => client.air(&form).await?,
+        Some(second) => second::air(&client, form, &second).await?,
+    };
     for warning in &aired.warnings {
         eprintln!("loa: {} [{}]", warning.text, warning.code);
     }
@@ -275,7 +319,7 @@ async fn revoke(
 ) -> Result<u8, Failure> {
     let Some(key) = key else {
         let list = client.authorities().await?;
-        told(json, &list, || table::authorities(&list.authorities, language).trim_end().to_owned());
+        told(json, &list, || table::authorities(&list, language).trim_end().to_owned());
         return Ok(DONE);
     };
     let (done, taken) = enrol::revoke(client, &key, root, unheard, language).await?;

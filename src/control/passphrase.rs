@@ -11,6 +11,11 @@ pub struct Options {
     passphrase_file: Option<PathBuf>,
 }
 
+/// As if `file` had been named for it.
+pub fn of(file: Option<&Path>) -> Options {
+    Options { passphrase_file: file.map(Path::to_owned) }
+}
+
 impl Options {
     /// Of a root that exists.
     pub fn ask(&self, root: &Path, language: Language) -> Result<Zeroizing<String>, Failure> {

@@ -1,5 +1,5 @@
 //! The live table of nodes: aligned text, refreshed in place on a terminal.
-use super::forms::{Authority, Listed, Node};
+use super::forms::{Authorities, Listed, Node};
 use super::text::{Language, say};
 use super::when;
 use crate::time::Civil;
@@ -48,8 +48,18 @@ pub fn nodes(nodes: &[Node], titles: &BTreeMap<Uuid, String>, language: Language
 
 /// One line per broadcast that sounds or is to come, soonest first, with the id that cancels it; nothing if there is none.
 pub fn on_air(broadcasts: &[Listed], zone: Tz, language: Language) -> String {
+    let rows = broadcasts_in(broadcasts.iter().filter(|one| !one.prepared), zone, language);
+    if rows.is_empty() { rows } else { format!("\n{rows}") }
+}
+
+/// The same of what is kept ready.
+pub fn prepared(broadcasts: &[Listed], zone: Tz, language: Language) -> String {
+    broadcasts_in(broadcasts.iter().filter(|one| one.prepared), zone, language)
+}
+
+fn broadcasts_in<'a>(broadcasts: impl Iterator<Item = &'a Listed>, zone: Tz, language: Language) -> String {
     let mut listed: Vec<&Listed> =
-        broadcasts.iter().filter(|one| matches!(one.state.as_str(), "known" | "sounding")).collect();
+        broadcasts.filter(|one| matches!(one.state.as_str(), "known" | "sounding")).collect();
     if listed.is_empty() {
         return String::new();
     }
@@ -61,17 +71,17 @@ pub fn on_air(broadcasts: &[Listed], zone: Tz, language: Language) -> String {
         let title = super::operator::called(one, language);
         [one.id.to_string(), title, one.areas.join(","), short(one.from_us), short(one.until_us)]
     });
-    format!("\n{}", align(std::iter::once(head).chain(rows).collect(), &[]))
+    align(std::iter::once(head).chain(rows).collect(), &[])
 }
 
 /// A day of a province's, under a tree that is to be read too.
 const ON_AIR: usize = 40;
 
-/// One line per grant.
-pub fn authorities(authorities: &[Authority], language: Language) -> String {
+/// One line per grant, and one per lock.
+pub fn authorities(list: &Authorities, language: Language) -> String {
     let head =
         ["revoke.key", "demo.area", "revoke.name", "revoke.kinds", "revoke.until"].map(|code| say(language, code, []));
-    let rows = authorities.iter().map(|authority| {
+    let rows = list.authorities.iter().map(|authority| {
         let gone = if authority.alive { String::new() } else { format!(" {}", say(language, "revoke.gone", [])) };
         [
             authority.key.clone(),
@@ -81,7 +91,11 @@ pub fn authorities(authorities: &[Authority], language: Language) -> String {
             format!("{}{gone}", when::retold(&authority.until, language)),
         ]
     });
-    align(std::iter::once(head).chain(rows).collect(), &[])
+    let locks = list
+        .locks
+        .iter()
+        .map(|locked| say(language, "lock.held", [&locked.key, &locked.areas.join(","), &locked.lock]) + "\n");
+    align(std::iter::once(head).chain(rows).collect(), &[]) + &locks.collect::<String>()
 }
 
 /// Columns as wide as their widest cell; `right` names those whose numbers stand under each other.

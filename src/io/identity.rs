@@ -1,13 +1,20 @@
 //! Who a node is: its key and certificate, the roots it trusts, its authorities; and how a tree's
 //! identities are made.
 #[cfg(feature = "full")]
+mod person;
+mod rights;
+#[cfg(feature = "full")]
 mod sealed;
+
+#[cfg(feature = "full")]
+pub use person::Person;
+pub use rights::{GOVERNS, PLACES, RELEASES, Rights, SPEAKS};
 
 use super::certify::{self, Certifier, Dates, Office};
 use super::clock;
 use super::store::Store;
 use super::tls;
-use crate::broadcast::{self, Address, Area, Body, Expel, Grant, Kind, Order, Placement, Priority, Revoke};
+use crate::broadcast::{self, Address, Area, Body, Expel, Grant, Kind, Order, Placement, Priority, Release, Revoke};
 use crate::key::{Domain, KeyId, PublicKey, SigningKey};
 use crate::node::{Peer, Role};
 use crate::proto;
@@ -17,7 +24,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 #[cfg(feature = "full")]
-use sealed::Sealed;
+use sealed::{ROOT, Sealed};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -215,7 +222,7 @@ impl Root {
     /// Written sealed, mode 0600; never overwrites. Takes a moment: the passphrase is stretched.
     #[cfg(feature = "full")]
     pub fn seal(&self, file: &Path, name: &str, passphrase: &str) -> io::Result<()> {
-        let sealed = Sealed::seal(&self.seed, name, passphrase).and_then(|sealed| sealed.write());
+        let sealed = Sealed::seal(ROOT, &self.seed, name, passphrase).and_then(|sealed| sealed.write());
         write_new(file, &sealed.map_err(|error| invalid(file, &error.to_string()))?, 0o600)
     }
 
@@ -223,14 +230,14 @@ impl Root {
     #[cfg(feature = "full")]
     pub fn open(file: &Path, passphrase: &str) -> io::Result<Self> {
         refuse_shared(file)?;
-        let seed = Sealed::read(&read(file)?).and_then(|sealed| sealed.open(passphrase));
+        let seed = Sealed::read(ROOT, &read(file)?).and_then(|sealed| sealed.open(passphrase));
         Ok(Self::from_seed(seed.map_err(|error| invalid(file, &error.to_string()))?))
     }
 
     /// The name in a sealed root, if the text is one: read, not opened.
     #[cfg(feature = "full")]
     pub fn name_of_sealed(text: &str) -> io::Result<String> {
-        Sealed::read(text).map(|sealed| sealed.name).map_err(io::Error::other)
+        Sealed::read(ROOT, text).map(|sealed| sealed.name).map_err(io::Error::other)
     }
 
     /// What every node that trusts this root has of it, and nobody has to hide: `NAME.crt` and `NAME.pub`.
@@ -253,7 +260,7 @@ impl Root {
     /// Writes key, certificate (URI SAN `urn:loa:node:<uuid>:<role>`) and roots of a new node into its
     /// data folder, and its placement and the given grants into its journal.
     pub fn provision(&self, data: &Path, node: &NewNode) -> io::Result<Uuid> {
-        self.provision_with(data, node, &SPEAKS, Vec::new())
+        self.provision_with(data, node, &Rights::of(&SPEAKS), Vec::new())
     }
 
     /// The same, with what its authority may do, and whom its placement lets it dial, best first.
@@ -261,7 +268,7 @@ impl Root {
         &self,
         data: &Path,
         node: &NewNode,
-        kinds: &[Kind],
+        rights: &Rights,
         parents: Vec<Address>,
     ) -> io::Result<Uuid> {
         let now = clock::wall();
@@ -281,8 +288,8 @@ impl Root {
             let seed = Zeroizing::new(random::<32>());
             write_new(&data.join("authorities").join(format!("{name}.key")), &hex(&seed), 0o600)?;
             let key = SigningKey::from_seed(&seed).public();
-            orders.push(self.grant(&key, node.area.clone(), name, kinds, now));
-            if kinds.contains(&Kind::Grant) {
+            orders.push(self.grant(&key, node.area.clone(), name, rights, now));
+            if rights.kinds.contains(&Kind::Grant) {
                 // Others only where somebody wants it: a stolen issuer makes strangers until it ends.
                 self.appoint(data)?;
             }
@@ -336,18 +343,24 @@ impl Root {
 
     /// Lets `key` give orders of these kinds in `area`, at any priority, for 14 days: a stolen key works offline until
     /// then (DESIGN §6).
-    pub fn grant(&self, key: &PublicKey, area: Area, name: &str, kinds: &[Kind], now: Civil) -> proto::Signed {
+    pub fn grant(&self, key: &PublicKey, area: Area, name: &str, rights: &Rights, now: Civil) -> proto::Signed {
         let grant = Grant {
             key: *key,
             areas: vec![area.clone()],
-            kinds: kinds.to_vec(),
+            kinds: rights.kinds.to_vec(),
             up_to: Priority::Emergency,
             // A node whose clock is a little behind must not find the grant in its future.
             from: now - SLACK,
             until: now + GRANT,
             name: name.to_owned(),
+            alone_from: rights.alone_from,
         };
         self.order(now, GRANT, vec![area], Body::Grant(grant))
+    }
+
+    /// Lifts a lock, wherever it is.
+    pub fn release(&self, lock: Uuid, area: Area, now: Civil) -> proto::Signed {
+        self.order(now, RELEASE, vec![area], Body::Release(Release { lock }))
     }
 
     /// Takes from `key` all that it was granted, and all that it granted.
@@ -407,14 +420,6 @@ pub struct NewNode {
     /// A new authority over `area` for this node: its name, written to `authorities/`.
     pub authority: Option<String>,
 }
-
-/// What a node that speaks may do …
-pub const SPEAKS: [Kind; 4] = [Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick];
-/// … one that also takes in new nodes of its area, places them and expels them …
-pub const PLACES: [Kind; 6] = [Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick, Kind::Placement, Kind::Revoke];
-/// … and one that also lets others speak, places nodes and takes rights away.
-pub const GOVERNS: [Kind; 7] =
-    [Kind::Broadcast, Kind::Cancel, Kind::Hush, Kind::Tick, Kind::Grant, Kind::Revoke, Kind::Placement];
 
 /// Random bytes from the operating system.
 pub fn random<const N: usize>() -> [u8; N] {
@@ -530,6 +535,8 @@ fn unhex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
 const GRANT: i64 = 14 * 24 * 3600 * SECOND;
 /// µs that a placement lasts: the longest that is accepted is 400 days; setting a tree up again renews it.
 const PLACEMENT: i64 = 400 * 24 * 3600 * SECOND;
+/// As long as the longest lock.
+const RELEASE: i64 = 31 * 24 * 3600 * SECOND;
 /// µs by which clocks may differ when a tree is set up.
 const SLACK: i64 = 60 * SECOND;
 

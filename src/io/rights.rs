@@ -49,7 +49,7 @@ mod tests {
         write(root.revoke(key.id(), area.clone(), now));
         assert_eq!(stands(), Standing::Revoked);
         // A revoked key is not granted anything any more.
-        write(root.grant(&key, area, "a", &SPEAKS, now));
+        write(root.grant(&key, area, "a", &Rights::of(&SPEAKS), now));
         assert_eq!(stands(), Standing::Revoked);
     }
 }

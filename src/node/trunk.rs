@@ -4,6 +4,7 @@ mod calling;
 #[cfg(test)]
 mod ceilings;
 mod choice;
+mod drafts;
 mod enrol;
 #[cfg(test)]
 mod hostile;
@@ -11,6 +12,7 @@ mod keys;
 mod logs;
 mod orders;
 mod parents;
+mod prepared;
 mod renditions;
 mod requests;
 mod rights;
@@ -82,6 +84,7 @@ pub struct Trunk {
     repeats: BTreeMap<(Local, u64, Uuid), Packet>,
     below: Below,
     enrolments: Enrolments,
+    drafts: drafts::Drafts,
     roster: Roster,
     tick_at: Local,
     /// When this node last gave an order.
@@ -167,6 +170,7 @@ impl Trunk {
             repeats: BTreeMap::new(),
             below: Below::new(now),
             enrolments: Enrolments::default(),
+            drafts: drafts::Drafts::default(),
             roster: Roster::default(),
             tick_at: now,
             ordered_at: None,

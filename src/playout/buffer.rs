@@ -66,6 +66,10 @@ impl Buffer {
         track.used = uses;
         Some((track, dropped))
     }
+
+    pub fn forget(&mut self, id: Uuid) {
+        self.tracks.retain(|track| track.id != id);
+    }
 }
 
 impl Track {

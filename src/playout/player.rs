@@ -170,6 +170,11 @@ impl Player {
         }
     }
 
+    /// Another broadcast has this track from now on: what was played of it plays once more.
+    pub fn handle_renewed(&mut self, track: Uuid) {
+        self.buffer.forget(track);
+    }
+
     /// A verified packet, of the present programme's track or one that may come (kept, bounded).
     pub fn handle_sound(&mut self, now: Local, track: Uuid, sound: Arc<Sound>) {
         let needed = self.needed(now, track);

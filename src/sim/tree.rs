@@ -211,7 +211,16 @@ impl Tree {
         let top: Area = area.as_str().split('/').next().unwrap_or_default().parse().expect("a segment of an area");
         let grant = |key, areas, name: &str| {
             let (from, until) = (EPOCH - DAY, EPOCH + 10 * DAY);
-            Grant { key, areas, kinds: all.clone(), up_to: Priority::Emergency, from, until, name: name.into() }
+            Grant {
+                key,
+                areas,
+                kinds: all.clone(),
+                up_to: Priority::Emergency,
+                from,
+                until,
+                name: name.into(),
+                alone_from: 0,
+            }
         };
         let ministry = grant(self.ministry.public(), vec![top.clone()], "ministry");
         let own = grant(key, vec![area.clone()], name);

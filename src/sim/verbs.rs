@@ -7,7 +7,7 @@ use super::sources::flip;
 use super::world::{EPOCH, End, Happening, World};
 use super::{Forgery, PathCounters};
 use crate::broadcast::{Area, Body, Broadcast, Order, Priority, Purpose};
-use crate::node::trunk::{Air, Event, Reply, Request};
+use crate::node::trunk::{Air, AirPrepared, Event, Reply, Request};
 use crate::node::{Link, branch, trunk};
 use crate::proto;
 use crate::session::Arrival;
@@ -35,6 +35,8 @@ pub struct Bulletin {
     /// Each packet comes into being when its sound has been spoken.
     pub live: bool,
     pub resume: bool,
+    /// Does not sound: is kept ready for so many µs.
+    pub prepared: Option<i64>,
 }
 
 impl Bulletin {
@@ -52,6 +54,7 @@ impl Bulletin {
             others: Vec::new(),
             live: false,
             resume: false,
+            prepared: None,
         }
     }
 
@@ -118,6 +121,8 @@ impl World {
             others,
             live: bulletin.live,
             resume: bulletin.resume,
+            second: false,
+            prepared: bulletin.prepared,
         }));
         match self.request(node, request) {
             Some(Reply::Aired { broadcast, accepted, from, until, sounds, anchor, .. }) => {
@@ -130,6 +135,33 @@ impl World {
                 }
                 let samples = packets * u64::from(bulletin.duration);
                 Ok(Aired { broadcast, track, samples, accepted, from, until, sounds })
+            }
+            other => Err(format!("{node} did not air it: {other:?}")),
+        }
+    }
+
+    /// Airs what was prepared, by an order alone.
+    pub fn air_prepared(
+        &mut self,
+        node: &str,
+        prepared: &Aired,
+        area: &str,
+        priority: Priority,
+        purpose: Purpose,
+    ) -> Result<Aired, String> {
+        let air = AirPrepared {
+            prepared: prepared.broadcast,
+            title: None,
+            areas: vec![area.parse()?],
+            priority,
+            purpose,
+            at: None,
+            delay: None,
+            second: false,
+        };
+        match self.request(node, Request::AirPrepared(Box::new(air))) {
+            Some(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
+                Ok(Aired { broadcast, accepted, from, until, sounds, ..*prepared })
             }
             other => Err(format!("{node} did not air it: {other:?}")),
         }

@@ -2,3 +2,4 @@
 mod boards;
 mod hands;
 mod tree;
+mod two;

@@ -26,11 +26,16 @@ impl Drop for Tree {
 
 impl Tree {
     pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// Of roots made with further words.
+    pub fn with(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("passphrase"), format!("{PASSPHRASE}\n")).unwrap();
         let tree = Self { folder, running: Vec::new() };
-        let done =
-            tree.loa(&["init", &tree.path("tree"), "--area", "vn", "--passphrase-file", &tree.path("passphrase")]);
+        let (place, passphrase) = (tree.path("tree"), tree.path("passphrase"));
+        let done = tree.loa(&[&["init", &place, "--area", "vn", "--passphrase-file", &passphrase], more].concat());
         assert!(done.status.success(), "{done:?}");
         tree
     }

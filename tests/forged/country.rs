@@ -73,6 +73,7 @@ impl Who {
             from: NOW + days.start * DAY,
             until: NOW + days.end * DAY,
             name: format!("{to:?}"),
+            alone_from: 0,
         };
         self.sign(number, days.start * DAY, &[place], Body::Grant(grant))
     }

@@ -142,6 +142,7 @@ fn broadcast(fault: Fault, number: u64, variant: u64, own: &Own, bulletin: Uuid)
         supersedes: Some(bulletin).filter(|_| !emergency),
         stored: false,
         resume: false,
+        prepared: false,
         purpose: Purpose::Real,
     };
     let (who, area) = match fault {

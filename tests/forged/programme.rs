@@ -188,6 +188,7 @@ impl Made {
             supersedes: None,
             stored: false,
             resume: false,
+            prepared: false,
             purpose: Purpose::Real,
         };
         let order = who.order(self.next(), given, &[area], Body::Broadcast(body));

@@ -255,6 +255,8 @@ impl Sockets {
             others: Vec::new(),
             live: false,
             resume: bulletin.resume,
+            second: false,
+            prepared: None,
             purpose: bulletin.purpose,
         };
         match self.request(node, Request::Air(Box::new(air))) {

@@ -273,6 +273,7 @@ pub fn grant() -> proto::Signed {
         from: NOW + -3_600 * SECOND,
         until: NOW + 86_400 * SECOND,
         name: "nation".into(),
+        alone_from: 0,
     };
     by_root(1, Body::Grant(grant))
 }

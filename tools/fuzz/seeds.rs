@@ -2,7 +2,7 @@
 
 use crate::targets::{info, node, secret};
 use bytes::Bytes;
-use loa::broadcast::{Body, Broadcast, Cancel, Hush, Order, Priority, Purpose, Tick, Tone};
+use loa::broadcast::{Body, Broadcast, Cancel, Hush, Lock, Order, Prefer, Priority, Purpose, Release, Tick, Tone};
 use loa::io::store::Store;
 use loa::key::SigningKey;
 use loa::proto::{self, datagram, to_child, to_parent};
@@ -340,6 +340,7 @@ fn orders() -> Vec<Order> {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
         purpose: Purpose::Real,
     };
     let urgent = Broadcast {
@@ -358,6 +359,9 @@ fn orders() -> Vec<Order> {
         order(2, Body::Broadcast(urgent)),
         order(7, Body::Hush(hush)),
         order(8, Body::Cancel(cancel)),
+        order(9, Body::Prefer(Prefer { broadcasts: vec![normal.id] })),
+        order(10, Body::Lock(Lock { key: SigningKey::from_seed(&[9; 32]).id() })),
+        order(11, Body::Release(Release { lock: normal.id })),
     ]
 }
 

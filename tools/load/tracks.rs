@@ -305,6 +305,7 @@ mod tests {
             supersedes: None,
             stored: false,
             resume: false,
+            prepared: false,
             purpose: loa::broadcast::Purpose::Real,
         };
         Track::new(info, Uuid::from_u128(2), &broadcast)

@@ -140,7 +140,7 @@ fn an_order_without_a_body_this_version_knows_is_refused() {
 
 fn any_body() -> impl Strategy<Value = Body> {
     let priority = prop_oneof![Just(Priority::Normal), Just(Priority::Priority), Just(Priority::Emergency)];
-    (0..7, priority, any::<(u64, bool)>(), 1..600i64, "[a-zà-ỹ ]{0,20}").prop_map(
+    (0..10, priority, any::<(u64, bool)>(), 1..600i64, "[a-zà-ỹ ]{0,20}").prop_map(
         |(kind, priority, (number, flag), minutes, text)| match kind {
             0 => {
                 let mut body = bulletin(priority, -minutes, minutes);
@@ -164,6 +164,9 @@ fn any_body() -> impl Strategy<Value = Body> {
                 name: text,
                 parents: Vec::new(),
             }),
+            6 => Body::Lock(Lock { key: Signer::new(3).id() }),
+            7 => Body::Release(Release { lock: fresh_id() }),
+            8 => Body::Prefer(Prefer { broadcasts: vec![fresh_id(), fresh_id()] }),
             _ => Body::Tick(Tick { time: NOW, log: fresh_id(), head: number, epoch: number / 2 }),
         },
     )

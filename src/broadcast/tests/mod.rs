@@ -3,4 +3,5 @@ mod attack;
 mod authority;
 mod book;
 mod codec;
+mod rules;
 mod tuner;

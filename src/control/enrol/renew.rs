@@ -5,7 +5,7 @@ use super::super::{CONFIG, when};
 use crate::broadcast::{Body, Grant, Order, Placement};
 use crate::config::Config;
 use crate::io::certify::{Dates, LIFE};
-use crate::io::identity::{Identity, Root};
+use crate::io::identity::{Identity, Rights, Root};
 use crate::io::store::Store;
 use crate::io::{clock, examine};
 use crate::proto;
@@ -111,8 +111,9 @@ fn renewed(root: &Root, identity: &Identity, journal: &[proto::Record], now: Civ
         }
     }
     let grants = grants.into_iter().flat_map(|grant| {
-        let Grant { key, areas, kinds, name, .. } = grant;
-        areas.into_iter().map(move |area| root.grant(&key, area, &name, &kinds, now))
+        let Grant { key, areas, kinds, name, alone_from, .. } = grant;
+        let again = move |area| root.grant(&key, area, &name, &Rights { kinds: &kinds, alone_from }, now);
+        areas.into_iter().map(again)
     });
     placement.map(|placement| root.placement(placement, now)).into_iter().chain(grants).collect()
 }

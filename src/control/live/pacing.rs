@@ -86,6 +86,8 @@ impl Pacing {
             others: listed.collect(),
             live: true,
             resume: false,
+            second: false,
+            prepared: None,
         };
         match self.ask(Request::Air(Box::new(air)))? {
             Reply::Aired { broadcast, accepted, from, until, sounds, anchor, delay } => {

@@ -1,4 +1,4 @@
-//! A root's key at rest: sealed with a passphrase, to be carried away from every server (DESIGN §6).
+//! A root's or a person's key at rest: sealed with a passphrase, to be carried away from every server (DESIGN §6).
 //!
 //! ```text
 //!  passphrase ── Argon2id (RFC 9106; salt, memory and passes stand in the file) ──▶ 32 bytes
@@ -30,7 +30,7 @@ pub(super) struct Sealed {
 /// Why a sealed file is not opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unopened {
-    #[error("is no sealed root: {0}; use a file that \"loa init\" made")]
+    #[error("is no such sealed key: {0}; use a file that \"loa init\" (a root) or \"loa signer\" (a person's) made")]
     Malformed(String),
     #[error("does not open: the passphrase is wrong, or the file was altered")]
     Passphrase,
@@ -38,9 +38,9 @@ pub enum Unopened {
 
 impl Sealed {
     /// About a tenth of a second and 64 MiB.
-    pub fn seal(seed: &[u8; 32], name: &str, passphrase: &str) -> Result<Self, Unopened> {
+    pub fn seal(format: &str, seed: &[u8; 32], name: &str, passphrase: &str) -> Result<Self, Unopened> {
         let mut sealed = Self {
-            format: FORMAT.into(),
+            format: format.into(),
             name: name.into(),
             public: hex(&SigningKey::from_seed(seed).public().0),
             memory_kib: MEMORY,
@@ -57,11 +57,12 @@ impl Sealed {
         Ok(sealed)
     }
 
-    pub fn read(text: &str) -> Result<Self, Unopened> {
+    /// `format`: what it must be.
+    pub fn read(format: &str, text: &str) -> Result<Self, Unopened> {
         let sealed: Self = toml::from_str(text).map_err(|error| Unopened::Malformed(error.message().to_owned()))?;
-        match sealed.format == FORMAT {
+        match sealed.format == format {
             true => Ok(sealed),
-            false => Err(Unopened::Malformed(format!("its format is {:?}, not {FORMAT:?}", sealed.format))),
+            false => Err(Unopened::Malformed(format!("its format is {:?}, not {format:?}", sealed.format))),
         }
     }
 
@@ -76,7 +77,8 @@ impl Sealed {
 
     pub fn write(&self) -> Result<String, Unopened> {
         let lines = toml::to_string(self).map_err(|error| Unopened::Malformed(error.to_string()))?;
-        Ok(format!("{HEADING}{lines}"))
+        let heading = if self.format == PERSON { OF_A_PERSON } else { HEADING };
+        Ok(format!("{heading}{lines}"))
     }
 
     /// What is authenticated beside the seed.
@@ -115,10 +117,14 @@ fn hex_to_bytes(text: &str, field: &str) -> Result<Vec<u8>, Unopened> {
     pairs.map(|pair| u8::from_str_radix(pair, 16).map_err(|_| malformed())).collect()
 }
 
-const FORMAT: &str = "loa root 1";
+pub(super) const ROOT: &str = "loa root 1";
+pub(super) const PERSON: &str = "loa signer 1";
 const HEADING: &str = "\
 # A root of Loa, sealed with a passphrase. Whoever has both can speak through every loudspeaker below it.
 # Carry it away from every server: a main and a spare, in two places.
+";
+const OF_A_PERSON: &str = "\
+# A person's key of Loa, sealed with a passphrase: it signs beside a node's what takes two. Keep it with its holder.
 ";
 /// Argon2id with 64 MiB and three passes: RFC 9106 §4's second choice, on one lane so that it can be typed in anywhere.
 const MEMORY: u32 = 64 * 1024;
@@ -135,10 +141,10 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_with_its_passphrase_alone() {
-        let sealed = Sealed::seal(&[7; 32], "main", "correct horse battery").unwrap();
+        let sealed = Sealed::seal(ROOT, &[7; 32], "main", "correct horse battery").unwrap();
         let text = sealed.write().unwrap();
         assert!(!text.contains(&"07".repeat(8)), "{text}");
-        let read = Sealed::read(&text).unwrap();
+        let read = Sealed::read(ROOT, &text).unwrap();
         assert_eq!(*read.open("correct horse battery").unwrap(), [7; 32]);
         assert!(text.contains(&hex(&SigningKey::from_seed(&[7; 32]).public().0)), "{text}");
         assert_eq!(read.open("correct horse batterx"), Err(Unopened::Passphrase));
@@ -146,18 +152,20 @@ mod tests {
 
     #[test]
     fn a_line_that_was_altered_is_noticed() {
-        let text = Sealed::seal(&[7; 32], "main", "correct horse battery").unwrap().write().unwrap();
+        let text = Sealed::seal(ROOT, &[7; 32], "main", "correct horse battery").unwrap().write().unwrap();
         for (old, new) in [("name = \"main\"", "name = \"mine\""), ("passes = 3", "passes = 2")] {
             assert!(text.contains(old), "{text}");
-            let altered = Sealed::read(&text.replace(old, new)).unwrap();
+            let altered = Sealed::read(ROOT, &text.replace(old, new)).unwrap();
             assert_eq!(altered.open("correct horse battery"), Err(Unopened::Passphrase), "{new}");
         }
         for (old, new) in [("passes = 3", "passes = 9999"), ("memory_kib = 65536", "memory_kib = 4000000000")] {
-            let altered = Sealed::read(&text.replace(old, new)).unwrap();
+            let altered = Sealed::read(ROOT, &text.replace(old, new)).unwrap();
             assert!(matches!(altered.open("x"), Err(Unopened::Malformed(_))), "{new}");
         }
-        assert!(Sealed::read(&text.replace("loa root 1", "loa root 2")).unwrap_err().to_string().contains("format"));
-        assert!(Sealed::read("rubbish").is_err());
-        assert!(Sealed::read(&text.replace("salt = \"", "salt = \"zz")).unwrap().open("x").is_err());
+        assert!(
+            Sealed::read(ROOT, &text.replace("loa root 1", "loa root 2")).unwrap_err().to_string().contains("format")
+        );
+        assert!(Sealed::read(ROOT, "rubbish").is_err());
+        assert!(Sealed::read(ROOT, &text.replace("salt = \"", "salt = \"zz")).unwrap().open("x").is_err());
     }
 }

@@ -150,6 +150,8 @@ fn a_bulletin_sounds_whole_and_in_step_at_two_speakers_behind_a_relay() {
             others: Vec::new(),
             live: false,
             resume: false,
+            second: false,
+            prepared: None,
             purpose: Purpose::Real,
         };
         let reply = origin.handle().request(Request::Air(Box::new(air))).await;
@@ -233,6 +235,8 @@ fn a_speaker_shows_the_level_that_leaves_it_and_says_when_a_broadcast_is_silent(
             others: Vec::new(),
             live: false,
             resume: false,
+            second: false,
+            prepared: None,
             purpose: Purpose::Real,
         };
         let reply = origin.handle().request(Request::Air(Box::new(air))).await;

@@ -362,6 +362,7 @@ impl Trunk {
         self.below.due = now + REPORT;
         self.judge_links(now);
         self.rest_enrolments(now);
+        self.rest_drafts(now);
         self.tell_places(now);
         let own = self.own_report(now);
         if let Some(line) = lines::Line::read(&own, Civil(i64::MAX)) {

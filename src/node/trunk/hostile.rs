@@ -68,6 +68,7 @@ fn broadcast_of(priority: Priority, secret: &Secret) -> broadcast::Broadcast {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
     }
 }
 
@@ -256,6 +257,7 @@ fn orders_repeated_to_a_node_that_knows_them_do_not_reach_the_disk_again() {
         from: NOW,
         until: NOW + 60 * SECOND,
         name: "commune".into(),
+        alone_from: 0,
     };
     let orders = [signed(20, "vn/01", Body::Hush(hush)), signed(21, "vn/01", Body::Grant(grant))];
     let (mut journalled, mut pushed) = (0, 0);
@@ -290,6 +292,7 @@ fn an_authority_elsewhere_cannot_take_a_node_away() {
         from: NOW,
         until: NOW + 3_600 * SECOND,
         name: "neighbour".into(),
+        alone_from: 0,
     };
     trunk.handle_order(Local(SECOND), signed(30, "vn/02", Body::Grant(grant)), From::Push);
     while let Some(output) = trunk.poll_output() {
@@ -371,6 +374,7 @@ fn bulletin(number: u64, from: Civil) -> proto::Signed {
         supersedes: None,
         stored: true,
         resume: false,
+        prepared: false,
     };
     let order = Order::new(id(number), root().id(), number, from - SECOND, areas("vn/01"), Body::Broadcast(body));
     broadcast::sign(&order, &root())

@@ -3,7 +3,7 @@
 
 use super::keys::Brought;
 use super::{Area, From, KeyId, Order, Output, Pending, Role, Stand, Trunk, Vouched, What};
-use crate::broadcast::{Body, Broadcast, Change, Entry, Kind, Placement, Priority, Refusal, State};
+use crate::broadcast::{Authorities, Body, Broadcast, Change, Entry, Kind, Placement, Priority, Refusal, State};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local};
 use crate::track::{Info, Secret};
@@ -33,6 +33,7 @@ impl Trunk {
                 None => {}
             }
         }
+        self.book.withdraw(LONG_AGO, withdrawn(&self.authorities));
         let live = |entry: &&Entry| matches!(entry.state, State::Known | State::Sounding);
         let live: Vec<Uuid> = self.book.all().filter(live).map(|entry| entry.id).collect();
         for id in live {
@@ -71,11 +72,11 @@ impl Trunk {
                 self.written.insert(order.id);
                 self.roster.expelled.admit(&order, &signed);
             }
-            Body::Grant(_) | Body::Revoke(_) => {
+            Body::Grant(_) | Body::Revoke(_) | Body::Lock(_) | Body::Release(_) => {
                 self.written.insert(order.id);
                 self.authorities.admit(&order, &signed);
             }
-            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => {
+            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) | Body::Prefer(_) => {
                 // Repetitions and what the book had no room for; the rest was accepted when it was written.
                 let _ = self.book.handle(None, &order, &signed);
             }
@@ -115,20 +116,24 @@ impl Trunk {
             // Its first copy is on the way to disk and will be forwarded from there.
             return;
         }
-        if matches!(order.body, Body::Grant(_) | Body::Revoke(_) | Body::Expel(_)) && self.written.contains(&order.id) {
+        let lasting =
+            matches!(order.body, Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) | Body::Lock(_) | Body::Release(_));
+        if lasting && self.written.contains(&order.id) {
             // Every join brings it again: neither news, nor for those below.
             return self.pass_on(now, &signed, from, false);
         }
         let urgent = match &order.body {
             Body::Broadcast(broadcast) => broadcast.priority == Priority::Emergency,
-            Body::Cancel(_) | Body::Hush(_) => true,
+            Body::Cancel(_) | Body::Hush(_) | Body::Lock(_) => true,
             _ => false,
         };
         let durable = match &order.body {
             Body::Placement(placement) => placement.node == self.options.node,
             Body::Tick(_) | Body::Invite(_) => false,
-            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) => self.written.insert(order.id),
-            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => self.concerns_us(&order),
+            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) | Body::Lock(_) | Body::Release(_) => {
+                self.written.insert(order.id)
+            }
+            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) | Body::Prefer(_) => self.concerns_us(&order),
         };
         let known = self.book.get(order.id).is_some_and(|entry| entry.signed == signed);
         let record = || vec![proto::Record { body: Some(record::Body::Order(signed.clone())) }];
@@ -223,13 +228,25 @@ impl Trunk {
                 }
                 self.handle_expelled(now, expel.node);
             }
-            Body::Grant(_) | Body::Revoke(_) => {
+            Body::Grant(_) | Body::Revoke(_) | Body::Lock(_) | Body::Release(_) => {
                 self.authorities.admit(&order, &signed);
+                // What stolen keys said ends with them.
+                urgent = matches!(order.body, Body::Lock(_));
+                if order.kind() != Kind::Grant && self.book.withdraw(order.issued, withdrawn(&self.authorities)) {
+                    self.tune(now);
+                }
                 self.retry_parked(now);
             }
-            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) if self.concerns_us(&order) => {
+            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) | Body::Prefer(_) if self.concerns_us(&order) => {
+                // Its key may have been taken away while it was on its way to disk.
+                if self.authorities.is_withdrawn(&order) {
+                    let text =
+                        format!("the key of order {} was revoked or locked just now: use another authority", order.id);
+                    self.refuse_order(now, &Refusal { code: "order.revoked", text }, from);
+                    return false;
+                }
                 // Sent once, a tenth of the speakers behind a bad hop would learn of it from a tick alone.
-                urgent = true;
+                urgent = !matches!(order.body, Body::Prefer(_));
                 if let Body::Broadcast(broadcast) = &order.body {
                     title = broadcast.title.clone();
                     self.take_riders(broadcast, &from);
@@ -247,7 +264,7 @@ impl Trunk {
                     }
                 }
             }
-            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) => {}
+            Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) | Body::Prefer(_) => {}
         }
         if !matches!(order.body, Body::Tick(_)) {
             self.counters.orders_accepted += 1;
@@ -382,6 +399,11 @@ impl Trunk {
     }
 }
 
+/// Whether the key of an order was revoked or locked since it was taken in.
+fn withdrawn(authorities: &Authorities) -> impl Fn(&proto::Signed) -> bool {
+    |signed| Order::decode(&signed.payload).is_ok_and(|order| authorities.is_withdrawn(&order))
+}
+
 pub(super) fn secret_of(secret: Option<proto::Secret>) -> Option<Secret> {
     Secret::from_proto(&secret?)
 }
@@ -398,6 +420,8 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
+/// Before whatever there is.
+const LONG_AGO: Civil = Civil(0);
 /// Orders held for a grant that is being repaired or for the time: both come within seconds.
 const PARKED: usize = 64;
 /// Grants taken from one Hello or Welcome (a chain has at most 8 links).

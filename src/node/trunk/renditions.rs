@@ -48,7 +48,9 @@ impl Trunk {
         // Before anybody has asked, the first is had ahead of those who will.
         let asked = || self.siblings(track).any(Track::listened_to);
         let below = track.listened_to() || track.first && !asked() && self.below.direct_in(&track.areas);
-        track.emergency && track.first || here || below
+        // A loudspeaker that has the sound in another rendition needs no more of it.
+        let had = self.options.branches == 0 && self.siblings(track).any(Track::complete);
+        track.emergency && track.first && !had || here || below
     }
 
     /// Whether a stored track is to be here before it sounds.

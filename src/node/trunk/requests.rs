@@ -1,13 +1,32 @@
 //! What people ask of this node: broadcasts, cancels, hushes, lists.
 
+use super::drafts::SIGNED_WITHIN;
 use super::keys::Brought;
-use super::{Air, From, Granted, Listed, Pending, Reply, Request, Trunk, What};
-use crate::broadcast::{Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, State, Tone};
+use super::{Air, From, Granted, Listed, Locked, Pending, Reply, Request, Trunk, What};
+use crate::broadcast::{
+    Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, Purpose, State, Tone,
+};
+use crate::key::KeyId;
 use crate::proto::{self, record};
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
 use crate::track::{Info, Secret};
 use prost::Message;
 use uuid::Uuid;
+
+/// A broadcast that is about to be put on the air.
+pub(super) struct Airing {
+    pub order: Order,
+    pub signed: proto::Signed,
+    pub tracks: Vec<(Info, Secret)>,
+    pub packets: Option<u64>,
+    pub live: bool,
+    pub emergency: bool,
+    pub from: Civil,
+    pub until: Civil,
+    pub sounds: Civil,
+    pub anchor: Civil,
+    pub delay: i64,
+}
 
 /// A code for programs, a text for people.
 pub(super) type Refused = (&'static str, String);
@@ -16,6 +35,7 @@ impl Trunk {
     pub(super) fn handle_request(&mut self, now: Local, id: u64, request: Request) {
         let result = match request {
             Request::Air(air) => self.request_air(now, id, *air),
+            Request::AirPrepared(air) => self.request_air_prepared(now, id, *air),
             Request::Cancel { broadcast } => self.request_cancel(now, id, broadcast),
             Request::Hush { areas, duration } => self.request_hush(now, id, areas, duration),
             Request::Nodes => {
@@ -39,7 +59,9 @@ impl Trunk {
                     grant: grant.clone(),
                     alive: alive && grant.is_valid(civil),
                 };
-                let reply = Reply::Authorities(self.authorities.grants().into_iter().map(granted).collect());
+                let locked = |(order, key, areas): (Uuid, KeyId, &[Area])| Locked { order, key, areas: areas.to_vec() };
+                let locks = self.authorities.locks().map(locked).collect();
+                let reply = Reply::Authorities(self.authorities.grants().into_iter().map(granted).collect(), locks);
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }
@@ -48,6 +70,10 @@ impl Trunk {
             }
             Request::Place(place) => self.request_place(now, id, *place),
             Request::Expel { node } => self.request_expel(now, id, node),
+            Request::Lock { key, areas } => self.request_lock(now, id, key, areas),
+            Request::Release { lock } => self.request_release(now, id, lock),
+            Request::Prefer { areas, broadcasts, lasting } => self.request_prefer(now, id, areas, broadcasts, lasting),
+            Request::Countersign(signed) => self.request_countersign(now, id, *signed),
             Request::Give(signed) => self.request_give(now, id, *signed),
             Request::Finish { broadcast, packets } => self.request_finish(now, id, broadcast, packets),
             Request::Note(note) => {
@@ -71,7 +97,7 @@ impl Trunk {
         let order = Order::decode(&signed.payload).map_err(|refusal| (refusal.code, refusal.text))?;
         let reply = Reply::Done { order: order.id };
         match &order.body {
-            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) => {
+            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) | Body::Lock(_) | Body::Release(_) => {
                 let request = Some((id, Box::new(reply)));
                 self.handle_order(now, signed, From::Own { request, keys: Vec::new() });
             }
@@ -150,24 +176,26 @@ impl Trunk {
             ));
         }
         let mut track = air.track;
-        let stored = match air.purpose.said_by() {
-            Some(which) => Some((which, crate::audio::words_micros(which))),
-            None => emergency.then(|| (crate::audio::TONE, crate::audio::tone_micros())),
-        };
-        let first = civil + if emergency { T0 } else { LEAD + delay };
-        let tone = stored.map(|(which, duration)| Tone { at: air.at.unwrap_or(first), which, duration });
-        // The first sample sounds at `anchor + delay`: at the time asked for, or right behind the tone.
-        track.anchor = match (&tone, air.at) {
-            (Some(tone), _) => tone.at + tone.duration - delay,
-            (None, Some(at)) => (at - delay).max(civil + LEAD),
-            (None, None) => civil + LEAD,
-        };
+        // Whoever signs it too needs a moment.
+        let ready = civil + if air.second { SIGNED_WITHIN } else { 0 };
+        let length = packets.map_or(LIVE_LONGEST, |packets| packets as i64 * track.packet_micros());
+        let (tone, mut anchor) = instants(ready, air.priority, air.purpose, air.at, delay);
+        if let Some(lasting) = air.prepared {
+            if air.live || !(length..=PREPARED_LONGEST).contains(&lasting) {
+                let text = "sound is prepared for up to 30 days, and for longer than it lasts itself; give its days";
+                return Err(("prepared.days", text.into()));
+            }
+            anchor = civil + lasting - length;
+        }
+        track.anchor = anchor;
         let alike = |(info, secret): (Info, Secret)| (Info { anchor: track.anchor, ..info }, secret);
         let tracks: Vec<(Info, Secret)> =
             std::iter::once((track.clone(), air.secret)).chain(air.others.into_iter().map(alike)).collect();
         let sounds = tone.map_or(track.anchor + delay, |tone| tone.at);
-        let length = packets.map_or(LIVE_LONGEST, |packets| packets as i64 * track.packet_micros());
-        let from = tone.map_or(track.anchor, |tone| tone.at.min(track.anchor));
+        let from = match air.prepared {
+            Some(_) => civil,
+            None => tone.map_or(track.anchor, |tone| tone.at.min(track.anchor)),
+        };
         let until = track.anchor + length;
         let broadcast = Broadcast {
             priority: air.priority,
@@ -182,27 +210,40 @@ impl Trunk {
             supersedes: None,
             stored: !air.live && track.anchor - civil > STORED_AHEAD,
             resume: air.resume,
+            prepared: air.prepared.is_some(),
         };
         let expires = until + delay + EXPIRES_AFTER;
         let Some((order, signed)) = self.make(now, air.areas, expires, Body::Broadcast(broadcast)) else {
             return Err(no_authority());
         };
+        let (live, anchor) = (air.live, track.anchor);
+        let airing = Airing { order, signed, tracks, packets, live, emergency, from, until, sounds, anchor, delay };
+        match air.second {
+            true => self.hold_airing(now, id, airing),
+            false => self.put_on_air(now, id, airing),
+        }
+    }
+
+    /// A broadcast that is signed as it has to be.
+    pub(super) fn put_on_air(&mut self, now: Local, id: u64, airing: Airing) -> Result<(), Refused> {
+        let civil = self.now_or_refuse(now)?;
+        let Airing { order, signed, tracks, packets, live, emergency, from, until, sounds, anchor, delay } = airing;
         check_length(&signed)?;
         let checked = self.authorities.check(&signed, Some(civil)).map_err(|refusal| (refusal.code, refusal.text))?;
-        let rides = if emergency { super::logs::riding(&signed, &tracks[..1]) } else { Vec::new() };
+        let rides =
+            if emergency { super::logs::riding(&signed, tracks.get(..1).unwrap_or_default()) } else { Vec::new() };
         let mut records = Vec::new();
         // Beside the order, so that a restart can go on with what is stored; and of what is live knows that
         // it was made here and nobody can go on with it.
         for (info, secret) in tracks {
             self.own_tracks.insert(info.id, packets.unwrap_or(0));
-            let stored = (!air.live).then(|| secret.to_proto());
+            let stored = (!live).then(|| secret.to_proto());
             let rode = rides.iter().any(|(id, _)| *id == info.id);
             self.hold_early(info.id, secret, if rode { Brought::Log } else { Brought::Link });
             let key = proto::StoredKey { track: info.id.as_bytes().to_vec().into(), secret: stored };
             records.push(proto::Record { body: Some(record::Body::Key(key)) });
         }
         self.journal(now, records, Pending::Record);
-        let anchor = track.anchor;
         let reply = Reply::Aired { broadcast: checked.id, accepted: order.issued, from, until, sounds, anchor, delay };
         self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))), keys: rides });
         Ok(())
@@ -273,8 +314,14 @@ impl Trunk {
     }
 
     fn give(&mut self, now: Local, id: u64, areas: Vec<Area>, expires: Civil, body: Body) -> Result<(), Refused> {
-        let (order, signed) = self.make(now, areas, expires, body).ok_or_else(no_authority)?;
+        let (_, signed) = self.make(now, areas, expires, body).ok_or_else(no_authority)?;
+        self.give_signed(now, id, signed)
+    }
+
+    /// An order of this node's own.
+    pub(super) fn give_signed(&mut self, now: Local, id: u64, signed: proto::Signed) -> Result<(), Refused> {
         check_length(&signed)?;
+        let order = Order::decode(&signed.payload).map_err(|refusal| (refusal.code, refusal.text))?;
         let reply = Reply::Done { order: order.id };
         self.handle_order(now, signed, From::Own { request: Some((id, Box::new(reply))), keys: Vec::new() });
         Ok(())
@@ -289,6 +336,7 @@ impl Trunk {
                 areas: entry.areas.clone(),
                 priority: entry.broadcast.priority,
                 purpose: entry.broadcast.purpose,
+                prepared: entry.broadcast.prepared,
                 from: entry.broadcast.from,
                 until: entry.broadcast.until,
                 state: match entry.state {
@@ -303,6 +351,30 @@ impl Trunk {
     }
 }
 
+/// The stored sound that begins it, and its anchor: its first sample sounds at `anchor + delay`, at the time asked for or
+/// right behind that sound. `ready`: when the order can be given at the earliest.
+pub(super) fn instants(
+    ready: Civil,
+    priority: Priority,
+    purpose: Purpose,
+    at: Option<Civil>,
+    delay: i64,
+) -> (Option<Tone>, Civil) {
+    let emergency = priority == Priority::Emergency;
+    let stored = match purpose.said_by() {
+        Some(which) => Some((which, crate::audio::words_micros(which))),
+        None => emergency.then(|| (crate::audio::TONE, crate::audio::tone_micros())),
+    };
+    let first = ready + if emergency { T0 } else { LEAD + delay };
+    let tone = stored.map(|(which, duration)| Tone { at: at.unwrap_or(first), which, duration });
+    let anchor = match (&tone, at) {
+        (Some(tone), _) => tone.at + tone.duration - delay,
+        (None, Some(at)) => (at - delay).max(ready + LEAD),
+        (None, None) => ready + LEAD,
+    };
+    (tone, anchor)
+}
+
 fn cancel_expires(broadcast: &Broadcast, now: Civil) -> Civil {
     broadcast.until.max(now) + broadcast.delay + EXPIRES_AFTER
 }
@@ -312,7 +384,7 @@ pub(super) fn no_authority() -> Refused {
     ("authority.none", text.into())
 }
 
-fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
+pub(super) fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
     let length = signed.encoded_len();
     if length <= super::logs::MAX_ORDER {
         return Ok(());
@@ -325,10 +397,10 @@ fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
 }
 
 /// Playout delay (DESIGN §3).
-const DELAY: i64 = SECOND;
-const EMERGENCY_DELAY: i64 = 600 * MILLISECOND;
+pub(super) const DELAY: i64 = SECOND;
+pub(super) const EMERGENCY_DELAY: i64 = 600 * MILLISECOND;
 /// Emergency: from acceptance to the tone at every speaker (DESIGN §3).
-const T0: i64 = 500 * MILLISECOND;
+pub(super) const T0: i64 = 500 * MILLISECOND;
 /// From acceptance to a track's first packet: the order and its key travel first.
 const LEAD: i64 = 100 * MILLISECOND;
 /// A cancel takes effect everywhere at one instant, once it can be everywhere.
@@ -336,10 +408,12 @@ const CANCEL_AHEAD: i64 = 300 * MILLISECOND;
 /// What begins later than this is fetched ahead.
 const STORED_AHEAD: i64 = 5 * SECOND;
 /// Orders are remembered for so long after their end, against replay with clocks that err.
-const EXPIRES_AFTER: i64 = 60 * SECOND;
+pub(super) const EXPIRES_AFTER: i64 = 60 * SECOND;
 /// A live broadcast ends by itself after this, whatever became of its source.
 const LIVE_LONGEST: i64 = 12 * 3600 * SECOND;
 /// Of one token.
 const INVITED: u32 = 10_000;
 const INVITE_LONGEST: i64 = 365 * 24 * 3600 * SECOND;
+/// A broadcast's order lives for 31.
+const PREPARED_LONGEST: i64 = 30 * 24 * 3600 * SECOND;
 const HUSH_LONGEST: i64 = 24 * 3600 * SECOND;

@@ -48,6 +48,8 @@ pub(super) struct Track {
     pub asked_ahead: bool,
     /// Made here, by this process.
     pub made_here: bool,
+    /// Another broadcast had it before: its packets go out once more.
+    pub again: bool,
 }
 
 pub(super) struct Keyed {
@@ -59,6 +61,11 @@ pub(super) struct Keyed {
 impl Keyed {
     pub fn new(reader: Reader) -> Self {
         Self { reader, seen: Ring::new(SEEN) }
+    }
+
+    /// For another broadcast of the same track.
+    pub fn renew(&mut self) {
+        self.seen = Ring::new(SEEN);
     }
 }
 
@@ -168,10 +175,12 @@ impl Trunk {
             listeners: vec![0; self.options.branches],
             asked_ahead: false,
             made_here: made.is_some(),
+            again: false,
             info,
         };
         let track_id = track.info.id;
         if self.tracks.contains_key(&track_id) {
+            self.hand_over(now, track_id);
             return;
         }
         if self.tracks.len() >= TRACKS {
@@ -196,6 +205,9 @@ impl Trunk {
 
     /// The broadcast is over, or other renditions took its place.
     pub(super) fn end_track(&mut self, now: Local, id: Uuid) {
+        if self.hand_over(now, id) {
+            return;
+        }
         let Some(track) = self.tracks.remove(&id) else { return };
         if track.fetch.is_some() {
             self.parents.unlisten(now, id);
@@ -393,7 +405,8 @@ impl Trunk {
     /// A verified packet to all who listen; with the last one there is nothing left to wait for.
     fn hand_down(&mut self, id: Uuid, packet: Packet) {
         let next = packet.index + 1;
-        self.tell_branches(Command::Packet { track: id, packet, again: false });
+        let again = self.tracks.get(&id).is_some_and(|track| track.again);
+        self.tell_branches(Command::Packet { track: id, packet, again });
         if self.tracks.get(&id).is_some_and(|track| track.info.packets == Some(next)) {
             self.tell_branches(Command::Flush { track: id });
         }
@@ -524,6 +537,7 @@ mod tests {
             listeners: vec![0],
             asked_ahead: false,
             made_here: false,
+            again: false,
             info,
         };
         trunk.tracks.insert(Uuid::from_u128(3), track);

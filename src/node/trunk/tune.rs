@@ -117,6 +117,13 @@ impl Trunk {
             }
             note(over);
             let complete = track.complete();
+            if entry.broadcast.prepared {
+                if !complete && track.key.is_some() {
+                    self.plan_fetch(now, civil, id);
+                }
+                self.stop_listening(now, id);
+                continue;
+            }
             if track.made_here || complete {
                 if complete && track.info.packets.is_some() {
                     if civil + READ_LEAD >= track.info.anchor {
@@ -238,7 +245,7 @@ impl Trunk {
         }
     }
 
-    fn stop_listening(&mut self, now: Local, id: Uuid) {
+    pub(super) fn stop_listening(&mut self, now: Local, id: Uuid) {
         let Some(track) = self.tracks.get_mut(&id) else { return };
         // What it hears was said of this listening: one that begins later has heard nothing yet.
         (track.flowing, track.leave_at) = (false, None);

@@ -4,7 +4,7 @@ use super::super::branch::{Command, Notice};
 use super::super::{Done, Job, Link, Peer, Role};
 use crate::audio::{Reading, Step};
 use crate::broadcast::{Address, Area, Grant, Priority, Purpose};
-use crate::key::{PublicKey, SigningKey};
+use crate::key::{KeyId, PublicKey, SigningKey};
 use crate::playout;
 use crate::proto;
 use crate::session::{self, Arrival, Departure};
@@ -168,6 +168,8 @@ pub enum Output {
 #[derive(Clone, Debug)]
 pub enum Request {
     Air(Box<Air>),
+    /// Sound that was prepared, and is here.
+    AirPrepared(Box<AirPrepared>),
     Cancel {
         broadcast: Uuid,
     },
@@ -199,6 +201,23 @@ pub enum Request {
     Expel {
         node: Uuid,
     },
+    /// Takes from a key what it may do in `areas`, and ends what it said there.
+    Lock {
+        key: KeyId,
+        areas: Vec<Area>,
+    },
+    /// Answered by a draft: it takes a second signature.
+    Release {
+        lock: Uuid,
+    },
+    /// What sounds first in `areas`, for `lasting` µs.
+    Prefer {
+        areas: Vec<Area>,
+        broadcasts: Vec<Uuid>,
+        lasting: i64,
+    },
+    /// A draft of this node's, with another signature.
+    Countersign(Box<proto::Signed>),
     /// An order signed elsewhere, such as by a root: taken in as if it had come, and given to all below.
     Give(Box<proto::Signed>),
     /// A live broadcast of this process ends with packet `packets - 1`; to be asked once it is made, or a
@@ -238,10 +257,34 @@ pub struct Air {
     pub others: Vec<(Info, Secret)>,
     pub live: bool,
     pub resume: bool,
+    /// It waits for a second signature, and is answered by a draft.
+    pub second: bool,
+    /// It does not sound: it is kept ready for so many µs, for broadcasts that name it.
+    pub prepared: Option<i64>,
+}
+
+/// A broadcast of prepared sound: nothing but an order, for those who have the sound already.
+#[derive(Clone, Debug)]
+pub struct AirPrepared {
+    pub prepared: Uuid,
+    /// `None`: that of what was prepared.
+    pub title: Option<String>,
+    /// Within those for which it was prepared.
+    pub areas: Vec<Area>,
+    pub priority: Priority,
+    pub purpose: Purpose,
+    pub at: Option<Civil>,
+    pub delay: Option<i64>,
+    pub second: bool,
 }
 
 #[derive(Clone, Debug)]
 pub enum Reply {
+    /// An order that is to be signed again, within seconds.
+    Draft {
+        order: Uuid,
+        signed: proto::Signed,
+    },
     /// Packet 0 begins at `anchor`, and is heard `delay` µs later.
     Aired {
         broadcast: Uuid,
@@ -268,7 +311,7 @@ pub enum Reply {
         told: bool,
     },
     Nodes(Vec<proto::Report>),
-    Authorities(Vec<Granted>),
+    Authorities(Vec<Granted>, Vec<Locked>),
     /// Each such area, and until when it is silent.
     Silenced(Vec<(Area, Civil)>),
     Broadcasts(Vec<Listed>),
@@ -285,6 +328,15 @@ pub struct Granted {
     pub alive: bool,
 }
 
+/// A lock in force.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    pub order: Uuid,
+    pub key: KeyId,
+    /// Empty: everywhere.
+    pub areas: Vec<Area>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub broadcast: Uuid,
@@ -295,6 +347,7 @@ pub struct Listed {
     pub from: Civil,
     pub until: Civil,
     pub state: &'static str,
+    pub prepared: bool,
 }
 
 /// What happened, numbered; HTTP, audit and receipts share the numbers.
