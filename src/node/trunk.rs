@@ -11,6 +11,7 @@ mod keys;
 mod logs;
 mod orders;
 mod parents;
+mod receipts;
 mod renditions;
 mod requests;
 mod roster;
@@ -21,6 +22,7 @@ mod types;
 
 pub use calling::Daylight;
 pub use choice::Wished;
+pub use receipts::Account;
 pub use roster::Place;
 pub use types::*;
 
@@ -38,6 +40,7 @@ use enrol::{Admission, Asker, Enrolments};
 use keys::Brought;
 use logs::{Ids, LogTrack};
 use parents::Parents;
+use receipts::{Ack, Receipts};
 use roster::Roster;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use time::Time;
@@ -81,6 +84,7 @@ pub struct Trunk {
     repeats: BTreeMap<(Local, u64, Uuid), Packet>,
     below: Below,
     enrolments: Enrolments,
+    receipts: Receipts,
     roster: Roster,
     tick_at: Local,
     /// When this node last gave an order.
@@ -125,6 +129,8 @@ enum Pending {
     Certificate { asker: Asker, again: Option<Box<proto::Enrol>> },
     /// Another node's placement, which is told to it once it is on disk; and who is expelled for it.
     Placement { id: u64, order: Box<Order>, signed: proto::Signed, expel: Option<proto::Signed> },
+    /// Receipts of this node and of children, who wait for it.
+    Receipts(Vec<Ack>),
 }
 
 /// Where an order came from, and so what must follow when it is accepted.
@@ -166,6 +172,7 @@ impl Trunk {
             repeats: BTreeMap::new(),
             below: Below::new(now),
             enrolments: Enrolments::default(),
+            receipts: Receipts::default(),
             roster: Roster::default(),
             tick_at: now,
             ordered_at: None,
@@ -244,6 +251,7 @@ impl Trunk {
             self.tune_at.map(|at| (at, Reason::Tune)),
             self.player.as_ref().and_then(|player| player.poll_timeout()).map(|(at, _)| (at, Reason::Step)),
             Some((self.below.due(), Reason::Report)),
+            self.receipts.poll_timeout().map(|at| (at, Reason::Receipts)),
         ]
         .into_iter()
         .flatten()
@@ -272,6 +280,9 @@ impl Trunk {
         }
         if self.below.due() <= now {
             self.report(now);
+        }
+        if self.receipts.poll_timeout().is_some_and(|at| at <= now) {
+            self.handle_receipts_due(now);
         }
         self.after(now);
     }
@@ -332,6 +343,7 @@ impl Trunk {
                 // Its own code, which is no broadcast.
                 continue;
             }
+            self.note_playout(now, &event);
             match event {
                 playout::Event::Began { broadcast, at } => {
                     self.book.set_state(broadcast, State::Sounding);
@@ -425,6 +437,9 @@ impl Trunk {
             (Pending::Order { order, signed, from }, _) => {
                 let _ = self.accept(now, *order, signed, from);
             }
+            (Pending::Receipts(acks), Done::Ok) => self.acknowledge(acks),
+            // Those of children come again.
+            (Pending::Receipts(_), _) => {}
             (Pending::Kept { track, indices }, Done::Ok) => self.handle_kept(now, track, &indices),
             (Pending::Kept { .. }, _) => {}
             (Pending::Air { track }, Done::Packets { packets, .. }) => self.handle_fetched_to_air(now, track, packets),

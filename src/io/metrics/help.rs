@@ -38,7 +38,8 @@ const COUNTERS: &[(&str, &str)] = &[
         "What children said and nobody acted on. flood: beyond what one may send in a second; malformed: unreadable; \
          nack.track: repair of a track it does not listen to; nack.budget: repair beyond 40 % of the media rate; \
          nack.behind: repair of sound while this node is behind with sending it; \
-         wish: Listen and Fetch beyond 20 a second; report: too long, or of nodes that are not below it",
+         wish: Listen and Fetch beyond 20 a second; report: too long, or of nodes that are not below it; receipts: of \
+         areas that the relay does not stand in",
     ),
     ("loa_queue_dropped_total", "What a full queue dropped, by queue"),
     ("loa_speakers_packets_received_total", "Packets of sound that the speakers known here verified, as they report"),

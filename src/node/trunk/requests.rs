@@ -38,6 +38,12 @@ impl Trunk {
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }
+            Request::Receipts { after, order } => {
+                let (version, accounts) = self.accounts(now, after, order);
+                let reply = Reply::Receipts { version, accounts };
+                self.outputs.push_back(super::Output::Reply { id, reply });
+                Ok(())
+            }
             Request::Invite { area, count, relay, lasting } => {
                 self.request_invite(now, id, area, count, relay, lasting)
             }

@@ -3,6 +3,7 @@
 use super::super::branch::{Command, Notice};
 use super::super::{Done, Job, Link, Peer, Role};
 use crate::audio::{Reading, Step};
+use crate::broadcast::receipt::Outcome;
 use crate::broadcast::{Address, Area, Grant, Priority, Purpose};
 use crate::key::{PublicKey, SigningKey};
 use crate::playout;
@@ -180,6 +181,11 @@ pub enum Request {
     Broadcasts,
     /// Who may say what, as far as this node knows.
     Authorities,
+    /// What became of orders: of one, or of all that have changed since `after` of an answer before.
+    Receipts {
+        after: u64,
+        order: Option<Uuid>,
+    },
     /// A token for `count` new nodes that will stand in `area`, for `lasting` µs.
     Invite {
         area: Area,
@@ -263,6 +269,10 @@ pub enum Reply {
     },
     Nodes(Vec<proto::Report>),
     Authorities(Vec<Granted>),
+    Receipts {
+        version: u64,
+        accounts: Vec<super::Account>,
+    },
     Broadcasts(Vec<Listed>),
     Refused {
         code: String,
@@ -376,6 +386,8 @@ pub struct Counters {
     pub granted: Option<Civil>,
     /// How often a key was seen to be used by two nodes.
     pub twice: u64,
+    /// Nodes by what became of the newest broadcast, as `broadcast::receipt::Outcome` counts them.
+    pub receipts: [u64; Outcome::ALL.len()],
     /// Those of [`TROUBLES`] that are so at this node now.
     pub troubles: BTreeSet<&'static str>,
 }
@@ -402,7 +414,7 @@ pub struct Known {
 pub const STATES: [&str; 9] =
     ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost", "waiting", "expelled"];
 /// Bounds of the trunk and of its sessions that [`Counters::dropped`] counts by.
-pub const QUEUES: [&str; 10] = [
+pub const QUEUES: [&str; 11] = [
     "tracks",
     "made_packets",
     "reports",
@@ -411,6 +423,7 @@ pub const QUEUES: [&str; 10] = [
     "logs",
     "repeats",
     "enrolments",
+    "receipts",
     "session.flood",
     "session.events",
 ];
@@ -452,4 +465,5 @@ pub enum Reason {
     Fetch,
     Step,
     Report,
+    Receipts,
 }
