@@ -2,6 +2,7 @@
 use super::api::{self, Api, ENCODERS, Events, UPLOADS};
 use super::live::{self, Sources};
 use super::media::{self, Library};
+use super::receipts;
 use super::serve::{address, bind, serve};
 use super::text::Failure;
 use super::token::Token;
@@ -22,12 +23,15 @@ pub struct People {
     address: SocketAddr,
 }
 
-/// Opens the port, if there is an `[api]`.
-pub async fn open(config: &Config) -> Result<Option<TcpListener>, Failure> {
-    match &config.api {
-        Some(api) => bind("[api] listen", api.listen).await.map(Some),
-        None => Ok(None),
-    }
+/// The port, and the database behind it.
+pub type Opened = (TcpListener, receipts::Store);
+
+/// Opens both, if there is an `[api]`.
+pub async fn open(config: &Config) -> Result<Option<Opened>, Failure> {
+    let Some(api) = &config.api else { return Ok(None) };
+    let listener = bind("[api] listen", api.listen).await?;
+    let store = receipts::Store::open(&config.node.data, api.database.as_deref(), api.keep_days).await?;
+    Ok(Some((listener, store)))
 }
 
 /// Answers there until `ended`.
@@ -35,13 +39,14 @@ pub fn start(
     config: &Config,
     handle: &Handle,
     isolation: Isolation,
-    listener: TcpListener,
+    (listener, store): Opened,
     tasks: &mut JoinSet<()>,
     ended: &watch::Receiver<bool>,
 ) -> Result<People, Failure> {
     let wanted = config.api.as_ref().map_or(config.admin.listen, |api| api.listen);
     let address = address(&listener, wanted);
-    let api = Arc::new(assemble(config, handle, isolation)?);
+    let api = Arc::new(assemble(config, handle, isolation, store)?);
+    tasks.spawn(receipts::keep(api.clone(), ended.clone()));
     tasks.spawn(collect(handle.events(), api.events.clone(), ended.clone()));
     serve(tasks, listener, api::router(api.clone()), ended);
     Ok(People { api, address })
@@ -77,7 +82,7 @@ impl People {
     }
 }
 
-fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Api, Failure> {
+fn assemble(config: &Config, handle: &Handle, isolation: Isolation, store: receipts::Store) -> Result<Api, Failure> {
     let data = &config.node.data;
     let (options, foreign) = encoding(config);
     let isolation = Isolation { foreign, ..isolation };
@@ -95,6 +100,7 @@ fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Ap
         uploads: Semaphore::new(UPLOADS),
         encoders: Semaphore::new(ENCODERS),
         live: Arc::new(Sources::new(handle.clone(), live::Settings { isolation, audio })),
+        receipts: store,
     })
 }
 

@@ -54,6 +54,7 @@ mod resolve;
 mod shard;
 pub mod socket;
 pub mod sound;
+pub mod statement;
 pub mod store;
 #[cfg(feature = "otel")]
 pub mod telemetry;
