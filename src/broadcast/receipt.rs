@@ -286,7 +286,9 @@ impl Heard {
                 ends: broadcast.ends(),
                 ..heard
             }),
-            Body::Cancel(cancel) => Some(Self { title: cancel.broadcast.to_string(), begins: cancel.at, ends: cancel.at, ..heard }),
+            Body::Cancel(cancel) => {
+                Some(Self { title: cancel.broadcast.to_string(), begins: cancel.at, ends: cancel.at, ..heard })
+            }
             Body::Hush(hush) => {
                 Some(Self { priority: hush.up_to, ends: hush.until, exempt: hush.exempt.clone(), ..heard })
             }
@@ -301,9 +303,8 @@ impl Heard {
 
     /// Whether a node that stands there should do what it says.
     pub fn concerns(&self, area: &str) -> bool {
-        let within = |of: &Area| {
-            area.strip_prefix(of.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let within =
+            |of: &Area| area.strip_prefix(of.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         self.areas.iter().any(within) && !self.exempt.iter().any(within)
     }
 

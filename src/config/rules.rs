@@ -137,10 +137,7 @@ fn sections(config: &Config, found: &mut Reading<'_>) {
             RANGE,
             "api",
             "keep_days",
-            Said::new(
-                format!("phải từ 1 đến {KEEP_DAYS} ngày"),
-                format!("must be 1 to {KEEP_DAYS} days"),
-            ),
+            Said::new(format!("phải từ 1 đến {KEEP_DAYS} ngày"), format!("must be 1 to {KEEP_DAYS} days")),
         );
     }
     if let Some(api) = &config.api

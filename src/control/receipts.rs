@@ -8,6 +8,8 @@
 //! /v1/report` takes the same and gives the lines of [`bundle`].
 mod bundle;
 mod command;
+#[cfg(test)]
+mod fixture;
 mod forms;
 mod query;
 mod sheet;

@@ -45,7 +45,8 @@ impl Roots {
                     }
                 }
                 Some("pub") => {
-                    orders.push(PublicKey(*unhex(&read(&file)?).ok_or_else(|| invalid(&file, "is not 64 hex digits"))?));
+                    orders
+                        .push(PublicKey(*unhex(&read(&file)?).ok_or_else(|| invalid(&file, "is not 64 hex digits"))?));
                 }
                 _ => {}
             }

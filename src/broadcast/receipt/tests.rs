@@ -138,9 +138,14 @@ fn an_order_concerns_whoever_stands_in_its_areas_and_is_not_exempt() {
     let hush = super::super::Hush { until: AT + 5, up_to: Priority::Priority, exempt: vec![area("vn/01/00002")] };
     let order = Order::new(ORDER, KeyId([1; 16]), 1, AT, vec![area("vn/01")], Body::Hush(hush));
     let heard = Heard::of(&order, &proto::Signed::default()).unwrap();
-    for (place, concerned) in
-        [("vn/01", true), ("vn/01/00001", true), ("vn/01/00002", false), ("vn/01/00002/a", false), ("vn/011", false), ("vn", false)]
-    {
+    for (place, concerned) in [
+        ("vn/01", true),
+        ("vn/01/00001", true),
+        ("vn/01/00002", false),
+        ("vn/01/00002/a", false),
+        ("vn/011", false),
+        ("vn", false),
+    ] {
         assert_eq!(heard.concerns(place), concerned, "{place}");
     }
     assert_eq!((heard.begins, heard.ends, heard.sounds()), (AT, AT + 5, false));

@@ -119,7 +119,8 @@ impl Sum {
 
 impl Tally {
     fn write(&self, area: &Area) -> proto::AreaSum {
-        let sounded = |(audio, nodes): (&Audio, &u32)| proto::Sounded { audio: Bytes::copy_from_slice(audio), nodes: *nodes };
+        let sounded =
+            |(audio, nodes): (&Audio, &u32)| proto::Sounded { audio: Bytes::copy_from_slice(audio), nodes: *nodes };
         proto::AreaSum {
             area: area.to_string(),
             counts: self.counts().map(|(_, count)| count).collect(),

@@ -156,8 +156,14 @@ fn picture(list: &Receipts, language: Language) -> String {
         return format!("{}\n", say(language, "receipts.none", []));
     }
     let head = [
-        "receipts.order", "receipts.what", "receipts.begins", "receipts.expected", "receipts.reached", "receipts.played",
-        "receipts.not_reached", "receipts.unknown_nodes",
+        "receipts.order",
+        "receipts.what",
+        "receipts.begins",
+        "receipts.expected",
+        "receipts.reached",
+        "receipts.played",
+        "receipts.not_reached",
+        "receipts.unknown_nodes",
     ];
     let rows = list.receipts.iter().map(|order| {
         let done = if order.kind == "broadcast" { order.played } else { order.reached };

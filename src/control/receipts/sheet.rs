@@ -9,11 +9,28 @@ use crate::control::text::{Language, say};
 
 /// One line for each area and outcome, and one for each node that is named.
 pub fn receipts(list: &Receipts, language: Language) -> String {
-    let mut sheet = Sheet::new(language, &[
-        "sheet.broadcast", "sheet.title", "sheet.kind", "sheet.priority", "sheet.purpose", "sheet.issued", "sheet.area",
-        "sheet.node", "sheet.name", "sheet.outcome", "sheet.nodes", "sheet.from", "sheet.to", "sheet.lost", "sheet.by",
-        "sheet.why", "sheet.signed",
-    ]);
+    let mut sheet = Sheet::new(
+        language,
+        &[
+            "sheet.broadcast",
+            "sheet.title",
+            "sheet.kind",
+            "sheet.priority",
+            "sheet.purpose",
+            "sheet.issued",
+            "sheet.area",
+            "sheet.node",
+            "sheet.name",
+            "sheet.outcome",
+            "sheet.nodes",
+            "sheet.from",
+            "sheet.to",
+            "sheet.lost",
+            "sheet.by",
+            "sheet.why",
+            "sheet.signed",
+        ],
+    );
     for order in &list.receipts {
         let id = order.id.to_string();
         let head = [&id, &order.title, &order.kind, &order.priority, &order.purpose, &order.issued];
@@ -31,8 +48,7 @@ pub fn receipts(list: &Receipts, language: Language) -> String {
             let (uuid, lost) = (node.node.to_string(), node.lost_per_mille.to_string());
             let by = node.by.map(|by| by.to_string()).unwrap_or_default();
             let name = named(language, &node.outcome);
-            let rest =
-                [&node.area, &uuid, &node.name, &name, "", &from, &to, &lost, &by, &node.why, &order.signed_by];
+            let rest = [&node.area, &uuid, &node.name, &name, "", &from, &to, &lost, &by, &node.why, &order.signed_by];
             sheet.line(head.iter().map(|cell| cell.as_str()).chain(rest));
         }
     }
@@ -40,17 +56,43 @@ pub fn receipts(list: &Receipts, language: Language) -> String {
 }
 
 pub fn as_run(log: &AsRunLog, language: Language) -> String {
-    let mut sheet = Sheet::new(language, &[
-        "sheet.area", "sheet.broadcast", "sheet.title", "sheet.priority", "sheet.purpose", "sheet.from", "sheet.to",
-        "sheet.track", "sheet.sha256", "sheet.alike", "sheet.nodes", "sheet.signed",
-    ]);
+    let mut sheet = Sheet::new(
+        language,
+        &[
+            "sheet.area",
+            "sheet.broadcast",
+            "sheet.title",
+            "sheet.priority",
+            "sheet.purpose",
+            "sheet.from",
+            "sheet.to",
+            "sheet.track",
+            "sheet.sha256",
+            "sheet.alike",
+            "sheet.nodes",
+            "sheet.signed",
+        ],
+    );
     for row in &log.as_run {
         let (broadcast, track) = (row.broadcast.to_string(), row.track.map(|id| id.to_string()).unwrap_or_default());
         let (alike, nodes) = (row.alike.to_string(), row.nodes.to_string());
-        sheet.line([
-            row.area.as_str(), &broadcast, &row.title, &row.priority, &row.purpose, &row.from, &row.to, &track,
-            &row.sha256, &alike, &nodes, &row.signed_by,
-        ].into_iter());
+        sheet.line(
+            [
+                row.area.as_str(),
+                &broadcast,
+                &row.title,
+                &row.priority,
+                &row.purpose,
+                &row.from,
+                &row.to,
+                &track,
+                &row.sha256,
+                &alike,
+                &nodes,
+                &row.signed_by,
+            ]
+            .into_iter(),
+        );
     }
     sheet.text
 }
@@ -100,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_sheet_begins_with_the_mark_and_every_line_has_as_many_cells() {
-        let mut order = Receipt { title: "Bản tin; \"sáng\"".into(), kind: "broadcast".into(), ..Default::default() };
+        let mut order =
+            Receipt { title: "Bản tin; \"sáng\"".into(), kind: "broadcast".into(), ..Default::default() };
         let outcomes = [("played".to_owned(), 3), ("not_reached".to_owned(), 1)].into();
         order.by_area.push(OfArea { area: "vn/01".into(), outcomes, ..Default::default() });
         order.exceptions.push(Exception {

@@ -499,7 +499,8 @@ const INSERT_AS_RUN: &str = "INSERT INTO as_run (order_id, area, title, priority
 const SELECT_ORDERS: &str = "SELECT * FROM orders WHERE ($1 = '' OR id = $1) AND ($2 = '' OR EXISTS (SELECT area FROM \
      sums WHERE order_id = orders.id AND (area = $2 OR area LIKE $3))) AND ends >= $4 AND begins <= $5 \
      ORDER BY issued DESC, id DESC LIMIT $6";
-const SELECT_AREAS: &str = "SELECT * FROM sums WHERE order_id = $1 AND ($2 = '' OR area = $2 OR area LIKE $3) ORDER BY area";
+const SELECT_AREAS: &str =
+    "SELECT * FROM sums WHERE order_id = $1 AND ($2 = '' OR area = $2 OR area LIKE $3) ORDER BY area";
 const SELECT_EXCEPTIONS: &str =
     "SELECT * FROM exceptions WHERE order_id = $1 AND ($2 = '' OR area = $2 OR area LIKE $3) ORDER BY area, name, node";
 const SELECT_AS_RUN: &str = "SELECT * FROM as_run WHERE ($1 = '' OR order_id = $1) AND ($2 = '' OR area = $2 OR area \

@@ -30,9 +30,8 @@ pub struct Verified {
 
 /// `audio`: name and content of files that the node keeps of what was uploaded.
 pub fn verify(text: &str, roots: &Roots, audio: &[(String, Frames)]) -> Result<Verified, Failure> {
-    let sealed = |chain: &[bytes::Bytes], value: &[u8], digest: &[u8], made: Civil| {
-        roots.check(chain, value, digest, made)
-    };
+    let sealed =
+        |chain: &[bytes::Bytes], value: &[u8], digest: &[u8], made: Civil| roots.check(chain, value, digest, made);
     check(text, &roots.orders, audio, sealed)
 }
 

@@ -17,7 +17,8 @@ impl Branch {
 
     /// The first report goes up at once, those of the next moment together.
     pub(super) fn flush_reports(&mut self, now: Local) {
-        let (waiting, longest) = (self.reports.len() + self.receipts.len(), self.reports.len().max(self.receipts.len()));
+        let (waiting, longest) =
+            (self.reports.len() + self.receipts.len(), self.reports.len().max(self.receipts.len()));
         if waiting > 0 && (self.reports_due <= now || longest >= REPORTS) {
             self.reports_due = now + REPORTS_APART;
             self.give_reports();
@@ -37,7 +38,12 @@ impl Branch {
         use session::parent::Event;
         let Some(child) = self.children.get_mut(&link) else { return };
         match event {
-            Event::Hello { .. } | Event::Listen { .. } | Event::Fetch { .. } | Event::Report(_) | Event::Health(_) | Event::Receipts(_)
+            Event::Hello { .. }
+            | Event::Listen { .. }
+            | Event::Fetch { .. }
+            | Event::Report(_)
+            | Event::Health(_)
+            | Event::Receipts(_)
                 if child.peer.role == Role::New =>
             {
                 let text = "a node without a certificate asks for one by Enrol, and says Hello when it has it";

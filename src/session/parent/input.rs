@@ -90,7 +90,8 @@ impl Parent {
             Receipts(receipts) => {
                 if receipts.own.len() > MOST_RECEIPTS || receipts.sums.len() > MOST_RECEIPTS {
                     let (own, sums) = (receipts.own.len(), receipts.sums.len());
-                    let text = format!("{own} receipts and {sums} sums in one message; at most {MOST_RECEIPTS} of each");
+                    let text =
+                        format!("{own} receipts and {sums} sums in one message; at most {MOST_RECEIPTS} of each");
                     return Err(Violation::new("control.malformed", text));
                 }
                 self.events.push_back(Event::Receipts(Box::new(receipts)));

@@ -54,7 +54,10 @@ impl Trunk {
         // What relays say by name of those that went elsewhere.
         for (relay, sum) in &mut sums {
             let elsewhere = |named: &Named| {
-                self.below.lines.get(named.node).is_some_and(|line| line.stands_below() != *relay && named.node != *relay)
+                self.below
+                    .lines
+                    .get(named.node)
+                    .is_some_and(|line| line.stands_below() != *relay && named.node != *relay)
             };
             let gone: Vec<Uuid> = sum.named.iter().filter(|named| elsewhere(named)).map(|named| named.node).collect();
             gone.into_iter().for_each(|node| sum.forget(node));

@@ -30,9 +30,9 @@ impl Trunk {
     /// What the player lets out, as it says it.
     pub(in super::super) fn note_playout(&mut self, now: Local, event: &playout::Event) {
         match event {
-            playout::Event::Began { broadcast, at } => self.change_own(now, *broadcast, |row| {
-                row.receipt.handle_began(*at)
-            }),
+            playout::Event::Began { broadcast, at } => {
+                self.change_own(now, *broadcast, |row| row.receipt.handle_began(*at))
+            }
             playout::Event::Ended { broadcast, at, whole } => self.note_let_out(now, *broadcast, *at, *whole),
             playout::Event::Lost { track, .. } => {
                 let broadcast = self.tracks.get(track).map(|track| track.broadcast);
@@ -50,9 +50,10 @@ impl Trunk {
         let entry = self.book.get(broadcast);
         let packet = entry.and_then(|entry| entry.broadcast.renditions.first()).map_or(1, |info| info.packet_micros());
         let cancelled = entry.and_then(|entry| entry.cancelled_at).filter(|cancelled| *cancelled <= at + NEAR);
-        let audio = entry.into_iter().flat_map(|entry| &entry.broadcast.renditions).find_map(|info| {
-            self.receipts.prints.get(&info.id)?.of(info.packets?)
-        });
+        let audio = entry
+            .into_iter()
+            .flat_map(|entry| &entry.broadcast.renditions)
+            .find_map(|info| self.receipts.prints.get(&info.id)?.of(info.packets?));
         let ends = self.receipts.rows.get(&broadcast).map_or(at, |row| row.heard.ends);
         self.change_own(now, broadcast, |own| {
             let lasted = own.receipt.from.map_or(0, |from| at - from).max(packet);

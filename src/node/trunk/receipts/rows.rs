@@ -109,7 +109,8 @@ impl Trunk {
         if row.sums.len() >= RELAYS && !row.sums.contains_key(&sum.relay) {
             return self.dropped(QUEUE);
         }
-        let held = row.sums.entry(sum.relay).or_insert_with(|| Held { sum: Sum::new(order, sum.relay), sent: 0, held: 0 });
+        let held =
+            row.sums.entry(sum.relay).or_insert_with(|| Held { sum: Sum::new(order, sum.relay), sent: 0, held: 0 });
         if held.sum.revision < sum.revision {
             held.sum = sum;
             self.receipts.changed(order);
@@ -125,7 +126,8 @@ impl Trunk {
         }
         let own = self.options.node;
         let mut direct = Vec::new();
-        for (node, line) in self.below.lines.iter().filter(|(_, line)| line.stands_below() == own && line.is_expected()) {
+        for (node, line) in self.below.lines.iter().filter(|(_, line)| line.stands_below() == own && line.is_expected())
+        {
             if let Ok(area) = line.area().parse::<Area>() {
                 direct.push((node, area, line.is_gone()));
             }

@@ -59,7 +59,9 @@ impl Trunk {
         let mut unsent: Vec<_> = Vec::new();
         for (order, row) in &self.receipts.rows {
             let changed = row.sums.iter().filter(|(_, held)| held.sent < held.sum.revision);
-            unsent.extend(changed.map(|(relay, _)| (!row.heard.is_urgent(), std::cmp::Reverse(row.heard.issued), *order, *relay)));
+            unsent.extend(
+                changed.map(|(relay, _)| (!row.heard.is_urgent(), std::cmp::Reverse(row.heard.issued), *order, *relay)),
+            );
         }
         unsent.sort_unstable();
         let mut unsent = unsent.into_iter().peekable();
