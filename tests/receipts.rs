@@ -169,7 +169,7 @@ fn who_is_cut_off_is_unknown_and_played_what_it_had_cached_though_it_was_restart
         assert_eq!(named(&cut), [name("a", Outcome::Unknown)]);
         assert_eq!(counts(&cut), [(Outcome::Played, 3), (Outcome::Unknown, 1)]);
         world.restart("a");
-        world.run_for(100 * SECOND);
+        world.run_for(180 * SECOND);
         let back = account(&mut world, "origin", aired.broadcast);
         assert_eq!(counts(&back), [(Outcome::Played, 4)], "{:?}", named(&back));
     });

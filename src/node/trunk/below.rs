@@ -229,6 +229,7 @@ impl Trunk {
         self.below.leave(node);
         if !standby {
             self.lose_line(node);
+            self.name_lost(now, node);
             self.event(now, What::Child { node, up: false });
         }
     }

@@ -80,6 +80,8 @@ pub(super) struct Receipts {
     muted: bool,
     /// Orders that a parent lacks word of, until the time is known.
     early: Vec<proto::Signed>,
+    /// How many were looked at in this second.
+    asked: usize,
     /// Rises with every change that somebody may look at.
     version: u64,
 }
@@ -230,6 +232,7 @@ impl Trunk {
 
     /// Once a second: what has ended, what is to be written, what is to be asked for anew.
     pub(super) fn settle_receipts(&mut self, now: Local) {
+        self.receipts.asked = 0;
         let Some(civil) = self.time.civil(now) else { return };
         if self.receipts.since.is_none() {
             self.receipts.since = Some(civil);

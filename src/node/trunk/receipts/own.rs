@@ -64,10 +64,12 @@ impl Trunk {
             changed |= audio.is_some_and(|audio| own.receipt.handle_audio(audio));
             changed
                 | match (cancelled, silence) {
+                    // The player went through it, and nobody heard it.
+                    (_, Some(Silence::Muted)) => own.receipt.handle_silenced(at, Silence::Muted),
                     _ if whole => own.receipt.handle_played(true),
                     (Some(_), _) => own.receipt.handle_cancelled(at),
                     (None, Some(silence)) if at + NEAR < ends => own.receipt.handle_silenced(at, silence),
-                    // It went out of step with its end: nothing else explains it, and it may go on.
+                    // Nothing explains it, and it may go on.
                     _ if at + NEAR < ends => false,
                     _ => own.receipt.handle_played(false),
                 }

@@ -120,10 +120,14 @@ impl Trunk {
     /// Sums anew what has changed, and what the time alone changes.
     pub(super) fn judge(&mut self, civil: Civil) {
         let due = |row: &Row| row.dirty || !row.settled && row.judged_at <= civil;
-        let orders: Vec<Uuid> = self.receipts.rows.iter().filter(|(_, row)| due(row)).map(|(id, _)| *id).collect();
+        let mut orders: Vec<(bool, bool, Uuid, usize)> = Vec::new();
+        for (order, row) in self.receipts.rows.iter().filter(|(_, row)| due(row)) {
+            orders.push((row.settled, !row.heard.is_urgent(), *order, row.entries.len()));
+        }
         if orders.is_empty() {
             return;
         }
+        orders.sort_unstable();
         let own = self.options.node;
         let mut direct = Vec::new();
         for (node, line) in self.below.lines.iter().filter(|(_, line)| line.stands_below() == own && line.is_expected())
@@ -132,11 +136,24 @@ impl Trunk {
                 direct.push((node, area, line.is_gone()));
             }
         }
-        for order in orders {
+        let mut looked_at = 0;
+        for (.., order, entries) in orders {
             self.expect(civil, order, &direct);
             self.sum(civil, order);
+            looked_at += entries.max(direct.len());
+            if looked_at >= LOOKED_AT {
+                break;
+            }
         }
         self.counters.receipts = self.totals();
+    }
+
+    /// A child is out of touch: it may be counted elsewhere, so its parent names it from now on.
+    pub(in super::super) fn name_lost(&mut self, now: Local, node: Uuid) {
+        let Some(civil) = self.time.civil(now) else { return };
+        for row in self.receipts.rows.values_mut() {
+            row.dirty |= civil < row.heard.ends + ASKED && row.entries.contains_key(&node);
+        }
     }
 
     /// Whom it concerns, while that can still change. `direct`: whoever this node is parent of, and is out of touch.
@@ -244,6 +261,10 @@ impl Trunk {
             }
             return;
         };
+        self.receipts.asked += 1;
+        if self.receipts.asked > ASKED_A_SECOND {
+            return self.dropped(QUEUE);
+        }
         // Its grant may have ended since; its signatures and their reach are checked.
         let Ok(order) = self.authorities.recall(&signed) else { return self.dropped(QUEUE) };
         if let Some(row) = self.receipts.rows.get_mut(&order.id) {
@@ -296,6 +317,10 @@ pub(super) const GRACE: i64 = 30 * SECOND;
 const FUTURE: i64 = 60 * SECOND;
 /// µs for which a node that comes back is asked: what was missed longer ago is shown as not reached.
 const ASKED: i64 = 24 * 3_600 * SECOND;
+/// Entries looked at in one turn, some 20 ms; the rest in the next: 20,000 that leave at once change a day's rows.
+const LOOKED_AT: usize = 50_000;
+/// Orders that a parent may ask after in a second, each of which costs its signatures: twice what a join brings.
+const ASKED_A_SECOND: usize = 2 * MOST_LACKING;
 /// Relays in one row: a country's communes and provinces.
 const RELAYS: usize = 4_096;
 /// Tiers of a tree.
