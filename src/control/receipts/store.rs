@@ -86,15 +86,21 @@ impl Store {
     /// Takes in what the trunk has learnt since it was asked last.
     pub async fn refresh(&self, handle: &Handle) -> Result<(), Failure> {
         let mut seen = self.seen.lock().await;
-        let asked = handle.request(Request::Receipts { after: seen.version, order: None });
-        let Ok(Some(Reply::Receipts { version, accounts })) = tokio::time::timeout(PATIENCE, asked).await else {
-            return Err(Failure::new("node.silent", [&PATIENCE.as_secs()]));
-        };
-        for account in accounts {
-            self.take(&mut seen, &account).await?;
+        loop {
+            let asked = handle.request(Request::Receipts { after: seen.version, order: None });
+            let Ok(Some(Reply::Receipts { version, accounts, more })) = tokio::time::timeout(PATIENCE, asked).await
+            else {
+                return Err(Failure::new("node.silent", [&PATIENCE.as_secs()]));
+            };
+            for account in accounts {
+                self.take(&mut seen, &account).await?;
+            }
+            // It rises each time, and there is no more than the trunk holds.
+            seen.version = version;
+            if !more {
+                return Ok(());
+            }
         }
-        seen.version = version;
-        Ok(())
     }
 
     async fn take(&self, seen: &mut Seen, account: &Account) -> Result<(), Failure> {

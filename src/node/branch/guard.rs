@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(CUTS[Cut::Often as usize], TOO_OFTEN);
         assert_eq!(CUTS[Cut::Stopping as usize], "node.stopping");
         assert_eq!((IGNORED[Ignored::Flood as usize], IGNORED[Ignored::Report as usize]), ("flood", "report"));
-        assert_eq!((Cut::Stopping as usize + 1, Ignored::Report as usize + 1), (CUTS.len(), IGNORED.len()));
+        assert_eq!(IGNORED[Ignored::Receipts as usize], "receipts");
+        assert_eq!((Cut::Stopping as usize + 1, Ignored::Receipts as usize + 1), (CUTS.len(), IGNORED.len()));
     }
 }

@@ -39,8 +39,8 @@ impl Trunk {
                 Ok(())
             }
             Request::Receipts { after, order } => {
-                let (version, accounts) = self.accounts(now, after, order);
-                let reply = Reply::Receipts { version, accounts };
+                let (version, accounts, more) = self.accounts(now, after, order);
+                let reply = Reply::Receipts { version, accounts, more };
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }

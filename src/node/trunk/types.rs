@@ -272,6 +272,8 @@ pub enum Reply {
     Receipts {
         version: u64,
         accounts: Vec<super::Account>,
+        /// Others have changed too: to be asked for with this version.
+        more: bool,
     },
     Broadcasts(Vec<Listed>),
     Refused {
