@@ -203,11 +203,9 @@ impl Receipt {
     pub fn close(&mut self, off: bool, why: &str) -> bool {
         self.change(|receipt| {
             match receipt.state {
-                State::Received | State::Cached if off => drop(receipt.advance(State::Missed)),
+                State::Received | State::Cached if off => receipt.state = State::Missed,
                 State::Received | State::Cached | State::Playing => {
-                    if receipt.advance(State::Failed) {
-                        receipt.why = why.into();
-                    }
+                    (receipt.state, receipt.why) = (State::Failed, why.into());
                 }
                 _ => {}
             }

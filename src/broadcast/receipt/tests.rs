@@ -226,10 +226,8 @@ proptest! {
 
     #[test]
     fn no_bytes_of_a_peer_break_a_reader(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        if let Ok(wire) = proto::Sum::decode(&bytes[..]) {
-            if let Some(sum) = Sum::read(&wire, AT) {
-                prop_assert!(sum.areas.len() <= MOST_AREAS && sum.named.len() <= MOST_NAMED);
-            }
+        if let Some(sum) = proto::Sum::decode(&bytes[..]).ok().and_then(|wire| Sum::read(&wire, AT)) {
+            prop_assert!(sum.areas.len() <= MOST_AREAS && sum.named.len() <= MOST_NAMED);
         }
         if let Ok(wire) = proto::Receipt::decode(&bytes[..]) {
             let _ = Receipt::read(&wire, AT);
