@@ -184,7 +184,8 @@ fn what_an_emergency_cuts_into_says_so_and_by_what() {
         let emergency = world.air("origin", &Bulletin::emergency("vn/01/00001", 4 * SECOND)).expect("on the air");
         world.run_for(50 * SECOND);
         let cut = account(&mut world, "origin", aired.broadcast);
-        let names: Vec<_> = cut.named.iter().map(|(named, name)| (name.as_str(), named.by)).collect();
+        let mut names: Vec<_> = cut.named.iter().map(|(named, name)| (name.as_str(), named.by)).collect();
+        names.sort_unstable();
         assert_eq!(names, [("a", Some(emergency.broadcast)), ("b", Some(emergency.broadcast))]);
         assert!(cut.named.iter().all(|(named, _)| matches!(named.outcome, Outcome::Preempted | Outcome::Partly)));
         assert_eq!(total(&cut).count(Outcome::Played), 2);
