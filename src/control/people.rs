@@ -23,15 +23,12 @@ pub struct People {
     address: SocketAddr,
 }
 
-/// The port, and the database behind it.
-pub type Opened = (TcpListener, receipts::Store);
-
-/// Opens both, if there is an `[api]`.
-pub async fn open(config: &Config) -> Result<Option<Opened>, Failure> {
-    let Some(api) = &config.api else { return Ok(None) };
-    let listener = bind("[api] listen", api.listen).await?;
-    let store = receipts::Store::open(&config.node.data, api.database.as_deref(), api.keep_days).await?;
-    Ok(Some((listener, store)))
+/// Opens the port, if there is an `[api]`.
+pub async fn open(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    match &config.api {
+        Some(api) => bind("[api] listen", api.listen).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Answers there until `ended`.
@@ -39,13 +36,13 @@ pub fn start(
     config: &Config,
     handle: &Handle,
     isolation: Isolation,
-    (listener, store): Opened,
+    listener: TcpListener,
     tasks: &mut JoinSet<()>,
     ended: &watch::Receiver<bool>,
 ) -> Result<People, Failure> {
     let wanted = config.api.as_ref().map_or(config.admin.listen, |api| api.listen);
     let address = address(&listener, wanted);
-    let api = Arc::new(assemble(config, handle, isolation, store)?);
+    let api = Arc::new(assemble(config, handle, isolation)?);
     tasks.spawn(receipts::keep(api.clone(), ended.clone()));
     tasks.spawn(collect(handle.events(), api.events.clone(), ended.clone()));
     serve(tasks, listener, api::router(api.clone()), ended);
@@ -82,8 +79,9 @@ impl People {
     }
 }
 
-fn assemble(config: &Config, handle: &Handle, isolation: Isolation, store: receipts::Store) -> Result<Api, Failure> {
+fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Api, Failure> {
     let data = &config.node.data;
+    let (database, keep_days) = config.api.as_ref().map_or((None, 1), |api| (api.database.as_deref(), api.keep_days));
     let (options, foreign) = encoding(config);
     let isolation = Isolation { foreign, ..isolation };
     let audio = live_options(&options);
@@ -100,7 +98,7 @@ fn assemble(config: &Config, handle: &Handle, isolation: Isolation, store: recei
         uploads: Semaphore::new(UPLOADS),
         encoders: Semaphore::new(ENCODERS),
         live: Arc::new(Sources::new(handle.clone(), live::Settings { isolation, audio })),
-        receipts: store,
+        receipts: receipts::Store::new(data, database, keep_days),
     })
 }
 

@@ -86,13 +86,20 @@ fn csv(text: String, name: &str) -> Response {
 /// Takes in what the trunk knows, and forgets what is older than is kept: the one owner of both.
 pub async fn keep(api: Arc<Api>, mut end: watch::Receiver<bool>) {
     let mut purged: Option<Civil> = None;
+    let mut fails = false;
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             _ = end.changed() => return,
         }
-        if let Err(failure) = api.receipts.refresh(&api.handle).await {
-            tracing::error!(code = failure.code, "{failure}");
+        match api.receipts.refresh(&api.handle).await {
+            Ok(()) if std::mem::take(&mut fails) => tracing::info!("receipts are kept again"),
+            Ok(()) => {}
+            // Said once, not every five seconds. The trunk holds what is not kept yet.
+            Err(failure) if !std::mem::replace(&mut fails, true) => {
+                tracing::error!(code = failure.code, "{failure}");
+            }
+            Err(_) => continue,
         }
         let Some(now) = api.handle.snapshot().civil else { continue };
         if purged.is_none_or(|purged| now - purged >= PURGED) {

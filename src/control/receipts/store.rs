@@ -18,13 +18,18 @@ use sqlx::{AnyConnection, AnyPool, Row};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
+/// Opened when it is first needed, and tried again while it cannot be: a node sounds without it.
 pub struct Store {
-    pool: AnyPool,
+    url: String,
+    /// For people: without a password.
+    called: String,
+    connections: u32,
     /// µs.
     keep: i64,
+    pool: OnceCell<AnyPool>,
     seen: Mutex<Seen>,
 }
 
@@ -38,49 +43,38 @@ struct Seen {
 
 impl Store {
     /// `database`: `postgres://…`; `None`: `loa.db` in the data folder.
-    pub async fn open(data: &Path, database: Option<&str>, keep_days: u32) -> Result<Self, Failure> {
+    pub fn new(data: &Path, database: Option<&str>, keep_days: u32) -> Self {
         let file = std::path::absolute(data.join("loa.db")).unwrap_or_else(|_| data.join("loa.db"));
+        let file = file.display().to_string();
         let (url, connections) = match database {
             Some(url) => (url.to_owned(), CONNECTIONS),
             // One writer at a time is all it takes.
-            None => (format!("sqlite://{}?mode=rwc", escaped(&file.display().to_string())), 1),
+            None => (format!("sqlite://{}?mode=rwc", escaped(&file)), 1),
         };
-        let called = database.map_or_else(|| file.display().to_string(), without_password);
-        let failed = |error: &dyn std::fmt::Display| Failure::new("database.unusable", [&called, error]);
-        sqlx::any::install_default_drivers();
-        let options = sqlx::any::AnyPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
-        let pool = options.connect(&url).await.map_err(|error| failed(&error))?;
-        let store = Self { pool, keep: i64::from(keep_days) * DAY, seen: Mutex::default() };
-        if database.is_none() {
-            sqlx::query("PRAGMA journal_mode = WAL").execute(&store.pool).await.map_err(|error| failed(&error))?;
-        }
-        store.migrate().await.map_err(|error| match error {
-            Refused::Newer(version) => Failure::new("database.newer", [&called, &version, &MIGRATIONS.len()]),
-            Refused::Sql(error) => failed(&error),
-        })?;
-        Ok(store)
+        let called = database.map_or(file, without_password);
+        let keep = i64::from(keep_days) * DAY;
+        Self { url, called, connections, keep, pool: OnceCell::new(), seen: Mutex::default() }
     }
 
-    async fn migrate(&self) -> Result<(), Refused> {
-        let mut within = self.pool.begin().await?;
-        sqlx::query("CREATE TABLE IF NOT EXISTS loa_schema (version BIGINT NOT NULL)").execute(&mut *within).await?;
-        let rows = sqlx::query("SELECT version FROM loa_schema").fetch_all(&mut *within).await?;
-        let done = rows.iter().map(|row| row.get::<i64, _>("version")).max().unwrap_or(0);
-        let done = usize::try_from(done).unwrap_or(0);
-        if done > MIGRATIONS.len() {
-            return Err(Refused::Newer(done));
+    async fn pool(&self) -> Result<&AnyPool, Failure> {
+        self.pool.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<AnyPool, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::new("database.unusable", [&self.called, error]);
+        sqlx::any::install_default_drivers();
+        let options = sqlx::any::AnyPoolOptions::new().max_connections(self.connections).acquire_timeout(PATIENCE);
+        let pool = options.connect(&self.url).await.map_err(|error| failed(&error))?;
+        if self.url.starts_with("sqlite:") {
+            sqlx::query("PRAGMA journal_mode = WAL").execute(&pool).await.map_err(|error| failed(&error))?;
         }
-        for (number, statements) in MIGRATIONS.iter().enumerate().skip(done) {
-            for statement in *statements {
-                sqlx::query(*statement).execute(&mut *within).await?;
+        match migrate(&pool).await {
+            Ok(()) => Ok(pool),
+            Err(Refused::Newer(version)) => {
+                Err(Failure::new("database.newer", [&self.called, &version, &MIGRATIONS.len()]))
             }
-            sqlx::query("INSERT INTO loa_schema (version) VALUES ($1)")
-                .bind(number as i64 + 1)
-                .execute(&mut *within)
-                .await?;
+            Err(Refused::Sql(error)) => Err(failed(&error)),
         }
-        within.commit().await?;
-        Ok(())
     }
 
     /// Takes in what the trunk has learnt since it was asked last.
@@ -111,7 +105,7 @@ impl Store {
         if seen.written.get(&account.heard.order) == Some(&hash) {
             return Ok(());
         }
-        self.write(account).await.map_err(|error| broken(&error))?;
+        write(self.pool().await?, account).await.map_err(|error| broken(&error))?;
         if seen.written.len() >= REMEMBERED {
             seen.written.pop_first();
         }
@@ -119,77 +113,15 @@ impl Store {
         Ok(())
     }
 
-    async fn write(&self, account: &Account) -> Result<(), sqlx::Error> {
-        let heard = &account.heard;
-        let id = heard.order.to_string();
-        let mut total = Tally::default();
-        account.areas.values().for_each(|tally| total.merge(tally));
-        let mut within = self.pool.begin().await?;
-        let held = sqlx::query("SELECT settled, reached FROM orders WHERE id = $1").bind(&id).fetch_all(&mut *within);
-        if let Some(row) = held.await?.first() {
-            // After a restart this node knows less than it had written down, until the others have told it again.
-            let (settled, reached) = (row.get::<i64, _>("settled"), row.get::<i64, _>("reached"));
-            if settled != 0 && i64::from(total.reached()) < reached {
-                return Ok(());
-            }
-        }
-        for clear in CLEAR {
-            sqlx::query(*clear).bind(&id).execute(&mut *within).await?;
-        }
-        let areas: Vec<&str> = heard.areas.iter().map(|area| area.as_str()).collect();
-        let grants: Vec<String> = account.grants.iter().map(|grant| Give::new(grant).order).collect();
-        sqlx::query(INSERT_ORDER)
-            .bind(&id)
-            .bind(kind(heard.kind))
-            .bind(&heard.title)
-            .bind(priority(heard.priority))
-            .bind(purpose(heard.purpose))
-            .bind(areas.join(" "))
-            .bind(heard.issued.0)
-            .bind(heard.begins.0)
-            .bind(heard.ends.0)
-            .bind(heard.authority.to_string())
-            .bind(Give::new(&heard.signed).order)
-            .bind(grants.join(" "))
-            .bind(i64::from(account.settled))
-            .bind(i64::from(total.reached()))
-            .bind(account.relays as i64)
-            .bind(account.relays_reached as i64)
-            .bind(account.unnamed as i64)
-            .execute(&mut *within)
-            .await?;
-        for (area, tally) in &account.areas {
-            write_area(&mut within, &id, area.as_str(), tally).await?;
-            if heard.sounds() && tally.from.is_some() {
-                write_as_run(&mut within, account, area.as_str(), tally).await?;
-            }
-        }
-        for (named, name) in &account.named {
-            sqlx::query(INSERT_EXCEPTION)
-                .bind(&id)
-                .bind(named.node.to_string())
-                .bind(name)
-                .bind(named.area.as_str())
-                .bind(named.outcome.as_str())
-                .bind(&*named.why)
-                .bind(named.by.map(|by| by.to_string()).unwrap_or_default())
-                .bind(i64::from(named.lost))
-                .bind(named.from.map_or(0, |at| at.0))
-                .bind(named.to.map_or(0, |at| at.0))
-                .execute(&mut *within)
-                .await?;
-        }
-        within.commit().await
-    }
-
     pub async fn receipts(&self, ask: &Ask, zone: Tz) -> Result<Receipts, Failure> {
-        let orders = self.orders(ask, zone).await.map_err(|error| broken(&error))?;
+        let orders = orders(self.pool().await?, ask, zone).await.map_err(|error| broken(&error))?;
         Ok(Receipts { receipts: orders.into_iter().map(|(receipt, ..)| receipt).collect() })
     }
 
     /// The newest first.
     pub async fn as_run(&self, ask: &Ask, zone: Tz) -> Result<AsRunLog, Failure> {
         let [broadcast, area, within] = texts(ask);
+        let pool = self.pool().await?;
         let rows = sqlx::query(SELECT_AS_RUN)
             .bind(broadcast)
             .bind(area)
@@ -197,14 +129,14 @@ impl Store {
             .bind(ask.from.map_or(0, |at| at.0))
             .bind(ask.to.map_or(i64::MAX, |at| at.0))
             .bind(MOST_ROWS)
-            .fetch_all(&self.pool);
+            .fetch_all(pool);
         let rows = rows.await.map_err(|error| broken(&error))?;
         Ok(AsRunLog { as_run: rows.iter().map(|row| as_run_of(row, zone)).collect() })
     }
 
     /// Receipts with what proves whose order it was, and what sounded of it.
     pub(super) async fn proofs(&self, ask: &Ask, zone: Tz) -> Result<Vec<Proof>, Failure> {
-        let orders = self.orders(ask, zone).await.map_err(|error| broken(&error))?;
+        let orders = orders(self.pool().await?, ask, zone).await.map_err(|error| broken(&error))?;
         let mut proofs = Vec::new();
         for (receipts, order, grants) in orders {
             let of = Ask { broadcast: Some(receipts.id), area: ask.area.clone(), ..Ask::default() };
@@ -214,37 +146,11 @@ impl Store {
         Ok(proofs)
     }
 
-    async fn orders(&self, ask: &Ask, zone: Tz) -> Result<Vec<(Receipt, String, Vec<String>)>, sqlx::Error> {
-        let [broadcast, area, within] = texts(ask);
-        let rows = sqlx::query(SELECT_ORDERS)
-            .bind(broadcast)
-            .bind(&area)
-            .bind(&within)
-            .bind(ask.from.map_or(0, |at| at.0))
-            .bind(ask.to.map_or(i64::MAX, |at| at.0))
-            .bind(MOST_ORDERS)
-            .fetch_all(&self.pool)
-            .await?;
-        let mut orders = Vec::new();
-        for row in &rows {
-            let text = |name: &str| row.get::<String, _>(name);
-            let mut receipt = order_of(row, zone);
-            let id = receipt.id.to_string();
-            let areas = sqlx::query(SELECT_AREAS).bind(&id).bind(&area).bind(&within).fetch_all(&self.pool).await?;
-            receipt.by_area = areas.iter().map(|row| area_of(row, zone)).collect();
-            let nodes = sqlx::query(SELECT_EXCEPTIONS).bind(&id).bind(&area).bind(&within).fetch_all(&self.pool);
-            receipt.exceptions = nodes.await?.iter().map(|row| exception_of(row, zone)).collect();
-            receipt.add_up();
-            orders.push((receipt, text("signed"), text("grants").split_whitespace().map(str::to_owned).collect()));
-        }
-        Ok(orders)
-    }
-
     /// Forgets what ended longer ago than is kept.
     pub async fn purge(&self, now: Civil) -> Result<(), Failure> {
-        let before = now.0 - self.keep;
+        let (before, pool) = (now.0 - self.keep, self.pool().await?);
         let work = async {
-            let mut within = self.pool.begin().await?;
+            let mut within = pool.begin().await?;
             for statement in PURGE {
                 sqlx::query(*statement).bind(before).execute(&mut *within).await?;
             }
@@ -252,6 +158,117 @@ impl Store {
         };
         work.await.map_err(|error: sqlx::Error| broken(&error))
     }
+}
+
+async fn migrate(pool: &AnyPool) -> Result<(), Refused> {
+    let mut within = pool.begin().await?;
+    sqlx::query("CREATE TABLE IF NOT EXISTS loa_schema (version BIGINT NOT NULL)").execute(&mut *within).await?;
+    let rows = sqlx::query("SELECT version FROM loa_schema").fetch_all(&mut *within).await?;
+    let done = rows.iter().map(|row| row.get::<i64, _>("version")).max().unwrap_or(0);
+    let done = usize::try_from(done).unwrap_or(0);
+    if done > MIGRATIONS.len() {
+        return Err(Refused::Newer(done));
+    }
+    for (number, statements) in MIGRATIONS.iter().enumerate().skip(done) {
+        for statement in *statements {
+            sqlx::query(*statement).execute(&mut *within).await?;
+        }
+        sqlx::query("INSERT INTO loa_schema (version) VALUES ($1)")
+            .bind(number as i64 + 1)
+            .execute(&mut *within)
+            .await?;
+    }
+    within.commit().await?;
+    Ok(())
+}
+
+async fn write(pool: &AnyPool, account: &Account) -> Result<(), sqlx::Error> {
+    let heard = &account.heard;
+    let id = heard.order.to_string();
+    let mut total = Tally::default();
+    account.areas.values().for_each(|tally| total.merge(tally));
+    let mut within = pool.begin().await?;
+    let held = sqlx::query("SELECT settled, reached FROM orders WHERE id = $1").bind(&id).fetch_all(&mut *within);
+    if let Some(row) = held.await?.first() {
+        // After a restart this node knows less than it had written down, until the others have told it again.
+        let (settled, reached) = (row.get::<i64, _>("settled"), row.get::<i64, _>("reached"));
+        if settled != 0 && i64::from(total.reached()) < reached {
+            return Ok(());
+        }
+    }
+    for clear in CLEAR {
+        sqlx::query(*clear).bind(&id).execute(&mut *within).await?;
+    }
+    let areas: Vec<&str> = heard.areas.iter().map(|area| area.as_str()).collect();
+    let grants: Vec<String> = account.grants.iter().map(|grant| Give::new(grant).order).collect();
+    sqlx::query(INSERT_ORDER)
+        .bind(&id)
+        .bind(kind(heard.kind))
+        .bind(&heard.title)
+        .bind(priority(heard.priority))
+        .bind(purpose(heard.purpose))
+        .bind(areas.join(" "))
+        .bind(heard.issued.0)
+        .bind(heard.begins.0)
+        .bind(heard.ends.0)
+        .bind(heard.authority.to_string())
+        .bind(Give::new(&heard.signed).order)
+        .bind(grants.join(" "))
+        .bind(i64::from(account.settled))
+        .bind(i64::from(total.reached()))
+        .bind(account.relays as i64)
+        .bind(account.relays_reached as i64)
+        .bind(account.unnamed as i64)
+        .execute(&mut *within)
+        .await?;
+    for (area, tally) in &account.areas {
+        write_area(&mut within, &id, area.as_str(), tally).await?;
+        if heard.sounds() && tally.from.is_some() {
+            write_as_run(&mut within, account, area.as_str(), tally).await?;
+        }
+    }
+    for (named, name) in &account.named {
+        sqlx::query(INSERT_EXCEPTION)
+            .bind(&id)
+            .bind(named.node.to_string())
+            .bind(name)
+            .bind(named.area.as_str())
+            .bind(named.outcome.as_str())
+            .bind(&*named.why)
+            .bind(named.by.map(|by| by.to_string()).unwrap_or_default())
+            .bind(i64::from(named.lost))
+            .bind(named.from.map_or(0, |at| at.0))
+            .bind(named.to.map_or(0, |at| at.0))
+            .execute(&mut *within)
+            .await?;
+    }
+    within.commit().await
+}
+
+async fn orders(pool: &AnyPool, ask: &Ask, zone: Tz) -> Result<Vec<(Receipt, String, Vec<String>)>, sqlx::Error> {
+    let [broadcast, area, within] = texts(ask);
+    let rows = sqlx::query(SELECT_ORDERS)
+        .bind(broadcast)
+        .bind(&area)
+        .bind(&within)
+        .bind(ask.from.map_or(0, |at| at.0))
+        .bind(ask.to.map_or(i64::MAX, |at| at.0))
+        .bind(MOST_ORDERS)
+        .fetch_all(pool)
+        .await?;
+    let mut orders = Vec::new();
+    for row in &rows {
+        let text = |name: &str| row.get::<String, _>(name);
+        let mut receipt = order_of(row, zone);
+        let id = receipt.id.to_string();
+        let areas = sqlx::query(SELECT_AREAS).bind(&id).bind(&area).bind(&within).fetch_all(pool).await?;
+        receipt.by_area = areas.iter().map(|row| area_of(row, zone)).collect();
+        let nodes = sqlx::query(SELECT_EXCEPTIONS).bind(&id).bind(&area).bind(&within).fetch_all(pool);
+        receipt.exceptions = nodes.await?.iter().map(|row| exception_of(row, zone)).collect();
+        receipt.add_up();
+        orders.push((receipt, text("signed"), text("grants").split_whitespace().map(str::to_owned).collect()));
+    }
+    Ok(orders)
 }
 
 async fn write_area(within: &mut AnyConnection, id: &str, area: &str, tally: &Tally) -> Result<(), sqlx::Error> {

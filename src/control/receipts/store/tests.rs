@@ -7,6 +7,12 @@ use std::process::{Command, Stdio};
 
 const ZONE: Tz = chrono_tz::Asia::Ho_Chi_Minh;
 
+async fn opened(data: &Path, database: Option<&str>, keep_days: u32) -> Result<Store, Failure> {
+    let store = Store::new(data, database, keep_days);
+    store.pool().await.map(drop)?;
+    Ok(store)
+}
+
 async fn take(store: &Store, account: &Account) {
     let mut seen = store.seen.lock().await;
     store.take(&mut seen, account).await.unwrap();
@@ -72,10 +78,10 @@ async fn suite(store: &Store) {
 #[tokio::test]
 async fn sqlite_keeps_what_is_taken_in_and_over_a_restart() {
     let folder = tempfile::Builder::new().prefix("a folder #1 ").tempdir().unwrap();
-    let store = Store::open(folder.path(), None, 30).await.unwrap();
+    let store = opened(folder.path(), None, 30).await.unwrap();
     suite(&store).await;
-    store.pool.close().await;
-    let again = Store::open(folder.path(), None, 30).await.unwrap();
+    store.pool().await.unwrap().close().await;
+    let again = opened(folder.path(), None, 30).await.unwrap();
     assert_eq!(ids(&again, Ask::default()).await.len(), 1);
     assert!(folder.path().join("loa.db").is_file());
 }
@@ -83,13 +89,16 @@ async fn sqlite_keeps_what_is_taken_in_and_over_a_restart() {
 #[tokio::test]
 async fn a_database_of_a_later_release_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path(), None, 30).await.unwrap();
-    sqlx::query("INSERT INTO loa_schema (version) VALUES (99)").execute(&store.pool).await.unwrap();
-    store.pool.close().await;
-    let refused = Store::open(folder.path(), None, 30).await.err().unwrap();
+    let store = opened(folder.path(), None, 30).await.unwrap();
+    sqlx::query("INSERT INTO loa_schema (version) VALUES (99)").execute(store.pool().await.unwrap()).await.unwrap();
+    store.pool().await.unwrap().close().await;
+    let refused = opened(folder.path(), None, 30).await.err().unwrap();
     assert_eq!(refused.code, "database.newer");
     let nowhere = folder.path().join("no/such/folder");
-    assert_eq!(Store::open(&nowhere, None, 30).await.err().unwrap().code, "database.unusable");
+    let store = Store::new(&nowhere, None, 30);
+    assert_eq!(store.receipts(&Ask::default(), ZONE).await.unwrap_err().code, "database.unusable");
+    std::fs::create_dir_all(&nowhere).unwrap();
+    assert!(store.receipts(&Ask::default(), ZONE).await.is_ok(), "it is tried again");
 }
 
 #[tokio::test]
@@ -100,12 +109,12 @@ async fn postgresql_keeps_the_same() {
     };
     let folder = tempfile::tempdir().unwrap();
     let url = format!("postgres://postgres@localhost/postgres?host={}", server.folder.path().display());
-    let store = Store::open(folder.path(), Some(&url), 30).await.unwrap();
+    let store = opened(folder.path(), Some(&url), 30).await.unwrap();
     suite(&store).await;
-    store.pool.close().await;
-    let again = Store::open(folder.path(), Some(&url), 30).await.unwrap();
+    store.pool().await.unwrap().close().await;
+    let again = opened(folder.path(), Some(&url), 30).await.unwrap();
     assert_eq!(ids(&again, Ask::default()).await.len(), 1);
-    again.pool.close().await;
+    again.pool().await.unwrap().close().await;
 }
 
 #[test]
