@@ -170,6 +170,12 @@ pub struct Playout {
 pub struct Api {
     #[serde(default = "api")]
     pub listen: SocketAddr,
+    /// `postgres://USER@HOST/NAME` in the place of `loa.db` in the data folder.
+    #[serde(default)]
+    pub database: Option<String>,
+    /// Receipts and the as-run log are kept for so long.
+    #[serde(default = "keep_days")]
+    pub keep_days: u32,
 }
 
 /// `/metrics`, `/healthz`, `/readyz`; loopback.
@@ -343,6 +349,10 @@ fn sessions() -> SocketAddr {
 
 fn api() -> SocketAddr {
     ([127, 0, 0, 1], 8460).into()
+}
+
+fn keep_days() -> u32 {
+    365
 }
 
 fn admin() -> SocketAddr {

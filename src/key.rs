@@ -17,6 +17,8 @@ pub enum Domain {
     Seal,
     /// That whoever asks for a certificate holds the key.
     Enrol,
+    /// The last line of a report: what its node states of what sounded.
+    Report,
 }
 
 impl Domain {
@@ -26,6 +28,7 @@ impl Domain {
             Self::Order => b"loa/1 order\0",
             Self::Seal => b"loa/1 seal\0",
             Self::Enrol => b"loa/1 enrol\0",
+            Self::Report => b"loa/1 report\0",
         }
     }
 }

@@ -32,6 +32,8 @@
 //! | rendition | a broadcast's sound at one bitrate, a track of its own; all share indices, so a child may change |
 //! | together | packets of a track that leave in one send, where its delay can spare the wait |
 //! | group | the multicast address by which a parent sends sound once for a LAN |
+//! | receipt | what became of an order at a node: received, cached, played from when to when, missed, failed |
+//! | as-run | what an area actually sounded, with the hash of the sound |
 //! | tuner | picks, among the broadcasts now valid for an area, the one that sounds |
 //! | playout | decides when a packet becomes sound |
 //!

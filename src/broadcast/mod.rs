@@ -1,6 +1,7 @@
 //! Who may say what, where and when: areas, authorities, orders and the tuner (DESIGN §2, §6, §7).
 //!
-//! [`register`] knows what areas there are; [`timetable`] says what shall sound in them by itself.
+//! [`register`] knows what areas there are; [`timetable`] says what shall sound in them by itself; [`receipt`] says what
+//! became of an order.
 //!
 //! Contract: pure, no I/O, no clock. Everything that arrives from outside goes through
 //! [`Authorities::check`] (signatures, chain of grants, scope) and then [`Book::handle`]
@@ -39,6 +40,7 @@ mod expelled;
 mod fixtures;
 mod grant;
 mod order;
+pub mod receipt;
 mod refusal;
 pub mod register;
 mod said;

@@ -117,6 +117,30 @@ fn sections(config: &Config, found: &mut Reading<'_>) {
         );
     }
     if let Some(api) = &config.api
+        && let Some(database) = &api.database
+        && !["postgres://", "postgresql://"].iter().any(|scheme| database.starts_with(scheme))
+    {
+        found.wrong(
+            VALUE,
+            "api",
+            "database",
+            Said::new(
+                "chỉ dùng được postgres://NGƯỜI_DÙNG@MÁY/TÊN; bỏ dòng này thì dùng SQLite trong thư mục dữ liệu",
+                "must be postgres://USER@HOST/NAME; left out, it is SQLite in the data folder",
+            ),
+        );
+    }
+    if let Some(api) = &config.api
+        && !(1..=KEEP_DAYS).contains(&api.keep_days)
+    {
+        found.wrong(
+            RANGE,
+            "api",
+            "keep_days",
+            Said::new(format!("phải từ 1 đến {KEEP_DAYS} ngày"), format!("must be 1 to {KEEP_DAYS} days")),
+        );
+    }
+    if let Some(api) = &config.api
         && api.listen.port() != 0
         && config.admin.listen == api.listen
     {
@@ -131,6 +155,9 @@ fn sections(config: &Config, found: &mut Reading<'_>) {
         );
     }
 }
+
+/// Ten years: beyond, an archive is the place.
+const KEEP_DAYS: u32 = 3_660;
 
 fn of_parent(parent: &Parent, found: &mut Reading<'_>) {
     if !(1..=MOST_PARENTS).contains(&parent.addresses.len()) {

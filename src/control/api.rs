@@ -17,6 +17,9 @@
 //! POST   /v1/nodes                    Place                          → Placed
 //! DELETE /v1/nodes/{id}                                              → Done
 //! POST   /v1/tokens                   Token                          → Ticket
+//! GET    /v1/receipts?broadcast=&area=&from=&to=&format=csv          → Receipts
+//! GET    /v1/as-run?…                                                → AsRunLog
+//! GET    /v1/report?…                 lines that `loa verify` checks
 //! GET    /v1/events?after=N                                          → Events
 //! ```
 //! Everything needs `Authorization: Bearer <api.token>`; every failure is `{code, text}`, in Vietnamese or
@@ -29,6 +32,7 @@ use super::media::{Library, Media, Upload};
 use super::packets;
 use super::places;
 use super::reach::{self, Known};
+use super::receipts;
 use super::second;
 use super::text::{Failure, Language};
 use super::token::Token;
@@ -69,6 +73,7 @@ pub struct Api {
     pub uploads: Semaphore,
     pub encoders: Semaphore,
     pub live: Arc<Sources>,
+    pub receipts: receipts::Store,
 }
 
 pub(super) type Shared = State<Arc<Api>>;
@@ -99,6 +104,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/nodes", get(nodes).post(places::place))
         .route("/v1/nodes/{id}", delete(places::expel))
         .route("/v1/tokens", post(places::token))
+        .route("/v1/receipts", get(receipts::list))
+        .route("/v1/as-run", get(receipts::as_run))
+        .route("/v1/report", get(receipts::bundled))
         .route("/v1/events", get(events))
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)

@@ -2,6 +2,7 @@
 use super::cli::NodeArgs;
 use super::forms::{self, Fault};
 use super::media::Media;
+use super::receipts::Ask;
 use super::text::{Failure, Language};
 use super::token::{self, Token};
 use super::{CONFIG, DEMO};
@@ -104,6 +105,16 @@ impl Client {
         self.ask(self.to(Method::GET, "/v1/events").query(&[("after", after)])).await
     }
 
+    pub(super) async fn receipts<T: DeserializeOwned>(&self, path: &str, ask: &Ask) -> Result<T, Failure> {
+        self.ask(self.to(Method::GET, path).query(&ask.pairs())).await
+    }
+
+    /// As text: it is signed as it stands.
+    pub(super) async fn report(&self, ask: &Ask) -> Result<String, Failure> {
+        let bytes = self.bytes(self.to(Method::GET, "/v1/report").query(&ask.pairs())).await?;
+        String::from_utf8(bytes.to_vec()).map_err(|error| Failure::new("client.answer", [&self.address, &200, &error]))
+    }
+
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.ask(self.to(Method::DELETE, path)).await
     }
@@ -120,6 +131,11 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let bytes = self.bytes(request).await?;
+        serde_json::from_slice(&bytes).map_err(|error| Failure::new("client.answer", [&self.address, &200, &error]))
+    }
+
+    async fn bytes(&self, request: RequestBuilder) -> Result<bytes::Bytes, Failure> {
         let unreached = |error: reqwest::Error| unreachable(self.address, &error);
         let response = request.send().await.map_err(unreached)?;
         let status = response.status();
@@ -133,8 +149,7 @@ impl Client {
         if !status.is_success() {
             return Err(Failure::new("client.answer", [&self.address, &status.as_u16(), &beginning()]));
         }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::new("client.answer", [&self.address, &status.as_u16(), &error]))
+        Ok(bytes)
     }
 }
 

@@ -49,6 +49,8 @@ mod people;
 mod places;
 #[cfg(feature = "full")]
 mod reach;
+#[cfg(feature = "full")]
+mod receipts;
 mod reload;
 #[cfg(feature = "full")]
 mod report;

@@ -6,7 +6,7 @@ use super::forms::{Air, Level, Listed, Purpose, Stop};
 use super::text::{Failure, Language, say};
 use super::transcode::{self, Transcode};
 use super::tree::{self, View};
-use super::{enrol, places, report, second, serve, speak, table, timetable, up, when};
+use super::{enrol, places, receipts, report, second, serve, speak, table, timetable, up, when};
 use crate::audio::Pcm;
 use crate::io::decoder::{self, Form};
 use crate::time::Civil;
@@ -89,6 +89,12 @@ pub enum Command {
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Says what became of broadcasts: who was reached, who played, and who did not, by name
+    Receipts(receipts::ReceiptsArgs),
+    /// Writes receipts and what areas sounded into a file that can be checked offline
+    Report(receipts::ReportArgs),
+    /// Checks such a file: signatures, the chain of grants, hashes; needs no node
+    Verify(receipts::VerifyArgs),
     /// What a timetable comes to: what sounds, what is refused, why, and when it could; needs no node
     Timetable(timetable::TimetableArgs),
     /// Looks an area up in a register of areas, or checks the register; needs no node
@@ -219,6 +225,9 @@ impl Command {
             Self::Revoke { key, unheard, root, node } => {
                 revoke(key, unheard, &root, &Client::of(&node, language)?, json, language).await
             }
+            Self::Receipts(args) => receipts::receipts(args, json, language).await,
+            Self::Report(args) => receipts::report(args, json, language).await,
+            Self::Verify(args) => receipts::verify(args, json, language).await,
             Self::Air(args) => air(args, json, language).await,
             Self::Live { live, node } => {
                 let whole = speak::live(live, Client::of(&node, language)?, json, language).await?;

@@ -5,7 +5,7 @@ use crate::broadcast::Priority;
 use crate::io::identity;
 use crate::key::SigningKey;
 use crate::time::{Civil, RATE};
-use crate::track::{Info, Packet, Secret, Writer};
+use crate::track::{Info, Packet, Print, Secret, Writer};
 use bytes::Bytes;
 use std::io::Cursor;
 
@@ -90,6 +90,23 @@ fn cut(frames: &Frames, samples: u32, now: Civil) -> Result<Made, Failure> {
         packets.push(packet.map_err(|error| wrong(&error))?);
     }
     Ok(Made { info, secret, packets })
+}
+
+/// The hash of the sound that a rendition becomes, cut so (`track::Print`): as the track's maker and whoever hears all
+/// of it compute it. `None` of no frames.
+pub fn print(frames: &Frames, samples: u32) -> Result<Option<[u8; 32]>, Failure> {
+    let per_packet = (samples as usize / audio::FRAME).max(1);
+    let mut print = Print::default();
+    let parts = frames.frames.chunks(per_packet);
+    let count = parts.len() as u64;
+    for (index, part) in parts.enumerate() {
+        let mut filled = part.to_vec();
+        if part.len() < per_packet {
+            filled.resize(per_packet, silence(frames.bitrate)?);
+        }
+        print.take_records(index as u64, audio::join(&filled).iter().map(|record| &record[..]));
+    }
+    Ok(print.of(count))
 }
 
 /// One frame of silence: the third that the encoder makes of nothing, when it has settled.

@@ -2,6 +2,7 @@
 use super::api::{self, Api, ENCODERS, Events, UPLOADS};
 use super::live::{self, Sources};
 use super::media::{self, Library};
+use super::receipts;
 use super::serve::{address, bind, serve};
 use super::text::Failure;
 use super::token::Token;
@@ -42,6 +43,7 @@ pub fn start(
     let wanted = config.api.as_ref().map_or(config.admin.listen, |api| api.listen);
     let address = address(&listener, wanted);
     let api = Arc::new(assemble(config, handle, isolation)?);
+    tasks.spawn(receipts::keep(api.clone(), ended.clone()));
     tasks.spawn(collect(handle.events(), api.events.clone(), ended.clone()));
     serve(tasks, listener, api::router(api.clone()), ended);
     Ok(People { api, address })
@@ -79,6 +81,7 @@ impl People {
 
 fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Api, Failure> {
     let data = &config.node.data;
+    let (database, keep_days) = config.api.as_ref().map_or((None, 1), |api| (api.database.as_deref(), api.keep_days));
     let (options, foreign) = encoding(config);
     let isolation = Isolation { foreign, ..isolation };
     let audio = live_options(&options);
@@ -95,6 +98,7 @@ fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Ap
         uploads: Semaphore::new(UPLOADS),
         encoders: Semaphore::new(ENCODERS),
         live: Arc::new(Sources::new(handle.clone(), live::Settings { isolation, audio })),
+        receipts: receipts::Store::new(data, database, keep_days),
     })
 }
 

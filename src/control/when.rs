@@ -1,7 +1,7 @@
 //! Times as people write and read them.
 use super::text::{Failure, Language};
 use crate::time::{Civil, SECOND};
-use chrono::{DateTime, LocalResult, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// RFC 3339 in `zone`, to the µs. A time that no calendar holds is shown as its number of µs.
@@ -96,6 +96,20 @@ pub fn spoken(text: &str, now: Civil, zone: Tz) -> Result<Civil, Failure> {
     Err(Failure::new("usage.gap", [&text, &zone]))
 }
 
+/// RFC 3339, or a day of the node's zone: its beginning or, of a period's last day, its end.
+pub fn day_or_time(text: &str, last: bool, zone: Tz) -> Result<Civil, Failure> {
+    if let Some(at) = rfc3339(text) {
+        return Ok(at);
+    }
+    let wrong = || Failure::new("usage.day", [&text]);
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| wrong())?;
+    let day = if last { day + TimeDelta::days(1) } else { day };
+    match zone.from_local_datetime(&day.and_time(NaiveTime::MIN)) {
+        LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Ok(Civil(at.timestamp_micros())),
+        LocalResult::None => Err(wrong()),
+    }
+}
+
 fn ahead(text: &str) -> Option<i64> {
     let (number, seconds) = match (text.strip_suffix('s'), text.strip_suffix('m'), text.strip_suffix('h')) {
         (Some(number), ..) => (number, 1),
@@ -154,6 +168,14 @@ mod tests {
         assert_eq!(spoken("12:30", now, ZONE), Ok(at("2026-11-22T12:30:00+07:00")));
         assert_eq!(spoken("11:59:59", now, ZONE), Ok(at("2026-11-23T11:59:59+07:00")));
         assert_eq!(spoken("00:15", at("2026-12-31T23:50:00+07:00"), ZONE), Ok(at("2027-01-01T00:15:00+07:00")));
+    }
+
+    #[test]
+    fn a_day_is_that_of_the_nodes_zone_from_midnight_to_midnight() {
+        assert_eq!(day_or_time("2026-11-22", false, ZONE), Ok(at("2026-11-22T00:00:00+07:00")));
+        assert_eq!(day_or_time("2026-11-22", true, ZONE), Ok(at("2026-11-23T00:00:00+07:00")));
+        assert_eq!(day_or_time("2026-11-22T06:30:00Z", true, ZONE), Ok(at("2026-11-22T06:30:00Z")));
+        assert_eq!(day_or_time("22/11/2026", false, ZONE).unwrap_err().exit(), 2);
     }
 
     #[test]

@@ -170,7 +170,7 @@ pub fn roots(data: &Path) -> io::Result<Vec<Bytes>> {
     Ok(roots)
 }
 
-fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|error| at(folder, &error))?;
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
     files.sort();
@@ -442,7 +442,7 @@ fn private_key(file: &Path) -> io::Result<PrivateKeyDer<'static>> {
         .map_err(|error| invalid(file, &format!("is no private key in PEM ({error}); provision the node anew")))
 }
 
-fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_slice_iter(read(file)?.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|error| invalid(file, &format!("is no certificate in PEM: {error}")))
@@ -467,7 +467,7 @@ fn refuse_shared(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn read(file: &Path) -> io::Result<String> {
+pub(super) fn read(file: &Path) -> io::Result<String> {
     fs::read_to_string(file).map_err(|error| at(file, &error))
 }
 
@@ -511,7 +511,7 @@ fn at(file: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
-fn invalid(file: &Path, what: &str) -> io::Error {
+pub(super) fn invalid(file: &Path, what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", file.display()))
 }
 
@@ -519,7 +519,7 @@ fn hex(bytes: &[u8; 32]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+pub(super) fn unhex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     let text = text.trim();
     if text.len() != 64 || !text.is_ascii() {
         return None;

@@ -9,6 +9,7 @@ use super::disk::Room;
 use super::node::Snapshot;
 use super::queue::Drops;
 use super::{fanout, quic};
+use crate::broadcast::receipt::Outcome;
 use crate::broadcast::{CODES, Priority};
 use crate::node::branch;
 use crate::node::trunk::{Known, QUEUES, STATES, TROUBLES};
@@ -72,7 +73,7 @@ impl Metrics {
             packets(snapshot, world);
             links(snapshot, world);
             queues(snapshot, world);
-            known(&snapshot.trunk.known);
+            known(&snapshot.trunk.known, snapshot.trunk.receipts);
             time(snapshot, world);
             health(snapshot, world);
             self.process.collect();
@@ -165,7 +166,7 @@ fn queues(snapshot: &Snapshot, world: &World<'_>) {
     }
 }
 
-fn known(known: &Known) {
+fn known(known: &Known, receipts: [u64; Outcome::ALL.len()]) {
     for (state, (speakers, relays)) in STATES.into_iter().zip(known.speakers.into_iter().zip(known.relays)) {
         gauge!("loa_speakers", "state" => state).set(speakers as f64);
         gauge!("loa_relays", "state" => state).set(relays as f64);
@@ -173,6 +174,9 @@ fn known(known: &Known) {
     // What a later release may say stands behind those that are known.
     for (code, count) in TROUBLES.into_iter().chain(["other"]).zip(known.troubled) {
         gauge!("loa_speakers_troubled", "code" => code).set(count as f64);
+    }
+    for (outcome, count) in Outcome::ALL.into_iter().zip(receipts) {
+        gauge!("loa_receipts", "state" => outcome.as_str()).set(count as f64);
     }
     gauge!("loa_speakers_out_of_step").set(known.out_of_step as f64);
     counter!("loa_speakers_packets_received_total").absolute(known.received);

@@ -54,6 +54,7 @@ pub mod rights;
 mod shard;
 pub mod socket;
 pub mod sound;
+pub mod statement;
 pub mod store;
 #[cfg(feature = "otel")]
 pub mod telemetry;

@@ -6,6 +6,7 @@ use super::quic::{self, Driver};
 use super::resolve::Resolver;
 use super::shard;
 use super::socket::Socket;
+use super::statement::Statement;
 use super::store::Store;
 use super::trunk::{self as trunk_loop, Ask};
 use super::wake::Waker;
@@ -319,6 +320,11 @@ impl Handle {
         let trunk = hold(&self.0.trunk).clone();
         let branches = self.0.shards.iter().map(|shard| hold(shard).branch).collect();
         Snapshot { civil: trunk.civil, ready: trunk.ready, trunk: trunk.trunk, branches }
+    }
+
+    /// This node's word for what is hashed.
+    pub fn state(&self, digest: &[u8]) -> Option<Statement> {
+        Statement::sign(&self.0.identity, digest)
     }
 
     pub fn store(&self) -> Arc<Store> {

@@ -220,8 +220,9 @@ impl Shard {
                 }
                 Output::Unlisten { link, track } => self.fanout.unlisten(link, track),
                 Output::Dropped { track } => self.fanout.forget(track),
-                // The next reports say the same and more; everything else is said once.
-                Output::Notice(notice @ Notice::Reports(_)) => {
+                // The next reports say the same and more, and receipts that nobody answers come again; everything else is
+                // said once.
+                Output::Notice(notice @ (Notice::Reports(_) | Notice::Receipts(_))) => {
                     self.setup.notices.offer((self.setup.index, notice));
                 }
                 Output::Notice(notice) => {

@@ -133,10 +133,15 @@ impl ResolvesServerCert for Shown {
 
 /// Whose this chain is, if it leads to one of the roots now.
 pub fn verify(chain: &[CertificateDer<'_>], trust: &Arc<RootCertStore>) -> Result<Peer, String> {
+    let leaf = chain.first().ok_or("there is no certificate")?;
+    verify_at(chain, trust, trusted(UnixTime::now(), leaf))
+}
+
+/// The same as it was at some time.
+pub fn verify_at(chain: &[CertificateDer<'_>], trust: &Arc<RootCertStore>, now: UnixTime) -> Result<Peer, String> {
     let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
     let algorithms = provider().signature_verification_algorithms.all;
     let parsed = ParsedCertificate::try_from(leaf).map_err(|error| error.to_string())?;
-    let now = trusted(UnixTime::now(), leaf);
     verify_server_cert_signed_by_trust_anchor(&parsed, trust, intermediates, now, algorithms)
         .map_err(|error| error.to_string())?;
     named(leaf, intermediates)

@@ -105,6 +105,7 @@ pub struct Branch {
     phase: Option<Phase>,
     outputs: VecDeque<Output>,
     reports: Vec<proto::Report>,
+    receipts: Vec<Told>,
     /// When the reports that wait go up.
     reports_due: Local,
     /// Sound waits in the fan-out: see [`Branch::set_behind`].
@@ -133,6 +134,7 @@ impl Branch {
             phase: None,
             outputs: VecDeque::new(),
             reports: Vec::new(),
+            receipts: Vec::new(),
             reports_due: now,
             behind: false,
             counters: Counters::default(),
@@ -174,7 +176,8 @@ impl Branch {
         let session = self.timers.first().map(|(at, _)| (*at, Reason::Session));
         let bulk = self.paced.first().map(|(at, _)| (*at, Reason::Bulk));
         let work = self.work.due().map(|at| (at, Reason::Work));
-        let reports = (!self.reports.is_empty()).then_some((self.reports_due, Reason::Report));
+        let waits = !self.reports.is_empty() || !self.receipts.is_empty();
+        let reports = waits.then_some((self.reports_due, Reason::Report));
         [newcomer, session, bulk, work, reports].into_iter().flatten().min()
     }
 
@@ -284,6 +287,11 @@ impl Branch {
                         "this node was expelled; a new board needs a key of its own",
                     );
                 }
+            }
+            Command::Receipted { link, receipted } => {
+                let Some(child) = self.children.get_mut(&link) else { return };
+                child.session.receipted(*receipted);
+                self.settle(now, link);
             }
             Command::Deliver { link, deliver } => {
                 let Some(child) = self.children.get_mut(&link) else { return };
@@ -406,9 +414,7 @@ impl Branch {
             }
         }
         // What it reported last must not come after the word that it is gone.
-        if !self.reports.is_empty() {
-            self.outputs.push_back(Output::Notice(Notice::Reports(std::mem::take(&mut self.reports))));
-        }
+        self.give_reports();
         // Also of one not admitted yet: the trunk may have counted it, with the answer on its way.
         self.outputs.push_back(Output::Notice(Notice::Left { link, node: child.peer.node }));
     }

@@ -13,6 +13,7 @@ mod logs;
 mod orders;
 mod parents;
 mod prepared;
+mod receipts;
 mod renditions;
 mod requests;
 mod rights;
@@ -24,6 +25,7 @@ mod types;
 
 pub use calling::Daylight;
 pub use choice::Wished;
+pub use receipts::Account;
 pub use roster::Place;
 pub use types::*;
 
@@ -41,6 +43,7 @@ use enrol::{Admission, Asker, Enrolments};
 use keys::Brought;
 use logs::{Ids, LogTrack};
 use parents::Parents;
+use receipts::{Ack, Receipts};
 use roster::Roster;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use time::Time;
@@ -85,6 +88,7 @@ pub struct Trunk {
     below: Below,
     enrolments: Enrolments,
     drafts: drafts::Drafts,
+    receipts: Receipts,
     roster: Roster,
     tick_at: Local,
     /// When this node last gave an order.
@@ -129,6 +133,8 @@ enum Pending {
     Certificate { asker: Asker, again: Option<Box<proto::Enrol>> },
     /// Another node's placement, which is told to it once it is on disk; and who is expelled for it.
     Placement { id: u64, order: Box<Order>, signed: proto::Signed, expel: Option<proto::Signed> },
+    /// Receipts of this node and of children, who wait for it.
+    Receipts(Vec<Ack>),
 }
 
 /// Where an order came from, and so what must follow when it is accepted.
@@ -171,6 +177,7 @@ impl Trunk {
             below: Below::new(now),
             enrolments: Enrolments::default(),
             drafts: drafts::Drafts::default(),
+            receipts: Receipts::default(),
             roster: Roster::default(),
             tick_at: now,
             ordered_at: None,
@@ -249,6 +256,7 @@ impl Trunk {
             self.tune_at.map(|at| (at, Reason::Tune)),
             self.player.as_ref().and_then(|player| player.poll_timeout()).map(|(at, _)| (at, Reason::Step)),
             Some((self.below.due(), Reason::Report)),
+            self.receipts.poll_timeout().map(|at| (at, Reason::Receipts)),
         ]
         .into_iter()
         .flatten()
@@ -277,6 +285,9 @@ impl Trunk {
         }
         if self.below.due() <= now {
             self.report(now);
+        }
+        if self.receipts.poll_timeout().is_some_and(|at| at <= now) {
+            self.handle_receipts_due(now);
         }
         self.after(now);
     }
@@ -339,6 +350,7 @@ impl Trunk {
                 // Its own code, which is no broadcast.
                 continue;
             }
+            self.note_playout(now, &event);
             match event {
                 playout::Event::Began { broadcast, at } => {
                     self.book.set_state(broadcast, State::Sounding);
@@ -432,6 +444,9 @@ impl Trunk {
             (Pending::Order { order, signed, from }, _) => {
                 let _ = self.accept(now, *order, signed, from);
             }
+            (Pending::Receipts(acks), Done::Ok) => self.acknowledge(acks),
+            // Those of children come again.
+            (Pending::Receipts(_), _) => {}
             (Pending::Kept { track, indices }, Done::Ok) => self.handle_kept(now, track, &indices),
             (Pending::Kept { .. }, _) => {}
             (Pending::Air { track }, Done::Packets { packets, .. }) => self.handle_fetched_to_air(now, track, packets),

@@ -89,6 +89,8 @@
 //!    │ control  Enrol {id, key, proof, token | node, chain} ───────────▶ │ also in Hello's place
 //!    │ ◀──── control  Enrolled {id, chain} / {id, code, text}            │
 //!    │ ◀──── control  Deliver {node, order, grants}                      │ for it or one below
+//!    │ control  Receipts {batch, own | sums} ──────────────────────────▶ │ within 3 s, to the one that leads
+//!    │ ◀──── control  Receipted {batch} / {lacking}                      │ once they are on disk
 //!    │ ◀──── datagram PathNonce {nonce};  path_echo {nonce} ───────────▶ │ before media moves
 //!    │ ◀──── control  Goodbye {code, text} ────────────────────────────▶ │ either side, then close
 //! ```
@@ -174,6 +176,13 @@
 //!   been back for two to five minutes. A child that takes sound from both stands by all the same, and sends Listen to
 //!   both; a packet that came by one it does not ask for at the other. `Placement.parents` names whom a child dials,
 //!   before its own configuration; `Welcome.parents` others, after it.
+//! - **Receipts.** Of broadcasts, cancels and hushes. A child without children of its own sends what has changed at an
+//!   instant that hash(id) spreads over three seconds, in one message of at most 64; a relay sends sums, of each order at
+//!   most once in two seconds, of at most 256 names each. `batch` rises within a session; the parent returns it when it
+//!   holds the receipts through a restart. What is not answered within 15 s goes again; to another parent, and to the same
+//!   in a new session, goes all of the last 24 hours and all that was never answered. The higher revision counts, and
+//!   never takes back what was said. In `lacking` the parent names orders that are over and of which it has no word of
+//!   this child: whoever does not know one checks its signatures and answers that it missed it.
 //! - **Enrolment.** A node without a certificate dials with one that its own Ed25519 key signed, whose URI SAN is
 //!   `urn:loa:new`, checks the parent's chain against the roots of its ticket, and says `Enrol` in Hello's place, once;
 //!   what else it says ends the session. `proof` signs `"loa/1 enrol\0" ‖ key ‖ token.payload` (of a renewal
@@ -239,7 +248,7 @@ mod lossy;
 pub use child::Child;
 pub use exchange::{Exchange, Line, Told};
 pub use parent::Parent;
-pub use wire::is_sane_report;
+pub use wire::{MOST_LACKING, MOST_RECEIPTS, is_sane_report};
 
 use bytes::Bytes;
 

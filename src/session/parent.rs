@@ -95,6 +95,8 @@ pub enum Event {
     },
     /// It, or a node below it, asks for a certificate.
     Enrol(Box<proto::Enrol>),
+    /// What became of orders at it and below.
+    Receipts(Box<proto::Receipts>),
     /// Media stops going to this child (three missed reports, RFC 8083) or may go again.
     Breaker {
         open: bool,
@@ -403,6 +405,10 @@ impl Parent {
     pub fn challenge(&mut self, _now: Local, nonce: u64) {
         let path = wire::datagram(Body::Path(proto::PathNonce { nonce }));
         self.departures.push_back(Departure::Datagram(path));
+    }
+
+    pub fn receipted(&mut self, receipted: proto::Receipted) {
+        self.control(to_child::Body::Receipts(receipted));
     }
 
     pub fn enrolled(&mut self, enrolled: proto::Enrolled) {

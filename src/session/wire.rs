@@ -19,6 +19,10 @@ pub const MAX_CHAIN: usize = 4;
 pub const MAX_CERTIFICATE: usize = 2_048;
 /// A Goodbye is for people who read logs; longer text is cut.
 pub const MAX_TEXT: usize = 512;
+/// Receipts, and sums, in one message.
+pub const MOST_RECEIPTS: usize = 64;
+/// Orders that a parent asks after in one message.
+pub const MOST_LACKING: usize = 16;
 /// Bytes of a text in a report, which is kept once per node: an area has 128, a name not more.
 const LONGEST_REPORTED: usize = 256;
 

@@ -347,7 +347,8 @@ impl Speaker {
                 | Event::Gap { .. }
                 | Event::Fetched { .. }
                 | Event::Enrolled(_)
-                | Event::Deliver(_) => {}
+                | Event::Deliver(_)
+                | Event::Receipted(_) => {}
             }
         }
         let Some(link) = self.link else { return false };

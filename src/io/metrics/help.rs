@@ -38,7 +38,8 @@ const COUNTERS: &[(&str, &str)] = &[
         "What children said and nobody acted on. flood: beyond what one may send in a second; malformed: unreadable; \
          nack.track: repair of a track it does not listen to; nack.budget: repair beyond 40 % of the media rate; \
          nack.behind: repair of sound while this node is behind with sending it; \
-         wish: Listen and Fetch beyond 20 a second; report: too long, or of nodes that are not below it",
+         wish: Listen and Fetch beyond 20 a second; report: too long, or of nodes that are not below it; receipts: of \
+         areas that the relay does not stand in",
     ),
     ("loa_queue_dropped_total", "What a full queue dropped, by queue"),
     ("loa_speakers_packets_received_total", "Packets of sound that the speakers known here verified, as they report"),
@@ -60,6 +61,11 @@ const GAUGES: &[(&str, &str)] = &[
     ("loa_speakers", "Speakers known here, this node and all below, by what they do; unknown: their relay is lost"),
     ("loa_relays", "Relays known here, this node and all below, by what they do"),
     ("loa_speakers_troubled", "Speakers with something wrong, by its code"),
+    (
+        "loa_receipts",
+        "Speakers known here, by what became of the newest broadcast; unknown: out of touch now; not_reached: no receipt \
+         although they were in touch, or out of touch from before until it was over",
+    ),
     ("loa_speakers_out_of_step", "Speakers that sound over 20 ms off, or know the time no better than to 50 ms"),
     ("loa_clock_trusted", "1 when civil time is known and signed"),
     ("loa_clock_offset_seconds", "Playout error of this speaker"),

@@ -1,7 +1,7 @@
 //! What children's sessions say.
 
 use super::guard::Ignored;
-use super::{Branch, Cut, Notice, Output, REPORTS, REPORTS_APART, Standing};
+use super::{Branch, Cut, Notice, Output, REPORTS, REPORTS_APART, Standing, Told};
 use crate::broadcast::Area;
 use crate::node::{Link, Role};
 use crate::proto;
@@ -17,9 +17,20 @@ impl Branch {
 
     /// The first report goes up at once, those of the next moment together.
     pub(super) fn flush_reports(&mut self, now: Local) {
-        if !self.reports.is_empty() && (self.reports_due <= now || self.reports.len() >= REPORTS) {
+        let (waiting, longest) =
+            (self.reports.len() + self.receipts.len(), self.reports.len().max(self.receipts.len()));
+        if waiting > 0 && (self.reports_due <= now || longest >= REPORTS) {
             self.reports_due = now + REPORTS_APART;
+            self.give_reports();
+        }
+    }
+
+    pub(super) fn give_reports(&mut self) {
+        if !self.reports.is_empty() {
             self.outputs.push_back(Output::Notice(Notice::Reports(std::mem::take(&mut self.reports))));
+        }
+        if !self.receipts.is_empty() {
+            self.outputs.push_back(Output::Notice(Notice::Receipts(std::mem::take(&mut self.receipts))));
         }
     }
 
@@ -27,7 +38,12 @@ impl Branch {
         use session::parent::Event;
         let Some(child) = self.children.get_mut(&link) else { return };
         match event {
-            Event::Hello { .. } | Event::Listen { .. } | Event::Fetch { .. } | Event::Report(_) | Event::Health(_)
+            Event::Hello { .. }
+            | Event::Listen { .. }
+            | Event::Fetch { .. }
+            | Event::Report(_)
+            | Event::Health(_)
+            | Event::Receipts(_)
                 if child.peer.role == Role::New =>
             {
                 let text = "a node without a certificate asks for one by Enrol, and says Hello when it has it";
@@ -105,6 +121,13 @@ impl Branch {
                     self.counters.ignored(Ignored::Report, reports.len() as u64);
                 }
             }
+            Event::Receipts(receipts) => match &child.standing {
+                // Sums are a relay's, and of where it stands.
+                Standing::Member { area, .. } if is_within(&receipts, child.peer.role, area) => {
+                    self.receipts.push(Told { link, node: child.peer.node, receipts: *receipts });
+                }
+                _ => self.counters.ignored(Ignored::Receipts, 1),
+            },
             Event::Hearing { group } => self.hear(link, group),
             Event::Standby { standby } => self.stand_by(now, link, standby),
             Event::Breaker { open } => {
@@ -128,5 +151,14 @@ impl Branch {
             }
             Event::Goodbye { code, text } => self.cut(link, Cut::Goodbye, &code, &text),
         }
+    }
+}
+
+/// A child speaks for itself, a relay also for those that stand within its area.
+fn is_within(receipts: &proto::Receipts, role: Role, area: &Area) -> bool {
+    let inside = |sum: &proto::AreaSum| sum.area.parse::<Area>().is_ok_and(|place| area.contains(&place));
+    match role {
+        Role::Relay => receipts.sums.iter().flat_map(|sum| &sum.areas).all(inside),
+        Role::Speaker | Role::New => receipts.sums.is_empty(),
     }
 }

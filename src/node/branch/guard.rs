@@ -25,7 +25,8 @@ pub const CUTS: [&str; 10] = [
 pub const TOO_OFTEN: &str = "session.often";
 
 /// Why a branch ignored what a child said, and went on.
-pub const IGNORED: [&str; 7] = ["flood", "malformed", "nack.track", "nack.budget", "nack.behind", "wish", "report"];
+pub const IGNORED: [&str; 8] =
+    ["flood", "malformed", "nack.track", "nack.budget", "nack.behind", "wish", "report", "receipts"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -52,6 +53,7 @@ pub(super) enum Ignored {
     NackBehind,
     Wish,
     Report,
+    Receipts,
 }
 
 impl Counters {
@@ -244,6 +246,7 @@ mod tests {
         assert_eq!(CUTS[Cut::Often as usize], TOO_OFTEN);
         assert_eq!(CUTS[Cut::Stopping as usize], "node.stopping");
         assert_eq!((IGNORED[Ignored::Flood as usize], IGNORED[Ignored::Report as usize]), ("flood", "report"));
-        assert_eq!((Cut::Stopping as usize + 1, Ignored::Report as usize + 1), (CUTS.len(), IGNORED.len()));
+        assert_eq!(IGNORED[Ignored::Receipts as usize], "receipts");
+        assert_eq!((Cut::Stopping as usize + 1, Ignored::Receipts as usize + 1), (CUTS.len(), IGNORED.len()));
     }
 }

@@ -150,6 +150,11 @@ pub enum Command {
         link: Link,
         enrolled: Box<proto::Enrolled>,
     },
+    /// The trunk holds receipts of this child, or lacks some.
+    Receipted {
+        link: Link,
+        receipted: Box<proto::Receipted>,
+    },
     /// A node was expelled where it stands: all of its links end.
     Expelled {
         node: Uuid,
@@ -225,6 +230,16 @@ pub enum Notice {
         track: Uuid,
     },
     Reports(Vec<proto::Report>),
+    /// What became of orders at children and below them.
+    Receipts(Vec<Told>),
+}
+
+/// Receipts, and whose word they are.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub link: Link,
+    pub node: Uuid,
+    pub receipts: proto::Receipts,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

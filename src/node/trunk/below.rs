@@ -10,7 +10,7 @@ use crate::playout;
 use crate::proto;
 use crate::time::{Civil, Local, SECOND};
 use crate::track::Reject;
-pub(super) use lines::Line;
+pub use lines::Line;
 use lines::Lines;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -78,6 +78,18 @@ impl Below {
         self.direct.get(&node).filter(|child| stands(&child.area)).map(|child| (child.branch, child.link))
     }
 
+    /// Where a child stands that this node reports on, if this is its link.
+    pub fn area_of(&self, node: Uuid, branch: usize, link: Link) -> Option<Area> {
+        let same = |child: &&Direct| (child.branch, child.link) == (branch, link) && !child.standby;
+        self.direct.get(&node).filter(same).map(|child| child.area.clone())
+    }
+
+    /// Links of children that stand in such areas, or serve one.
+    pub fn links_where(&self, stands: impl Fn(&str) -> bool) -> impl Iterator<Item = (usize, Link)> {
+        let whom = move |child: &&Direct| child.role == Role::Relay || stands(child.area.as_str());
+        self.direct.values().filter(whom).map(|child| (child.branch, child.link))
+    }
+
     pub fn known(&self) -> Known {
         self.lines.known()
     }
@@ -122,6 +134,7 @@ impl Trunk {
                 }
             }
             Notice::Fetched { track } => self.handle_fetched(now, track),
+            Notice::Receipts(told) => self.handle_receipts(now, branch, told),
             Notice::Reports(reports) => {
                 for report in reports {
                     self.handle_report(now, report);
@@ -156,8 +169,10 @@ impl Trunk {
                 let orders = self.in_force(now, peer.role, &area);
                 self.is_placed(peer.node);
                 self.note_joined(now, branch, link, peer, &area, &name);
+                let lacking = self.lacking(now, peer.node, peer.role, &area);
                 let command = Command::Admit { link, area, welcome: Box::new(welcome), orders };
                 self.outputs.push_back(Output::Branch { branch: Some(branch), command });
+                self.ask_lacking(branch, link, lacking);
                 self.tune(now);
                 return;
             }
@@ -194,7 +209,10 @@ impl Trunk {
         let same = |child: &&mut Direct| child.branch == branch && child.link == link;
         let Some(child) = self.below.direct.get_mut(&node).filter(same) else { return };
         match (std::mem::replace(&mut child.standby, standby), standby) {
-            (false, true) => self.below.lines.forget(node),
+            (false, true) => {
+                self.below.lines.forget(node);
+                self.forget_receipts(node);
+            }
             (true, false) => self.note_leads(now, node),
             _ => {}
         }
@@ -211,6 +229,7 @@ impl Trunk {
         self.below.leave(node);
         if !standby {
             self.lose_line(node);
+            self.name_lost(now, node);
             self.event(now, What::Child { node, up: false });
         }
     }
@@ -364,6 +383,7 @@ impl Trunk {
         self.rest_enrolments(now);
         self.rest_drafts(now);
         self.tell_places(now);
+        self.settle_receipts(now);
         let own = self.own_report(now);
         if let Some(line) = lines::Line::read(&own, Civil(i64::MAX)) {
             let begins = self.below.lines.take_own(line);

@@ -30,6 +30,7 @@ impl Trunk {
                 },
                 Some(record::Body::Order(signed)) => self.restore_order(now, signed),
                 Some(record::Body::Admitted(admitted)) => self.restore_admitted(&admitted),
+                Some(record::Body::Receipts(kept)) => self.restore_receipts(kept),
                 None => {}
             }
         }
@@ -79,6 +80,7 @@ impl Trunk {
             Body::Broadcast(_) | Body::Cancel(_) | Body::Hush(_) | Body::Prefer(_) => {
                 // Repetitions and what the book had no room for; the rest was accepted when it was written.
                 let _ = self.book.handle(None, &order, &signed);
+                self.restore_heard(&order, &signed);
             }
         }
     }
@@ -252,7 +254,10 @@ impl Trunk {
                     self.take_riders(broadcast, &from);
                 }
                 match self.book.handle(civil, &order, &signed) {
-                    Ok(change) => self.act(now, change),
+                    Ok(change) => {
+                        self.hear(now, &order, &signed);
+                        self.act(now, change);
+                    }
                     // Seen before: not acted on again, but a child may still lack the packet.
                     Err(refusal) if refusal.code == "order.repeated" => {
                         self.pass_on(now, &signed, from, false);

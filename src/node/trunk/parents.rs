@@ -125,6 +125,7 @@ impl Trunk {
         self.time.handle_other_parent(now);
         self.handle_phase(now);
         self.below.send_all_again();
+        self.tell_receipts_again(now);
         self.fetch_again(now);
         self.report_now(now);
         self.counters.leads += 1;
@@ -360,6 +361,7 @@ impl Trunk {
             Event::Exchange(exchange, line) => self.handle_exchange(now, leads, exchange, line),
             Event::Enrolled(enrolled) => self.handle_enrolled(now, slot, enrolled),
             Event::Deliver(deliver) => self.handle_deliver(now, deliver),
+            Event::Receipted(receipted) => self.handle_receipted(now, receipted),
             Event::Silent => self.hang_parent(now, slot, "session.silent", "the parent does not answer"),
             Event::Goodbye { code, text } => {
                 let reason = format!("{SAYS}{code}: {text}");
@@ -450,6 +452,7 @@ impl Trunk {
             spare.dial_at = Some(now + SPARE_AFTER + self.ids.jitter(SPARE_SPREAD));
         }
         self.below.send_all_again();
+        self.tell_receipts_again(now);
         self.report_now(now);
     }
 }

@@ -65,6 +65,12 @@ impl Trunk {
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }
+            Request::Receipts { after, order } => {
+                let (version, accounts, more) = self.accounts(now, after, order);
+                let reply = Reply::Receipts { version, accounts, more };
+                self.outputs.push_back(super::Output::Reply { id, reply });
+                Ok(())
+            }
             Request::Invite { area, count, relay, lasting } => {
                 self.request_invite(now, id, area, count, relay, lasting)
             }

@@ -209,6 +209,7 @@ impl Trunk {
             return;
         }
         let Some(track) = self.tracks.remove(&id) else { return };
+        self.end_print(track.broadcast, id, track.info.packets);
         if track.fetch.is_some() {
             self.parents.unlisten(now, id);
         } else if track.listening {
@@ -239,6 +240,7 @@ impl Trunk {
             return Err(Reject::OutOfWindow);
         }
         let sound = key.reader.read(packet.index, &packet.bytes)?;
+        self.receipts.take(id, &sound);
         self.counters.received += 1;
         self.sound_bytes += (packet.bytes.len() + BELOW) as u64;
         self.time.handle_seal(sound.time);
@@ -283,9 +285,11 @@ impl Trunk {
         let Some(track) = self.tracks.get_mut(&id) else { return };
         indices.iter().for_each(|index| track.have.insert(*index));
         let until = track.have.until;
-        if track.complete() {
+        let cached = track.complete().then_some(track.broadcast);
+        if cached.is_some() {
             track.fetch = None;
         }
+        cached.into_iter().for_each(|broadcast| self.note_cached(now, broadcast));
         self.tell_branches(Command::Stored { track: id, until });
         self.tune(now);
     }
@@ -388,15 +392,19 @@ impl Trunk {
 
     /// A packet that stands in this node's own store, or was made here: out to all who listen.
     fn air(&mut self, now: Local, id: Uuid, packet: Packet) {
-        if self.player.is_some()
-            && let Some(track) = self.tracks.get(&id)
-            && self.sounded(track.broadcast) == Some(id)
-            && let Some(key) = &track.key
-            && let Ok(sound) = key.reader.read(packet.index, &packet.bytes)
-        {
-            let sounds_as = track.sounds_as;
-            if let Some(player) = &mut self.player {
-                player.handle_sound(now, sounds_as, Arc::new(sound));
+        if let Some(track) = self.tracks.get(&id) {
+            let sounds = self.player.is_some() && self.sounded(track.broadcast) == Some(id);
+            // Who made it says what it sounds like.
+            let entered_here = track.made_here && track.first;
+            if (sounds || entered_here)
+                && let Some(key) = &track.key
+                && let Ok(sound) = key.reader.read(packet.index, &packet.bytes)
+            {
+                let sounds_as = track.sounds_as;
+                self.receipts.take(id, &sound);
+                if let Some(player) = self.player.as_mut().filter(|_| sounds) {
+                    player.handle_sound(now, sounds_as, Arc::new(sound));
+                }
             }
         }
         self.hand_down(id, packet);

@@ -3,6 +3,7 @@
 use super::super::branch::{Command, Notice};
 use super::super::{Done, Job, Link, Peer, Role};
 use crate::audio::{Reading, Step};
+use crate::broadcast::receipt::Outcome;
 use crate::broadcast::{Address, Area, Grant, Priority, Purpose};
 use crate::key::{KeyId, PublicKey, SigningKey};
 use crate::playout;
@@ -188,6 +189,11 @@ pub enum Request {
     },
     /// Who may say what, as far as this node knows.
     Authorities,
+    /// What became of orders: of one, or of all that have changed since `after` of an answer before.
+    Receipts {
+        after: u64,
+        order: Option<Uuid>,
+    },
     /// A token for `count` new nodes that will stand in `area`, for `lasting` µs.
     Invite {
         area: Area,
@@ -314,6 +320,12 @@ pub enum Reply {
     Authorities(Vec<Granted>, Vec<Locked>),
     /// Each such area, and until when it is silent.
     Silenced(Vec<(Area, Civil)>),
+    Receipts {
+        version: u64,
+        accounts: Vec<super::Account>,
+        /// Others have changed too: to be asked for with this version.
+        more: bool,
+    },
     Broadcasts(Vec<Listed>),
     Refused {
         code: String,
@@ -441,6 +453,8 @@ pub struct Counters {
     pub hindrance: Option<String>,
     /// How often a key was seen to be used by two nodes.
     pub twice: u64,
+    /// Nodes by what became of the newest broadcast, as `broadcast::receipt::Outcome` counts them.
+    pub receipts: [u64; Outcome::ALL.len()],
     /// Those of [`TROUBLES`] that are so at this node now.
     pub troubles: BTreeSet<&'static str>,
 }
@@ -467,7 +481,7 @@ pub struct Known {
 pub const STATES: [&str; 9] =
     ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost", "waiting", "expelled"];
 /// Bounds of the trunk and of its sessions that [`Counters::dropped`] counts by.
-pub const QUEUES: [&str; 10] = [
+pub const QUEUES: [&str; 11] = [
     "tracks",
     "made_packets",
     "reports",
@@ -476,6 +490,7 @@ pub const QUEUES: [&str; 10] = [
     "logs",
     "repeats",
     "enrolments",
+    "receipts",
     "session.flood",
     "session.events",
 ];
@@ -522,4 +537,5 @@ pub enum Reason {
     Fetch,
     Step,
     Report,
+    Receipts,
 }

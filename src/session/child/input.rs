@@ -5,6 +5,7 @@ use crate::proto::datagram::Body;
 use crate::proto::to_child;
 use crate::session::Line;
 use crate::session::repair::{ROUND_TRIP, Seeker};
+use crate::session::wire::MOST_LACKING;
 use crate::session::{Exchange, Violation, wire};
 use crate::time::{Civil, Local};
 use crate::track::{Header, MAX_PACKET};
@@ -68,6 +69,13 @@ impl Child {
             Deliver(deliver) => {
                 wire::check_grants(&deliver.grants)?;
                 self.event(Event::Deliver(deliver));
+            }
+            Receipts(receipted) => {
+                if receipted.lacking.len() > MOST_LACKING {
+                    let text = format!("{} orders in one Receipted; at most {MOST_LACKING}", receipted.lacking.len());
+                    return Err(Violation::new("control.malformed", text));
+                }
+                self.event(Event::Receipted(receipted));
             }
             Nonce(_) => {}
         }

@@ -16,6 +16,12 @@ impl Child {
         }
     }
 
+    /// Says what became of orders, in one message: the caller keeps it to [`wire::MOST_RECEIPTS`] of each kind and within
+    /// a frame.
+    pub fn receipts(&mut self, receipts: proto::Receipts) {
+        self.control(to_parent::Body::Receipts(receipts));
+    }
+
     pub(super) fn send_beat(&mut self, now: Local, beat: Beat) {
         // At join the beats are for the clock: sixteen times the same report would be waste.
         let report = self.report.clone().filter(|_| self.fresh || beat == Beat::Regular);

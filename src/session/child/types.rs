@@ -132,6 +132,8 @@ pub enum Event {
     Enrolled(proto::Enrolled),
     /// An order for this node or one below.
     Deliver(proto::Deliver),
+    /// The parent holds receipts, or lacks some.
+    Receipted(proto::Receipted),
     /// No echo for `missed_beats` beats: hang up and dial again.
     Silent,
     Goodbye {

@@ -5,6 +5,7 @@ use crate::proto::datagram::Body;
 use crate::proto::to_parent;
 use crate::session::Told;
 use crate::session::child::REPORTS_PER_FRAME;
+use crate::session::wire::MOST_RECEIPTS;
 use crate::session::{Departure, Violation, wire};
 use crate::time::Local;
 use bytes::Bytes;
@@ -85,6 +86,15 @@ impl Parent {
                     (self.greeted, self.began, self.beat) = (true, now, now);
                 }
                 self.events.push_back(Event::Enrol(Box::new(enrol)));
+            }
+            Receipts(receipts) => {
+                if receipts.own.len() > MOST_RECEIPTS || receipts.sums.len() > MOST_RECEIPTS {
+                    let (own, sums) = (receipts.own.len(), receipts.sums.len());
+                    let text =
+                        format!("{own} receipts and {sums} sums in one message; at most {MOST_RECEIPTS} of each");
+                    return Err(Violation::new("control.malformed", text));
+                }
+                self.events.push_back(Event::Receipts(Box::new(receipts)));
             }
             Nonce(_) => {}
         }

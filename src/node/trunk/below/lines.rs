@@ -6,7 +6,7 @@ mod tally;
 use super::super::{Known, STATES};
 use crate::proto;
 use crate::session::is_sane_report;
-use crate::time::Civil;
+use crate::time::{Civil, SECOND};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use tally::Tally;
@@ -121,7 +121,27 @@ impl Line {
         self.seen.state = STATES.iter().position(|known| *known == EXPELLED).unwrap_or(0) as u8;
     }
 
-    fn is_gone(&self) -> bool {
+    /// Who said so last, also if nothing is known of the way to it any more.
+    pub fn stands_below(&self) -> Uuid {
+        self.seen.parent
+    }
+
+    pub fn is_relay(&self) -> bool {
+        self.seen.role == RELAY
+    }
+
+    /// A loudspeaker that orders are for.
+    pub fn is_expected(&self) -> bool {
+        let state = STATES.get(usize::from(self.seen.state));
+        self.is_speaker() && !matches!(state, Some(&"waiting" | &EXPELLED))
+    }
+
+    /// Whether it was out of touch at that time: nothing that it said is younger than its session could have lasted.
+    pub fn was_gone_by(&self, at: Civil) -> bool {
+        self.is_gone() && self.at + SILENT < at.0
+    }
+
+    pub fn is_gone(&self) -> bool {
         matches!(STATES.get(usize::from(self.seen.state)), None | Some(&"lost" | &"unknown" | &EXPELLED))
     }
 
@@ -222,6 +242,10 @@ impl Lines {
         self.tally.take(old, &line);
         self.lines.insert(node, line);
         true
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Uuid, &Line)> {
+        self.lines.iter().map(|(node, line)| (*node, line))
     }
 
     pub fn get(&self, node: Uuid) -> Option<&Line> {
@@ -334,6 +358,8 @@ const EXPELLED: &str = "expelled";
 const ROLES: [&str; 3] = ["", "relay", "speaker"];
 /// Its place there.
 const RELAY: u8 = 1;
+/// µs after which a session without a word ends (`session::parent`).
+const SILENT: i64 = 35 * SECOND;
 /// Packets or frames that no node can have counted: nine million years of sound.
 const GREATEST: u64 = 1 << 48;
 /// Nodes remembered: the country has 150,000 speakers.

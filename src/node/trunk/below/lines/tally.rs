@@ -53,7 +53,7 @@ impl Tally {
 }
 
 impl Line {
-    fn is_speaker(&self) -> bool {
+    pub fn is_speaker(&self) -> bool {
         ROLES.get(usize::from(self.seen.role)) == Some(&"speaker")
     }
 
