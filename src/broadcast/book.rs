@@ -131,9 +131,8 @@ impl Book {
             Body::Cancel(cancel) => self.handle_cancel(now, order, cancel, signed),
             Body::Hush(hush) => self.handle_hush(now, order, hush, signed),
             Body::Tick(tick) => self.handle_tick(order, tick),
-            Body::Grant(_) | Body::Revoke(_) | Body::Placement(_) | Body::Invite(_) | Body::Expel(_) => {
-                Ok(Change::Other)
-            }
+            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) => Ok(Change::Other),
+            Body::Placement(_) | Body::Invite(_) | Body::Settings(_) => Ok(Change::Other),
         }
     }
 

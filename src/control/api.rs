@@ -15,6 +15,8 @@
 //! GET    /v1/nodes                                                   → Nodes
 //! POST   /v1/nodes                    Place                          → Placed
 //! DELETE /v1/nodes/{id}                                              → Done
+//! GET    /v1/nodes/{id}/settings                                     → Settings
+//! POST   /v1/nodes/{id}/settings      Set                            → Settings
 //! POST   /v1/tokens                   Token                          → Ticket
 //! GET    /v1/events?after=N                                          → Events
 //! ```
@@ -28,6 +30,7 @@ use super::media::{Library, Media, Upload};
 use super::packets;
 use super::places;
 use super::reach::{self, Known};
+use super::settings;
 use super::text::{Failure, Language};
 use super::token::Token;
 use super::trace;
@@ -91,6 +94,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/authorities", get(authorities).post(give))
         .route("/v1/nodes", get(nodes).post(places::place))
         .route("/v1/nodes/{id}", delete(places::expel))
+        .route("/v1/nodes/{id}/settings", get(settings::get).post(settings::set))
         .route("/v1/tokens", post(places::token))
         .route("/v1/events", get(events))
         .fallback(no_path)

@@ -104,6 +104,10 @@ impl Client {
         self.ask(self.to(Method::GET, "/v1/events").query(&[("after", after)])).await
     }
 
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.ask(self.to(Method::GET, path)).await
+    }
+
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.ask(self.to(Method::DELETE, path)).await
     }

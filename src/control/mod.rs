@@ -53,6 +53,8 @@ mod reload;
 mod report;
 pub mod serve;
 #[cfg(feature = "full")]
+mod settings;
+#[cfg(feature = "full")]
 mod speak;
 #[cfg(feature = "full")]
 pub mod sync;
@@ -73,6 +75,7 @@ mod transcode;
 mod tree;
 #[cfg(feature = "full")]
 mod up;
+mod volume;
 pub mod when;
 
 /// The configuration file of a node, where it lies in the data folder.

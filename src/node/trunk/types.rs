@@ -3,7 +3,7 @@
 use super::super::branch::{Command, Notice};
 use super::super::{Done, Job, Link, Peer, Role};
 use crate::audio::{Reading, Step};
-use crate::broadcast::{Address, Area, Grant, Priority, Purpose};
+use crate::broadcast::{Address, Area, Grant, Priority, Purpose, Settings};
 use crate::key::{PublicKey, SigningKey};
 use crate::playout;
 use crate::proto;
@@ -87,6 +87,8 @@ pub enum Input {
     Device(playout::Device),
     /// What left this node's device in the last second.
     Level(Reading),
+    /// Where the switch beside the loudspeaker stands, at start and whenever it is turned: on mutes.
+    Switch(bool),
     /// Something is wrong with the device or its sound, and its end: `sound.silent`, `sound.device`…
     Trouble {
         code: &'static str,
@@ -189,6 +191,14 @@ pub enum Request {
     },
     /// Where another node shall stand.
     Place(Box<super::Place>),
+    /// How a node shall sound.
+    Settings(Box<super::Change>),
+    /// How a node sounds, as far as this one has said.
+    SettingsOf {
+        node: Uuid,
+    },
+    /// What people at this node set; nothing, to see how it stands.
+    Turn(super::Turn),
     /// A node that shall be no child and no parent any more.
     Expel {
         node: Uuid,
@@ -261,6 +271,14 @@ pub enum Reply {
         area: Area,
         told: bool,
     },
+    /// Settings were given; whether somebody was there to be told.
+    Settled {
+        order: Uuid,
+        settings: Box<Settings>,
+        told: bool,
+    },
+    SettingsOf(Option<Box<Settings>>),
+    Loudness(super::Loudness),
     Nodes(Vec<proto::Report>),
     Authorities(Vec<Granted>),
     Broadcasts(Vec<Listed>),
@@ -368,6 +386,8 @@ pub struct Counters {
     pub delivery: i64,
     /// What left the device in the last second; `None` without a device.
     pub level: Option<Reading>,
+    /// How loud it may be; `None` without a device.
+    pub loudness: Option<super::Loudness>,
     /// This node and all below, as they last said.
     pub known: Known,
     /// When the newest tick of the origin that tells the time was heard, or given.
@@ -415,7 +435,7 @@ pub const QUEUES: [&str; 10] = [
     "session.events",
 ];
 /// Codes of what can be wrong with a node: with its sound, its disk, its clock, its certificate, its parents.
-pub const TROUBLES: [&str; 22] = [
+pub const TROUBLES: [&str; 23] = [
     "certificate.expired",
     "certificate.expires",
     "certificate.foreign",
@@ -429,6 +449,7 @@ pub const TROUBLES: [&str; 22] = [
     "disk.gone",
     "disk.read_only",
     "issuer.expires",
+    "mute.switch",
     "node.expelled",
     "node.waits",
     "parent.lost",

@@ -4,6 +4,7 @@
 mod tally;
 
 use super::super::{Known, STATES};
+use crate::broadcast::{Settings, Volume};
 use crate::proto;
 use crate::session::is_sane_report;
 use crate::time::Civil;
@@ -28,6 +29,9 @@ pub struct Line {
     peak: Option<i16>,
     rms: Option<i16>,
     bitrate: u32,
+    /// Tenths of dB, and the number of its settings.
+    volume: Option<i16>,
+    settings: u64,
     /// Of the process that said it, and of the one before; 0 if unknown.
     instance: u64,
     before: u64,
@@ -44,6 +48,7 @@ struct Seen {
     first: Uuid,
     ended: Uuid,
     first_at: i64,
+    muted: i64,
     state: u8,
     role: u8,
 }
@@ -70,6 +75,7 @@ impl Line {
                 first: id(&report.first)?,
                 ended: id(&report.ended)?,
                 first_at: time(report.first_at),
+                muted: report.muted.clamp(0, latest.0.max(0).saturating_add(Settings::MUTE)),
                 state: index(&STATES, &report.state),
                 role: index(&ROLES, &report.role),
             },
@@ -85,6 +91,8 @@ impl Line {
             peak: report.peak.map(level),
             rms: report.rms.map(level),
             bitrate: report.bitrate,
+            volume: report.volume.and_then(Volume::new).map(Volume::tenths),
+            settings: report.settings,
             instance: report.instance,
             before: 0,
         })
@@ -96,6 +104,11 @@ impl Line {
 
     pub fn name(&self) -> &str {
         &self.seen.name
+    }
+
+    /// Number of the settings that it says are in force there.
+    pub fn settings(&self) -> u64 {
+        self.settings
     }
 
     /// `None` while nothing is known of the way to it.
@@ -165,6 +178,9 @@ impl Line {
             trouble: trouble.to_string(),
             bitrate: self.bitrate,
             instance: self.instance,
+            muted: self.seen.muted,
+            volume: self.volume.map(i32::from),
+            settings: self.settings,
         }
     }
 }
@@ -388,6 +404,9 @@ mod tests {
             rms: Some(-1),
             trouble: "sound.silent".into(),
             instance: 10,
+            muted: 11,
+            volume: Some(-60),
+            settings: 12,
             ..report("buffering", 10)
         };
         assert_eq!(Line::read(&report, Civil(100)).unwrap().write(id(3)), report);
