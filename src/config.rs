@@ -208,7 +208,8 @@ pub struct Hours {
 /// Minutes of the day of a time like 21:30.
 pub fn minute_of_day(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':').filter(|_| text.len() == 5)?;
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+    let digits =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
     let (hours, minutes) = (digits(hours)?, digits(minutes)?);
     (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
 }

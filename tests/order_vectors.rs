@@ -81,6 +81,15 @@ fn orders() -> Vec<(&'static str, &'static str, &'static str, Body)> {
         name: "Nhà văn hóa".to_owned(),
         parents: Vec::new(),
     };
+    let settings = loa::broadcast::Settings {
+        normal: Volume::of_decibels(-6.5),
+        hours: Some(vec![HourLimit { from: 21 * 60, until: 6 * 60, most: Volume::FLOOR }]),
+        zone: "Asia/Ho_Chi_Minh".parse().ok(),
+        delay: 120_000,
+        stagger: Some(Stagger { group: 2, groups: 3, step: SECOND }),
+        mute: Some(Mute::Until(NOW + loa::broadcast::Settings::MUTE)),
+        ..loa::broadcast::Settings::open(id(102))
+    };
     let hush = loa::broadcast::Hush {
         until: NOW + 300 * SECOND,
         up_to: Priority::Priority,
@@ -99,6 +108,7 @@ fn orders() -> Vec<(&'static str, &'static str, &'static str, Body)> {
         ("revocation", "root", "vn", Body::Revoke(revoke)),
         ("invitation", "nation", commune, Body::Invite(Invite { count: 40, relay: false })),
         ("expulsion", "nation", commune, Body::Expel(Expel { node: id(102) })),
+        ("settings", "nation", commune, Body::Settings(settings)),
     ]
 }
 
@@ -144,6 +154,20 @@ fn describe(order: &Order) -> Value {
         }
         Body::Invite(body) => json!({"invite": {"count": body.count, "relay": body.relay}}),
         Body::Expel(body) => json!({"expel": {"node": body.node}}),
+        Body::Settings(body) => {
+            let volume = |volume: Option<Volume>| volume.map(Volume::tenths);
+            let limit =
+                |limit: &HourLimit| json!({"from": limit.from, "until": limit.until, "most": limit.most.tenths()});
+            let limits = |hours: &Vec<HourLimit>| json!({"limits": hours.iter().map(limit).collect::<Vec<_>>(), "zone": body.zone.map(|zone| zone.name())});
+            let stagger =
+                |stagger: Stagger| json!({"group": stagger.group, "groups": stagger.groups, "step": stagger.step});
+            json!({"settings": {
+                "node": body.node, "normal": volume(body.normal), "priority": volume(body.priority),
+                "emergency": volume(body.emergency), "hours": body.hours.as_ref().map(limits), "delay": body.delay,
+                "stagger": body.stagger.map(stagger),
+                "muted_until": body.mute.map(|mute| if let Mute::Until(until) = mute { until.0 } else { 0 }),
+            }})
+        }
         Body::Tick(body) => {
             json!({"tick": {"time": body.time.0, "log": body.log, "head": body.head, "epoch": body.epoch}})
         }

@@ -156,7 +156,10 @@ mod tests {
     fn hours_go_over_midnight_and_a_time_until_the_same_is_all_day() {
         let limit = |from, until| HourLimit { from, until, most: Volume::FLOOR };
         let night = limit(21 * 60, 6 * 60);
-        assert_eq!([1_259, 1_260, 1_439, 0, 359, 360].map(|at| night.holds(at)), [false, true, true, true, true, false]);
+        assert_eq!(
+            [1_259, 1_260, 1_439, 0, 359, 360].map(|at| night.holds(at)),
+            [false, true, true, true, true, false]
+        );
         assert!((0..HourLimit::DAY).all(|at| limit(77, 77).holds(at)));
         assert_eq!([59, 60, 119, 120].map(|at| limit(60, 120).holds(at)), [false, true, true, false]);
     }

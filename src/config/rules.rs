@@ -370,7 +370,10 @@ fn of_volumes(playout: &Playout, found: &mut Reading<'_>) {
     }
     let fits = |text: &str| minute_of_day(text).is_some();
     if playout.hours.len() > MOST_HOURS
-        || !playout.hours.iter().all(|hours| fits(&hours.from) && fits(&hours.until) && VOLUMES.contains(&hours.most_db))
+        || !playout
+            .hours
+            .iter()
+            .all(|hours| fits(&hours.from) && fits(&hours.until) && VOLUMES.contains(&hours.most_db))
     {
         wrong(
             VALUE,

@@ -90,11 +90,8 @@ impl Settings {
             until: clock(limit.until),
             most_db: limit.most.decibels(),
         };
-        let group = |stagger: Stagger| Group {
-            number: stagger.group,
-            of: stagger.groups,
-            step_ms: stagger.step / MILLISECOND,
-        };
+        let group =
+            |stagger: Stagger| Group { number: stagger.group, of: stagger.groups, step_ms: stagger.step / MILLISECOND };
         Self {
             order: None,
             told: None,
@@ -111,7 +108,7 @@ impl Settings {
 }
 
 impl Set {
-    fn read(self, node: Uuid, zone: Tz) -> Result<Change, Failure> {
+    pub(super) fn read(self, node: Uuid, zone: Tz) -> Result<Change, Failure> {
         let emergency = self.emergency_db.map(volume).transpose()?;
         if emergency.is_some_and(|emergency| emergency < Volume::FLOOR) {
             return Err(Failure::new("volume.floor", [&Volume::FLOOR.decibels()]));
@@ -214,7 +211,9 @@ pub async fn run(args: VolumeArgs, json: bool, language: Language) -> Result<u8,
         (None, Some(area)) => {
             let area: Area = area.parse().map_err(|error| Failure::from_room("area.invalid", error))?;
             let within = |node: &Node| node.area.parse().is_ok_and(|own: Area| area.contains(&own));
-            nodes.retain(|node| node.role == "speaker" && node.state != "waiting" && node.state != "expelled" && within(node));
+            nodes.retain(|node| {
+                node.role == "speaker" && node.state != "waiting" && node.state != "expelled" && within(node)
+            });
             if nodes.is_empty() {
                 return Err(Failure::new("volume.nobody", [&area]));
             }
@@ -346,7 +345,10 @@ mod tests {
 
     #[test]
     fn hours_are_written_as_they_are_said() {
-        assert_eq!(one_limit("21:00-06:00=-12"), Ok(Hours { from: "21:00".into(), until: "06:00".into(), most_db: -12.0 }));
+        assert_eq!(
+            one_limit("21:00-06:00=-12"),
+            Ok(Hours { from: "21:00".into(), until: "06:00".into(), most_db: -12.0 })
+        );
         for wrong in ["21:00", "21:00-06:00", "21:00=-12", "21:00-06:00=quiet"] {
             assert_eq!(one_limit(wrong).unwrap_err().code, "usage.hours", "{wrong}");
         }

@@ -56,7 +56,7 @@ mod shard;
 pub mod socket;
 pub mod sound;
 pub mod store;
-mod switch;
+pub mod switch;
 #[cfg(feature = "otel")]
 pub mod telemetry;
 pub mod tls;

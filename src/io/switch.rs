@@ -73,7 +73,8 @@ impl Switch {
     }
 }
 
-fn read(file: &Path) -> Result<bool, String> {
+/// Where the switch stands, or why nobody can tell.
+pub fn read(file: &Path) -> Result<bool, String> {
     let mut text = Vec::new();
     // A device or a pipe may stand there by mistake: not for ever, and not for all of the memory.
     let kind = std::fs::metadata(file).map_err(|error| error.to_string())?.file_type();
@@ -104,7 +105,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("value");
         assert!(read(&file).unwrap_err().contains("No such file"));
-        for (text, expected) in [("1\n", Some(true)), ("0\n", Some(false)), (" 1", Some(true)), ("", None), ("10", None)] {
+        for (text, expected) in
+            [("1\n", Some(true)), ("0\n", Some(false)), (" 1", Some(true)), ("", None), ("10", None)]
+        {
             std::fs::write(&file, text).unwrap();
             assert_eq!(read(&file).ok(), expected, "{text:?}");
         }

@@ -6,3 +6,4 @@ mod place;
 mod run;
 mod units;
 mod upgrade;
+mod volume;

@@ -89,9 +89,8 @@ impl Trunk {
     /// What applies to what sounds, or else to normal.
     pub(super) fn volume_now(&self, now: Local, sounding: Option<Uuid>) -> Option<Volume> {
         let entry = sounding.and_then(|id| self.book.get(id));
-        let class = entry.map_or(Priority::Normal, |entry| {
-            hands::class(entry.broadcast.priority, entry.broadcast.purpose)
-        });
+        let class =
+            entry.map_or(Priority::Normal, |entry| hands::class(entry.broadcast.priority, entry.broadcast.purpose));
         let hands = self.player.as_ref()?.hands();
         Some(hands.volume(class, self.time.civil(now).unwrap_or_default()).0)
     }

@@ -89,7 +89,11 @@ impl Trunk {
                 track: broadcast.renditions.first()?.clone(),
                 delay: broadcast.delay + late,
                 until: broadcast.until,
-                tone: self.said.map(|(_, tone)| tone).or(broadcast.tone).map(|tone| Tone { at: tone.at + late, ..tone }),
+                tone: self
+                    .said
+                    .map(|(_, tone)| tone)
+                    .or(broadcast.tone)
+                    .map(|tone| Tone { at: tone.at + late, ..tone }),
             })
         });
         if let Some(player) = &mut self.player {

@@ -82,8 +82,7 @@ fn a_limit_follows_the_clock_on_the_wall_through_its_leaps() {
 
 #[test]
 fn what_a_volume_is_holds_until_the_instant_that_is_named() {
-    let hands =
-        Hands::new(Options { hours: vec![limit(60, 61, -10.0)], zone: Ho_Chi_Minh, ..Options::default() });
+    let hands = Hands::new(Options { hours: vec![limit(60, 61, -10.0)], zone: Ho_Chi_Minh, ..Options::default() });
     let mut civil = at(Ho_Chi_Minh, "2026-11-23T00:57:30");
     let mut said = Vec::new();
     for _ in 0..6 {

@@ -15,7 +15,12 @@ fn real(priority: Priority) -> Program {
 }
 
 /// A speaker that plays ten seconds of `program`; `turn` is called once, at `when`.
-fn played(program: &Program, options: hands::Options, when: i64, turn: impl Fn(&mut Hands, crate::time::Local)) -> Speaker {
+fn played(
+    program: &Program,
+    options: hands::Options,
+    when: i64,
+    turn: impl Fn(&mut Hands, crate::time::Local),
+) -> Speaker {
     let mut world = World::new(1);
     let mut speaker = Speaker::near(&mut world, 0);
     speaker.player = Player::new(Options { hands: options, ..Options::default() });
@@ -104,7 +109,9 @@ fn an_emergency_sounds_through_a_mute_with_its_tone_and_an_exercise_does_not() {
         let program = Program { purpose, tone, ..real(Priority::Emergency) };
         let speaker = played(&program, hands::Options::default(), 0, |hands, now| hands.mute(now));
         let kinds = |tone: bool| {
-            let ours = sounding(&speaker).into_iter().filter(move |(_, step)| matches!(step.content, Content::Tone { .. }) == tone);
+            let ours = sounding(&speaker)
+                .into_iter()
+                .filter(move |(_, step)| matches!(step.content, Content::Tone { .. }) == tone);
             ours.map(|(_, step)| step.gain.to > 0.0).collect::<Vec<_>>()
         };
         for part in [kinds(true), kinds(false)] {

@@ -308,7 +308,7 @@ impl Lines {
     fn stand_still(&mut self, node: Uuid, state: &str) {
         let Some(line) = self.lines.get(&node) else { return };
         let state = STATES.iter().position(|known| *known == state).unwrap_or(0) as u8;
-        let seen = Seen { state, sounding: Uuid::nil(), trouble: "".into(), ..line.seen.clone() };
+        let seen = Seen { state, sounding: Uuid::nil(), trouble: "".into(), muted: 0, ..line.seen.clone() };
         let line = Line { seen, peak: None, rms: None, ..line.clone() };
         self.take(node, line);
     }
