@@ -199,9 +199,12 @@ impl Playout {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hours {
-    /// HH:MM.
+    /// HH:MM. What is left out is told with the rest of what is wrong with it.
+    #[serde(default)]
     pub from: String,
+    #[serde(default)]
     pub until: String,
+    #[serde(default = "none")]
     pub most_db: f64,
 }
 
@@ -369,6 +372,11 @@ fn some_bitrates<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Ve
 
 fn peak() -> f64 {
     -1.5
+}
+
+/// No volume.
+fn none() -> f64 {
+    f64::NAN
 }
 
 fn floor() -> f64 {

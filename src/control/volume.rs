@@ -134,7 +134,8 @@ pub async fn run(args: VolumeArgs, json: bool, language: Language) -> Result<u8,
         #[cfg(not(feature = "full"))]
         return Err(Failure::new("usage.volume_below", []));
     }
-    if args.emergency.is_some() || args.hours.is_some() || args.delay.is_some() || args.group.is_some() {
+    let turn = args.group.is_some() || args.step.is_some();
+    if args.emergency.is_some() || args.hours.is_some() || args.delay.is_some() || turn {
         return Err(Failure::new("usage.volume_here", []));
     }
     let file = doctor::file(args.speaks_to.config.as_deref(), args.speaks_to.data.as_deref())?;
