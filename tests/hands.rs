@@ -12,6 +12,8 @@ use loa::time::{MILLISECOND, SECOND};
 use seed::each_seed;
 
 const MINUTE: i64 = 60 * SECOND;
+/// µs that the relay's clock, and so all below it, may be off.
+const TOGETHER: f64 = 15_000.0;
 
 /// ```text
 ///  origin vn ── relay vn/01 ─┬─ a
@@ -45,12 +47,18 @@ fn gains(world: &World, name: &str, aired: &Aired) -> (f32, f32) {
     (gains.iter().copied().fold(f32::MAX, f32::min), gains.iter().copied().fold(0.0, f32::max))
 }
 
-/// Every sample of it, in its time and so much later.
+/// Every sample of it, in its time and so much later. What all of a relay's children are off by together is allowed.
 fn is_whole(world: &World, name: &str, aired: &Aired, sounds: i64, late: i64) -> bool {
     let zero = (sounds + late) as f64;
-    let timeline = Timeline { track: aired.track, zero, tolerance: 1_000.0 };
+    let timeline = Timeline { track: aired.track, zero, tolerance: TOGETHER };
     check::once_and_in_order(world.heard(name), aired.track).expect(name);
     Account::of(world.heard(name), timeline, 0, aired.samples).is_whole()
+}
+
+/// µs by which it left later than the same sample left the first loudspeaker.
+fn behind(world: &World, name: &str, aired: &Aired, sample: u64) -> f64 {
+    let left = |name: &str| check::left(world.heard(name), What::Sound, Some(aired.track), sample).expect(name);
+    left(name) - left("a")
 }
 
 fn began(world: &World, name: &str, what: What, after: i64) -> f64 {
@@ -223,13 +231,17 @@ fn clusters_and_groups_come_as_much_later_as_was_set_and_to_their_end() {
         let tone = urgent.sounds - EPOCH;
         for (name, late) in late {
             assert!(is_whole(&world, name, &first, first.sounds - EPOCH, late), "{name}, seed {seed}");
-            let from = began(&world, name, What::Tone, begin) - (tone + late) as f64;
+            let from = began(&world, name, What::Tone, begin) - began(&world, "a", What::Tone, begin) - late as f64;
             assert!(from.abs() < 1_000.0, "{name}: its tone is {from} µs off");
+            for (aired, sample) in [(&first, 0), (&first, 480_000), (&urgent, 48_000), (&urgent, 480_000)] {
+                let off = behind(&world, name, aired, sample) - late as f64;
+                assert!(off.abs() < 1_000.0, "{name}: {off} µs off what was set");
+            }
             let speech = tone + loa::audio::tone_micros();
             assert!(is_whole(&world, name, &urgent, speech, late), "{name}, the emergency");
             // It is joined again where it is by then, for this loudspeaker, and goes on to its end.
             let timeline =
-                Timeline { track: long.track, zero: (long.sounds - EPOCH + late) as f64, tolerance: 1_000.0 };
+                Timeline { track: long.track, zero: (long.sounds - EPOCH + late) as f64, tolerance: TOGETHER };
             let account = Account::of(world.heard(name), timeline, long.samples - 10 * 48_000, long.samples);
             assert!(account.is_whole(), "{name}: {account:?}");
         }
@@ -278,9 +290,10 @@ fn a_cluster_that_is_moved_in_time_while_it_sounds_says_nothing_twice() {
         }
         world.run_for(40 * SECOND);
         check::once_and_in_order(world.heard("a"), aired.track).expect("in order");
-        let timeline = Timeline { track: aired.track, zero: (aired.sounds - EPOCH) as f64, tolerance: 1_000.0 };
+        let timeline = Timeline { track: aired.track, zero: (aired.sounds - EPOCH) as f64, tolerance: TOGETHER };
         let account = Account::of(world.heard("a"), timeline, aired.samples - 10 * 48_000, aired.samples);
-        assert!(account.is_whole(), "in step again: {account:?}");
+        assert!(account.is_whole(), "{account:?}");
+        assert!(behind(&world, "b", &aired, aired.samples - 48_000).abs() < 1_000.0, "in step again");
         assert!(is_whole(&world, "b", &aired, aired.sounds - EPOCH, 0));
     });
 }

@@ -1,6 +1,6 @@
 //! A loudspeaker that runs: its switch, and `loa volume` beside it and from above.
 use super::place::{Place, Process, free, json, provision, text, until};
-use loa::io::identity::Root;
+use loa::io::identity::{NewNode, PLACES, Root};
 use loa::node::Role;
 use std::fs;
 use std::io::{Read, Write};
@@ -21,7 +21,10 @@ impl Pole {
         for place in [&above, &below] {
             fs::remove_dir_all(place.data()).unwrap();
         }
-        provision(&root, &above.data(), Role::Relay, Some("national"));
+        let (area, name, authority) = ("vn".parse().unwrap(), "origin".to_owned(), Some("national".to_owned()));
+        let origin = NewNode { role: Role::Relay, area, name, authority };
+        // Who may place nodes may say how they sound.
+        root.provision_with(&above.data(), &origin, &PLACES, Vec::new()).unwrap();
         provision(&root, &below.data(), Role::Speaker, None);
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         above.configure(&format!(

@@ -232,7 +232,7 @@ proptest! {
         let mut hands = Hands::new(Options { floor, emergency, ..Options::default() });
         let (mut now, begin) = (START, Civil(1_790_000_000 * SECOND));
         for (word, later) in words {
-            now = now + later;
+            now += later;
             let civil = begin + (now - START);
             match word {
                 Word::Settings(settings) => hands.handle_settings(&settings),
