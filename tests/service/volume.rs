@@ -105,7 +105,7 @@ fn loa_volume_sets_this_machine_and_those_below_another() {
         let now = here(&[]);
         now["late_ms"] == 1_120 && now["priority_db"] == -9.0 && now["muted"] == false && now["normal_db"] == -12.0
     });
-    assert!(pole.below.metric("loa_volume_decibels{priority=\"priority\"} -9"));
+    until("its counters say so", || pole.below.metric("loa_volume_decibels{priority=\"priority\"} -9"));
     let shown = text(&pole.above.loa(&["volume", &id]).stdout);
     assert!(shown.contains("00:00-00:00=-9") && shown.contains("1120"), "{shown}");
 }

@@ -7,7 +7,7 @@ use super::super::{Known, STATES};
 use crate::broadcast::{Settings, Volume};
 use crate::proto;
 use crate::session::is_sane_report;
-use crate::time::Civil;
+use crate::time::{Civil, SECOND};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use tally::Tally;
@@ -18,10 +18,10 @@ use uuid::Uuid;
 pub struct Line {
     seen: Seen,
     received: u64,
-    repaired: u64,
-    lost: u64,
+    repaired: u32,
+    lost: u32,
     concealed: u64,
-    rejected: u64,
+    rejected: u32,
     at: i64,
     buffer: i32,
     offset: i32,
@@ -48,7 +48,8 @@ struct Seen {
     first: Uuid,
     ended: Uuid,
     first_at: i64,
-    muted: i64,
+    /// Seconds, to the end of the one it is in: a clock for people.
+    muted: u32,
     state: u8,
     role: u8,
 }
@@ -61,6 +62,8 @@ impl Line {
         }
         let id = |bytes: &[u8]| if bytes.is_empty() { Some(Uuid::nil()) } else { Uuid::from_slice(bytes).ok() };
         let count = |count: u64| count.min(GREATEST);
+        // In a lifetime a loudspeaker misses fewer.
+        let few = |count: u64| count.min(u64::from(u32::MAX)) as u32;
         let time = |at: i64| at.clamp(0, latest.0.max(0));
         let micros = |micros: i64| micros.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
         let level = |level: i32| level.clamp(-10_000, 10_000) as i16;
@@ -75,15 +78,15 @@ impl Line {
                 first: id(&report.first)?,
                 ended: id(&report.ended)?,
                 first_at: time(report.first_at),
-                muted: report.muted.clamp(0, latest.0.max(0).saturating_add(Settings::MUTE)),
+                muted: seconds(report.muted.min(latest.0.max(0).saturating_add(Settings::MUTE))),
                 state: index(&STATES, &report.state),
                 role: index(&ROLES, &report.role),
             },
             received: count(report.received),
-            repaired: count(report.repaired),
-            lost: count(report.lost),
+            repaired: few(report.repaired),
+            lost: few(report.lost),
             concealed: count(report.concealed),
-            rejected: count(report.rejected),
+            rejected: few(report.rejected),
             at: time(report.at),
             buffer: micros(report.buffer),
             offset: micros(report.offset),
@@ -160,8 +163,8 @@ impl Line {
             parent: id(self.seen.parent),
             state: STATES[usize::from(self.seen.state) % STATES.len()].into(),
             received: self.received,
-            repaired: self.repaired,
-            lost: self.lost,
+            repaired: self.repaired.into(),
+            lost: self.lost.into(),
             concealed: self.concealed,
             buffer: self.buffer.into(),
             offset: self.offset.into(),
@@ -169,7 +172,7 @@ impl Line {
             first: id(self.seen.first),
             first_at: self.seen.first_at,
             role: ROLES[usize::from(self.seen.role) % ROLES.len()].into(),
-            rejected: self.rejected,
+            rejected: self.rejected.into(),
             ended: id(self.seen.ended),
             at: self.at,
             uncertainty: self.uncertainty.into(),
@@ -178,7 +181,7 @@ impl Line {
             trouble: trouble.to_string(),
             bitrate: self.bitrate,
             instance: self.instance,
-            muted: self.seen.muted,
+            muted: i64::from(self.seen.muted) * SECOND,
             volume: self.volume.map(i32::from),
             settings: self.settings,
         }
@@ -340,6 +343,11 @@ impl Lines {
     }
 }
 
+/// Of a time, the second in which it ends.
+fn seconds(micros: i64) -> u32 {
+    micros.clamp(0, i64::from(u32::MAX) * SECOND).unsigned_abs().div_ceil(SECOND.unsigned_abs()) as u32
+}
+
 /// The state of a node that was expelled.
 const EXPELLED: &str = "expelled";
 /// As loa.proto names them. The first is what a later release may say.
@@ -404,7 +412,7 @@ mod tests {
             rms: Some(-1),
             trouble: "sound.silent".into(),
             instance: 10,
-            muted: 11,
+            muted: 11 * SECOND,
             volume: Some(-60),
             settings: 12,
             ..report("buffering", 10)
