@@ -159,9 +159,63 @@ pub struct Playout {
     /// Rate error of the modelled sound card behind `wav:` and `null`, parts per million, ±500.
     #[serde(default)]
     pub rate_error_ppm: f64,
+    /// Volumes beside the sound as it came, -30 dB to 0, as long as no settings come from above.
+    #[serde(default)]
+    pub normal_db: f64,
+    #[serde(default)]
+    pub priority_db: f64,
+    #[serde(default)]
+    pub emergency_db: f64,
+    /// No real emergency sounds with less; -6 dB at the least.
+    #[serde(default = "floor")]
+    pub emergency_floor_db: f64,
+    /// What normal and priority may be by the hour, at most.
+    #[serde(default)]
+    pub hours: Vec<Hours>,
+    /// A file that says 1 or 0: on mutes normal and priority for half an hour.
+    pub mute_switch: Option<PathBuf>,
     /// The configuration file's folder: where a command runs. Not a field of the file.
     #[serde(skip)]
     pub folder: PathBuf,
+}
+
+impl Playout {
+    /// All but the device by default.
+    pub fn new(device: impl Into<String>) -> Self {
+        Self {
+            device: device.into(),
+            rate_error_ppm: 0.0,
+            normal_db: 0.0,
+            priority_db: 0.0,
+            emergency_db: 0.0,
+            emergency_floor_db: floor(),
+            hours: Vec::new(),
+            mute_switch: None,
+            folder: PathBuf::new(),
+        }
+    }
+}
+
+/// From one time of the local day until another, over midnight too.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hours {
+    /// HH:MM. What is left out is told with the rest of what is wrong with it.
+    #[serde(default)]
+    pub from: String,
+    #[serde(default)]
+    pub until: String,
+    #[serde(default = "none")]
+    pub most_db: f64,
+}
+
+/// Minutes of the day of a time like 21:30.
+pub fn minute_of_day(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':').filter(|_| text.len() == 5)?;
+    let digits =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+    let (hours, minutes) = (digits(hours)?, digits(minutes)?);
+    (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
 }
 
 /// HTTP/JSON for people and programs.
@@ -263,6 +317,7 @@ impl Config {
         if let Some(playout) = &mut config.playout {
             // An empty path is no folder that a command could run in.
             playout.folder = folder.join(".");
+            playout.mute_switch = playout.mute_switch.take().map(|file| folder.join(file));
             if let Some(name) = playout.device.strip_prefix("wav:") {
                 playout.device = format!("wav:{}", folder.join(name).display());
             }
@@ -337,6 +392,15 @@ fn some_bitrates<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Ve
 
 fn peak() -> f64 {
     -1.5
+}
+
+/// No volume.
+fn none() -> f64 {
+    f64::NAN
+}
+
+fn floor() -> f64 {
+    -6.0
 }
 
 fn silence() -> i32 {

@@ -83,6 +83,15 @@ fn orders() -> Vec<(&'static str, &'static str, &'static str, Body)> {
         name: "Nhà văn hóa".to_owned(),
         parents: Vec::new(),
     };
+    let settings = loa::broadcast::Settings {
+        normal: Volume::of_decibels(-6.5),
+        hours: Some(vec![HourLimit { from: 21 * 60, until: 6 * 60, most: Volume::FLOOR }]),
+        zone: "Asia/Ho_Chi_Minh".parse().ok(),
+        delay: 120_000,
+        stagger: Some(Stagger { group: 2, groups: 3, step: SECOND }),
+        mute: Some(Mute::Until(NOW + loa::broadcast::Settings::MUTE)),
+        ..loa::broadcast::Settings::open(id(102))
+    };
     let hush = loa::broadcast::Hush {
         until: NOW + 300 * SECOND,
         up_to: Priority::Priority,
@@ -104,6 +113,7 @@ fn orders() -> Vec<(&'static str, &'static str, &'static str, Body)> {
         ("lock", "nation", commune, Body::Lock(Lock { key: key("commune").id() })),
         ("release", "root", "vn", Body::Release(Release { lock: id(11) })),
         ("preference", "nation", commune, Body::Prefer(Prefer { broadcasts: vec![id(3), id(103)] })),
+        ("settings", "nation", commune, Body::Settings(settings)),
     ]
 }
 
@@ -152,6 +162,20 @@ fn describe(order: &Order) -> Value {
         Body::Lock(body) => json!({"lock": {"key": hex(&body.key.0)}}),
         Body::Release(body) => json!({"release": {"lock": body.lock}}),
         Body::Prefer(body) => json!({"prefer": {"broadcasts": body.broadcasts}}),
+        Body::Settings(body) => {
+            let volume = |volume: Option<Volume>| volume.map(Volume::tenths);
+            let limit =
+                |limit: &HourLimit| json!({"from": limit.from, "until": limit.until, "most": limit.most.tenths()});
+            let limits = |hours: &Vec<HourLimit>| json!({"limits": hours.iter().map(limit).collect::<Vec<_>>(), "zone": body.zone.map(|zone| zone.name())});
+            let stagger =
+                |stagger: Stagger| json!({"group": stagger.group, "groups": stagger.groups, "step": stagger.step});
+            json!({"settings": {
+                "node": body.node, "normal": volume(body.normal), "priority": volume(body.priority),
+                "emergency": volume(body.emergency), "hours": body.hours.as_ref().map(limits), "delay": body.delay,
+                "stagger": body.stagger.map(stagger),
+                "muted_until": body.mute.map(|mute| if let Mute::Until(until) = mute { until.0 } else { 0 }),
+            }})
+        }
         Body::Tick(body) => {
             json!({"tick": {"time": body.time.0, "log": body.log, "head": body.head, "epoch": body.epoch}})
         }

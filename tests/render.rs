@@ -349,3 +349,66 @@ proptest! {
         prop_assert!(out.iter().all(|sample| sample.abs() <= 1.0));
     }
 }
+
+/// The attention tone, each step with a gain of its own.
+fn tone_with(gains: impl Iterator<Item = Gain>, ratio: f64) -> Vec<f32> {
+    let mut speaker = Speaker::new();
+    for (step, gain) in gains.enumerate() {
+        speaker.play(Content::Tone { which: TONE, from: (step * STEP) as u64 }, ratio, gain);
+    }
+    speaker.out
+}
+
+fn largest_step(samples: &[f32]) -> f32 {
+    samples.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
+}
+
+/// Gains of a step each: full, down to nothing in five steps of 10 ms, nothing, and up again.
+fn muted_for_a_while(step: usize) -> Gain {
+    let at = |step: usize| match step {
+        0..50 => 1.0,
+        50..55 => 1.0 - (step - 50) as f32 / 5.0,
+        55..80 => 0.0,
+        80..85 => (step - 80) as f32 / 5.0,
+        _ => 1.0,
+    };
+    Gain { from: at(step), to: at(step + 1) }
+}
+
+#[test]
+fn a_mute_that_comes_and_goes_in_fifty_milliseconds_does_not_click() {
+    for ratio in [1.0, 0.9995] {
+        let full = tone_with((0..120).map(|_| FULL), ratio);
+        let ramped = tone_with((0..120).map(muted_for_a_while), ratio);
+        // 50 ms from full to nothing are 1 / 2,400 a sample.
+        let allowed = largest_step(&full) + 1.0 / 2_400.0;
+        assert!(largest_step(&ramped) <= allowed, "{} of {allowed}", largest_step(&ramped));
+        let silent = &ramped[55 * STEP + 2 * Renderer::LATENCY..80 * STEP - Renderer::LATENCY];
+        assert!(silent.iter().all(|sample| sample.abs() < 1e-6));
+        // What a mute without a ramp would do, at the worst of many instants.
+        let cut = |at: usize| tone_with((0..120).map(move |step| if step < at { FULL } else { SILENT }), ratio);
+        let worst = (40..80).map(|at| largest_step(&cut(at))).fold(0.0, f32::max);
+        assert!(worst > 1.5 * allowed, "{worst} of {allowed}: this would hear a click");
+    }
+}
+
+#[test]
+fn a_volume_is_applied_sample_by_sample() {
+    let full = tone_with((0..120).map(|_| FULL), 1.0);
+    let ramped = tone_with((0..120).map(muted_for_a_while), 1.0);
+    let gain = |frame: usize| {
+        let sample = frame.saturating_sub(Renderer::LATENCY);
+        let (step, within) = (sample / STEP, (sample % STEP) as f32 / STEP as f32);
+        let Gain { from, to } = muted_for_a_while(step);
+        from + (to - from) * within
+    };
+    // The device's filter spreads a sample over its neighbours, among which the gain differs by thousandths.
+    let furthest = (0..full.len()).map(|at| (ramped[at] - full[at] * gain(at)).abs()).fold(0.0, f32::max);
+    assert!(furthest < 0.004, "{furthest}");
+    let quiet = Gain { from: 0.25, to: 0.25 };
+    let quarter = tone_with((0..120).map(|_| quiet), 1.0);
+    let furthest = full.iter().zip(&quarter).map(|(full, quarter)| (full * 0.25 - quarter).abs()).fold(0.0, f32::max);
+    assert!(furthest < 1e-5, "{furthest}");
+}
+
+const SILENT: Gain = Gain { from: 0.0, to: 0.0 };

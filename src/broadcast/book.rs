@@ -137,9 +137,8 @@ impl Book {
             Body::Hush(hush) => self.handle_hush(now, order, hush, signed),
             Body::Tick(tick) => self.handle_tick(order, tick),
             Body::Prefer(prefer) => self.handle_prefer(order, prefer, signed),
-            Body::Grant(_) | Body::Revoke(_) | Body::Placement(_) | Body::Invite(_) | Body::Expel(_) => {
-                Ok(Change::Other)
-            }
+            Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) => Ok(Change::Other),
+            Body::Placement(_) | Body::Invite(_) | Body::Settings(_) => Ok(Change::Other),
             Body::Lock(_) | Body::Release(_) => Ok(Change::Other),
         }
     }

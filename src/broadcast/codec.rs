@@ -5,7 +5,7 @@
 
 use super::order::*;
 use super::refusal::{MALFORMED, Refusal, refuse};
-use super::{Address, Area, Grant, MOST_ADDRESSES};
+use super::{Address, Area, Grant, HourLimit, MOST_ADDRESSES, Mute, Settings, Stagger, Volume};
 use crate::key::{KeyId, PublicKey};
 use crate::proto;
 use crate::time::{Civil, SECOND};
@@ -60,6 +60,7 @@ impl Order {
             }),
             Body::Invite(invite) => Wire::Invite(proto::Invite { count: invite.count, relay: invite.relay }),
             Body::Expel(expel) => Wire::Expel(proto::Expel { node: write_id(expel.node) }),
+            Body::Settings(settings) => Wire::Settings(write_settings(settings)),
             Body::Lock(lock) => Wire::Lock(proto::Lock { key: Bytes::copy_from_slice(&lock.key.0) }),
             Body::Release(release) => Wire::Release(proto::Release { lock: write_id(release.lock) }),
             Body::Prefer(prefer) => {
@@ -122,6 +123,10 @@ fn read_order(payload: &[u8]) -> Read<Order> {
             Body::Invite(Invite { count: body.count, relay: body.relay })
         }
         proto::order::Body::Expel(body) => Body::Expel(Expel { node: read_id(&body.node, "expel.node")? }),
+        proto::order::Body::Settings(body) => {
+            ensure(wire.areas.len() == 1, "settings name one area: where their node stands")?;
+            Body::Settings(read_settings(&body)?)
+        }
         proto::order::Body::Lock(body) => Body::Lock(Lock { key: read_key_id(&body.key, "lock.key")? }),
         proto::order::Body::Release(body) => Body::Release(Release { lock: read_id(&body.lock, "release.lock")? }),
         proto::order::Body::Prefer(body) => {
@@ -181,6 +186,13 @@ fn check_life(order: &Order) -> Read<()> {
         Body::Tick(body) => {
             ensure((body.time - order.issued).abs() <= SKEW, "tick.time is not the time of issue: sign a fresh tick")
         }
+        Body::Settings(body) => match body.mute {
+            Some(Mute::Until(until)) => ensure(
+                until <= order.issued + Settings::MUTE,
+                "settings.muted_until is over 30 minutes after issued: a longer silence is a hush",
+            ),
+            Some(Mute::Off) | None => Ok(()),
+        },
         Body::Revoke(_) | Body::Placement(_) | Body::Invite(_) | Body::Expel(_) => Ok(()),
         Body::Lock(_) | Body::Release(_) | Body::Prefer(_) => Ok(()),
     }
@@ -286,6 +298,59 @@ fn read_grant(wire: proto::Grant) -> Read<Grant> {
     Ok(grant)
 }
 
+fn read_settings(wire: &proto::Settings) -> Read<Settings> {
+    let volume = |tenths: Option<i32>, field| tenths.map(|tenths| read_volume(tenths, field)).transpose();
+    let zone = wire.hours.as_ref().map(|hours| hours.zone.as_str()).filter(|zone| !zone.is_empty());
+    let settings = Settings {
+        node: read_id(&wire.node, "settings.node")?,
+        normal: volume(wire.normal, "settings.normal")?,
+        priority: volume(wire.priority, "settings.priority")?,
+        emergency: volume(wire.emergency, "settings.emergency")?,
+        hours: wire.hours.as_ref().map(read_hours).transpose()?,
+        zone: zone.map(str::parse).transpose().map_err(|_| {
+            "settings.hours.zone is not a zone that is known here: name one like Asia/Ho_Chi_Minh".to_owned()
+        })?,
+        delay: wire.delay,
+        stagger: wire.stagger.as_ref().map(read_stagger).transpose()?,
+        mute: match wire.muted_until {
+            None => None,
+            Some(0) => Some(Mute::Off),
+            Some(until) => Some(Mute::Until(read_time(until, "settings.muted_until")?)),
+        },
+    };
+    ensure((0..=Settings::DELAY).contains(&settings.delay), "settings.delay: set it to 0 to 500 ms")?;
+    Ok(settings)
+}
+
+fn read_volume(tenths: i32, field: &str) -> Read<Volume> {
+    Volume::new(tenths).ok_or_else(|| format!("{field} is {tenths} tenths of a decibel: give -300 to 0"))
+}
+
+fn read_hours(wire: &proto::HourLimits) -> Read<Vec<HourLimit>> {
+    ensure(wire.limits.len() <= Settings::HOURS, "settings.hours: name at most eight")?;
+    let minute = |minute: u32| u16::try_from(minute).ok().filter(|minute| *minute < HourLimit::DAY);
+    let limit = |limit: &proto::HourLimit| {
+        let wrong = || "settings.hours: a minute of the day is 0 to 1439".to_owned();
+        let (from, until) = (minute(limit.from).ok_or_else(wrong)?, minute(limit.until).ok_or_else(wrong)?);
+        Ok(HourLimit { from, until, most: read_volume(limit.most, "settings.hours.most")? })
+    };
+    wire.limits.iter().map(limit).collect()
+}
+
+fn read_stagger(wire: &proto::Stagger) -> Read<Stagger> {
+    let stagger = Stagger { group: wire.group, groups: wire.groups, step: wire.step };
+    ensure(
+        (1..=Stagger::GROUPS).contains(&stagger.groups) && (1..=stagger.groups).contains(&stagger.group),
+        "settings.stagger: name one group of at most 16, from 1",
+    )?;
+    let last = Stagger { group: stagger.groups, ..stagger };
+    ensure(
+        stagger.step >= 0 && last.late() <= Stagger::LATEST,
+        "settings.stagger.step: set it so that the last group is at most 10 s late",
+    )?;
+    Ok(stagger)
+}
+
 fn ensure(holds: bool, otherwise: &str) -> Read<()> {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
@@ -383,6 +448,35 @@ fn write_broadcast(broadcast: &Broadcast) -> proto::Broadcast {
         stored: broadcast.stored,
         resume: broadcast.resume,
         prepared: broadcast.prepared,
+    }
+}
+
+fn write_settings(settings: &Settings) -> proto::Settings {
+    let volume = |volume: Option<Volume>| volume.map(|volume| i32::from(volume.tenths()));
+    let limit = |limit: &HourLimit| proto::HourLimit {
+        from: limit.from.into(),
+        until: limit.until.into(),
+        most: limit.most.tenths().into(),
+    };
+    proto::Settings {
+        node: write_id(settings.node),
+        normal: volume(settings.normal),
+        priority: volume(settings.priority),
+        emergency: volume(settings.emergency),
+        hours: settings.hours.as_ref().map(|hours| proto::HourLimits {
+            limits: hours.iter().map(limit).collect(),
+            zone: settings.zone.map_or_else(String::new, |zone| zone.name().to_owned()),
+        }),
+        delay: settings.delay,
+        stagger: settings.stagger.map(|stagger| proto::Stagger {
+            group: stagger.group,
+            groups: stagger.groups,
+            step: stagger.step,
+        }),
+        muted_until: settings.mute.map(|mute| match mute {
+            Mute::Until(until) => until.0,
+            Mute::Off => 0,
+        }),
     }
 }
 

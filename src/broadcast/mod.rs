@@ -25,7 +25,8 @@
 //!          28    expires, varint
 //!          32 len│ area, ASCII                                             0 to 64 times
 //!          52 len│ Broadcast    or 5a Cancel · 62 Hush · 6a Grant · 72 Revoke · 7a Placement
-//!                               or 82 01 Tick · 8a 01 Invite · 92 01 Expel · a2 01 Lock · aa 01 Release · b2 01 Prefer
+//!                               or 82 01 Tick · 8a 01 Invite · 92 01 Expel · 9a 01 Settings · a2 01 Lock
+//!                               or aa 01 Release · b2 01 Prefer
 //! ```
 //! Fields, their numbers and their types stand in `session/loa.proto` (protobuf, proto3). Whoever
 //! signs may order fields as it likes: readers verify the bytes that came and never rebuild them.
@@ -44,6 +45,7 @@ pub mod receipt;
 mod refusal;
 pub mod register;
 mod said;
+mod settings;
 #[cfg(test)]
 mod tests;
 pub mod timetable;
@@ -62,4 +64,5 @@ pub use order::{
 pub use refusal::{CODES, Refusal};
 pub use register::{MOST_AREAS, Register};
 pub use said::{At, ENGLISH, MOST_MISTAKES, Mistake, Said};
-pub use tuner::{Choice, choose};
+pub use settings::{HourLimit, Mute, Settings, Stagger, Volume};
+pub use tuner::{Choice, choose, choose_late};

@@ -1,6 +1,6 @@
 //! Orders: anything a node is told to do, signed by an authority.
 
-use super::{Address, Area, Grant};
+use super::{Address, Area, Grant, Settings};
 use crate::key::{Domain, KeyId, SigningKey};
 use crate::proto;
 use crate::time::{Civil, SECOND};
@@ -35,6 +35,7 @@ pub enum Body {
     Tick(Tick),
     Invite(Invite),
     Expel(Expel),
+    Settings(Settings),
     Lock(Lock),
     Release(Release),
     Prefer(Prefer),
@@ -226,8 +227,8 @@ impl Body {
             Self::Hush(_) | Self::Lock(_) | Self::Release(_) => Kind::Hush,
             Self::Grant(_) => Kind::Grant,
             Self::Revoke(_) | Self::Expel(_) => Kind::Revoke,
-            // Whoever may place nodes may call them.
-            Self::Placement(_) | Self::Invite(_) => Kind::Placement,
+            // Whoever may place nodes may call them, and say how they sound.
+            Self::Placement(_) | Self::Invite(_) | Self::Settings(_) => Kind::Placement,
             Self::Tick(_) => Kind::Tick,
         }
     }
@@ -243,7 +244,8 @@ impl Order {
             Body::Grant(grant) => grant.until,
             Body::Cancel(_) | Body::Hush(_) | Body::Lock(_) | Body::Release(_) => issued + MAX_LIFE,
             Body::Prefer(_) => issued + DAY,
-            Body::Revoke(_) | Body::Placement(_) | Body::Invite(_) | Body::Expel(_) => issued + MAX_LONG_LIFE,
+            Body::Revoke(_) | Body::Expel(_) => issued + MAX_LONG_LIFE,
+            Body::Placement(_) | Body::Invite(_) | Body::Settings(_) => issued + MAX_LONG_LIFE,
             Body::Tick(_) => issued + SKEW,
         };
         Self { id, authority, number, issued, expires, areas, body }
@@ -310,7 +312,8 @@ impl Order {
             Body::Hush(hush) => Some(hush.up_to),
             Body::Grant(grant) => Some(grant.up_to),
             Body::Cancel(_) | Body::Revoke(_) | Body::Placement(_) | Body::Tick(_) => None,
-            Body::Invite(_) | Body::Expel(_) | Body::Lock(_) | Body::Release(_) | Body::Prefer(_) => None,
+            Body::Invite(_) | Body::Expel(_) | Body::Settings(_) => None,
+            Body::Lock(_) | Body::Release(_) | Body::Prefer(_) => None,
         }
     }
 

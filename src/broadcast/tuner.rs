@@ -26,6 +26,12 @@ pub struct Choice {
 /// Called for every packet: linear in live broadcasts and hushes, and no allocation unless something
 /// supersedes.
 pub fn choose(book: &Book, area: &Area, now: Option<Civil>) -> Choice {
+    choose_late(book, area, now, 0)
+}
+
+/// The same for a node at which everything sounds `late` µs later: it occupies the speakers so much longer and later. A
+/// cancel and a hush are not later.
+pub fn choose_late(book: &Book, area: &Area, now: Option<Civil>, late: i64) -> Choice {
     let mut next = Soonest { now, at: None };
     let mut quiet: Option<Priority> = None;
     for held in book.quiets(area) {
@@ -43,10 +49,10 @@ pub fn choose(book: &Book, area: &Area, now: Option<Civil>) -> Choice {
     let mut class: Option<Class> = None;
     let mut gone: BTreeSet<Uuid> = BTreeSet::new();
     for entry in here(book, area) {
-        let (begins, ends) = span(entry);
+        let (begins, ends) = span(entry, late);
         next.consider(begins);
         next.consider(ends);
-        if is_on(entry, now) {
+        if is_on(entry, now, late) {
             class = class.max(Some(class_of(entry)));
             gone.extend(entry.broadcast.supersedes.filter(|older| supersedes(book, entry, *older)));
         }
@@ -54,7 +60,7 @@ pub fn choose(book: &Book, area: &Area, now: Option<Civil>) -> Choice {
     let hushed = class.is_some_and(|(priority, _)| Some(priority) <= quiet);
     let broadcast = class.filter(|_| !hushed).and_then(|class| {
         here(book, area)
-            .filter(|entry| class_of(entry) == class && is_on(entry, now) && !gone.contains(&entry.id))
+            .filter(|entry| class_of(entry) == class && is_on(entry, now, late) && !gone.contains(&entry.id))
             .min_by_key(|entry| match preference.filter(|_| class.0 < Priority::Emergency) {
                 Some(preference) => preference.rank(entry.id, class.0),
                 // The first of equals is taken: the oldest.
@@ -78,13 +84,13 @@ fn here<'a>(book: &'a Book, area: &'a Area) -> impl Iterator<Item = &'a Entry> {
     book.live(area).filter(here)
 }
 
-fn span(entry: &Entry) -> (Civil, Civil) {
-    let ends = entry.broadcast.ends();
-    (entry.broadcast.begins(), entry.cancelled_at.map_or(ends, |at| at.min(ends)))
+fn span(entry: &Entry, late: i64) -> (Civil, Civil) {
+    let ends = entry.broadcast.ends() + late;
+    (entry.broadcast.begins() + late, entry.cancelled_at.map_or(ends, |at| at.min(ends)))
 }
 
-fn is_on(entry: &Entry, now: Option<Civil>) -> bool {
-    let (begins, ends) = span(entry);
+fn is_on(entry: &Entry, now: Option<Civil>, late: i64) -> bool {
+    let (begins, ends) = span(entry, late);
     match now {
         Some(now) => begins <= now && now < ends,
         None => class_of(entry) == (Priority::Emergency, Purpose::Real) && entry.cancelled_at.is_none(),

@@ -3,6 +3,7 @@ use super::mistake::Said;
 use super::read::Reading;
 use super::{
     Children, Config, Parent, Playout, Sources, Telemetry, WITHOUT_SOUND, WITHOUT_TELEMETRY, is_source_specific,
+    minute_of_day,
 };
 use crate::address::{Address, MOST_ADDRESSES};
 
@@ -32,6 +33,7 @@ pub fn check(config: &Config, found: &mut Reading<'_>) {
     }
     if let Some(playout) = &config.playout {
         of_playout(playout, found);
+        of_volumes(playout, found);
     }
     if !config.admin.listen.ip().is_loopback() {
         found.wrong(
@@ -371,6 +373,58 @@ pub fn is_device(device: &str) -> bool {
     device == "null" || matches!(kind, "wav" | "pipe" | "alsa") && named
 }
 
+/// What `[playout]` says of loudness.
+fn of_volumes(playout: &Playout, found: &mut Reading<'_>) {
+    let mut wrong = |code, key, vietnamese: &str, english: &str| {
+        found.wrong(code, "playout", key, Said::new(vietnamese, english));
+    };
+    let volumes = [
+        ("normal_db", playout.normal_db),
+        ("priority_db", playout.priority_db),
+        ("emergency_db", playout.emergency_db),
+    ];
+    for (key, _) in volumes.into_iter().filter(|(_, volume)| !VOLUMES.contains(volume)) {
+        wrong(RANGE, key, "phải từ -30 đến 0 dB; 0 là nguyên như nguồn", "must be -30 to 0 dB; 0 is as it came");
+    }
+    if !(LOWEST_FLOOR..=0.0).contains(&playout.emergency_floor_db) {
+        wrong(
+            RANGE,
+            "emergency_floor_db",
+            "phải từ -6 đến 0 dB: mức sàn của tin khẩn cấp chỉ được nâng, không được hạ",
+            "must be -6 to 0 dB: the floor of emergencies may be raised, and not lowered",
+        );
+    } else if VOLUMES.contains(&playout.emergency_db) && playout.emergency_db < playout.emergency_floor_db {
+        wrong(
+            CONFLICT,
+            "emergency_db",
+            "thấp hơn emergency_floor_db; hãy nâng lên, hoặc bỏ trường này",
+            "is below emergency_floor_db; raise it, or leave it out",
+        );
+    }
+    let fits = |text: &str| minute_of_day(text).is_some();
+    if playout.hours.len() > MOST_HOURS
+        || !playout
+            .hours
+            .iter()
+            .all(|hours| fits(&hours.from) && fits(&hours.until) && VOLUMES.contains(&hours.most_db))
+    {
+        wrong(
+            VALUE,
+            "hours",
+            "gồm nhiều nhất 8 mục như { from = \"21:00\", until = \"06:00\", most_db = -12.0 }, mức từ -30 đến 0 dB",
+            "are at most 8, each like { from = \"21:00\", until = \"06:00\", most_db = -12.0 }, with -30 to 0 dB",
+        );
+    }
+    if playout.mute_switch.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+        wrong(
+            VALUE,
+            "mute_switch",
+            "đang để trống; ghi tệp của công tắc như \"/sys/class/gpio/gpio17/value\", hoặc bỏ trường này",
+            "is empty; name the switch's file such as \"/sys/class/gpio/gpio17/value\", or leave it out",
+        );
+    }
+}
+
 fn of_telemetry(telemetry: &Telemetry, found: &mut Reading<'_>) {
     if !cfg!(feature = "otel") {
         let said = Said::new(
@@ -442,6 +496,10 @@ const VALUE: &str = "config.invalid";
 const CONFLICT: &str = "config.conflict";
 /// Fewer, and a thousand children would have no clock; more, and a core has no time for anything else.
 const BEATS: std::ops::RangeInclusive<u32> = 200..=40_000;
+/// As settings have them.
+const VOLUMES: std::ops::RangeInclusive<f64> = -30.0..=0.0;
+const LOWEST_FLOOR: f64 = -6.0;
+const MOST_HOURS: usize = 8;
 /// More shards than any machine has cores for; a larger number is a typing mistake.
 const MOST_SHARDS: u16 = 256;
 /// Opus, mono speech.

@@ -85,11 +85,42 @@ fn values_out_of_range_are_refused_where_they_stand() {
         ("[playout]\ndevice = \"pipe:cat\"\nrate_error_ppm = 1.0\n", "7:1: playout.rate_error_ppm"),
         ("[playout]\ndevice = \"null\"\nrate_error_ppm = 1e9\n", "7:1: playout.rate_error_ppm"),
         ("[playout]\ndevice = \"null\"\nrate_error_ppm = nan\n", "7:1: playout.rate_error_ppm"),
+        ("[playout]\ndevice = \"null\"\nnormal_db = 0.1\n", "7:1: playout.normal_db"),
+        ("[playout]\ndevice = \"null\"\npriority_db = -30.1\n", "7:1: playout.priority_db"),
+        ("[playout]\ndevice = \"null\"\nemergency_floor_db = -6.1\n", "7:1: playout.emergency_floor_db"),
+        ("[playout]\ndevice = \"null\"\nemergency_floor_db = nan\n", "7:1: playout.emergency_floor_db"),
+        ("[playout]\ndevice = \"null\"\nemergency_db = -7.0\n", "7:1: playout.emergency_db"),
+        ("[playout]\ndevice = \"null\"\nmute_switch = \"\"\n", "7:1: playout.mute_switch"),
+        (
+            "[playout]\ndevice = \"null\"\nhours = [{ from = \"24:00\", until = \"06:00\", most_db = -1.0 }]\n",
+            "7:1: playout.hours",
+        ),
+        (
+            "[playout]\ndevice = \"null\"\nhours = [{ from = \"1:00\", until = \"06:00\", most_db = -1.0 }]\n",
+            "7:1: playout.hours",
+        ),
+        (
+            "[playout]\ndevice = \"null\"\nhours = [{ from = \"21:00\", until = \"06:00\", most_db = 3.0 }]\n",
+            "7:1: playout.hours",
+        ),
         ("[admin]\nlisten = \"0.0.0.0:9460\"\n", "6:1: admin.listen"),
         ("[api]\n", "5:1: [api]"),
     ] {
         let error = refused(&format!("{SPEAKER}{extra}"));
         assert!(error.text.starts_with(&format!("etc/loa.toml:{place}: ")), "{error}");
+    }
+}
+
+#[test]
+fn a_limit_by_the_hour_that_lacks_or_has_too_much_is_told_where_it_stands() {
+    for (limit, code) in [
+        ("{ from = \"21:00\", until = \"06:00\", most_db = -1.0, least_db = 2 }", "config.unknown_field"),
+        ("{ from = \"21:00\", until = \"06:00\" }", "config.invalid"),
+        ("{ from = 21, until = \"06:00\", most_db = -1.0 }", "config.type"),
+        ("\"21:00-06:00\"", "config.type"),
+    ] {
+        let told = refused(&format!("{SPEAKER}[playout]\ndevice = \"null\"\nhours = [{limit}]\n")).mistakes;
+        assert!(told.len() == 1 && told[0].code == code && told[0].line == 7, "{limit}: {told:?}");
     }
 }
 

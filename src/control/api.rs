@@ -16,6 +16,8 @@
 //! GET    /v1/nodes                                                   → Nodes
 //! POST   /v1/nodes                    Place                          → Placed
 //! DELETE /v1/nodes/{id}                                              → Done
+//! GET    /v1/nodes/{id}/settings                                     → Settings
+//! POST   /v1/nodes/{id}/settings      Set                            → Settings
 //! POST   /v1/tokens                   Token                          → Ticket
 //! GET    /v1/receipts?broadcast=&area=&from=&to=&format=csv          → Receipts
 //! GET    /v1/as-run?…                                                → AsRunLog
@@ -34,6 +36,7 @@ use super::places;
 use super::reach::{self, Known};
 use super::receipts;
 use super::second;
+use super::settings;
 use super::text::{Failure, Language};
 use super::token::Token;
 use super::trace;
@@ -103,6 +106,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/prepared", post(second::prepare))
         .route("/v1/nodes", get(nodes).post(places::place))
         .route("/v1/nodes/{id}", delete(places::expel))
+        .route("/v1/nodes/{id}/settings", get(settings::get).post(settings::set))
         .route("/v1/tokens", post(places::token))
         .route("/v1/receipts", get(receipts::list))
         .route("/v1/as-run", get(receipts::as_run))

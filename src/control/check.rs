@@ -122,7 +122,7 @@ pub async fn run(file: &Path, json: bool, language: Language) -> Result<u8, Fail
         Err(error) => return Err(Failure::of_config(error)),
         Ok((config, unbuilt)) => {
             (sections, whole) = (config.sections(), unbuilt.is_empty());
-            let own = doctor::ask(config.admin.listen).await.ok();
+            let own = doctor::ask(config.admin.listen, language).await.ok();
             super::blocking(move || {
                 let mut report = Report::new(language);
                 report.unbuilt(&unbuilt);

@@ -4,7 +4,7 @@ use super::logging::Logging;
 #[cfg(feature = "full")]
 use super::operator;
 use super::text::{Failure, Language};
-use super::{check, doctor, help, serve};
+use super::{check, doctor, help, serve, volume};
 use crate::config::Config;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::Serialize;
@@ -38,6 +38,8 @@ pub enum Command {
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Shows and sets how loud loudspeakers are: this machine's, one below, or all of an area
+    Volume(Box<volume::VolumeArgs>),
     /// Writes what a shell needs to complete commands: loa completions bash
     Completions { shell: clap_complete::Shell },
     #[cfg(feature = "full")]
@@ -117,6 +119,7 @@ async fn command(command: Command, json: bool, language: Language, logging: &Log
         }
         Command::Check { config } => check::run(&config, json, language).await,
         Command::Doctor { node } => doctor::run(node.config.as_deref(), node.data.as_deref(), json, language).await,
+        Command::Volume(args) => volume::run(*args, json, language).await,
         // Done before there was a runtime.
         Command::Completions { .. } => Ok(DONE),
         #[cfg(feature = "full")]

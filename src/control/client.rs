@@ -105,6 +105,10 @@ impl Client {
         self.ask(self.to(Method::GET, "/v1/events").query(&[("after", after)])).await
     }
 
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.ask(self.to(Method::GET, path)).await
+    }
+
     pub(super) async fn receipts<T: DeserializeOwned>(&self, path: &str, ask: &Ask) -> Result<T, Failure> {
         self.ask(self.to(Method::GET, path).query(&ask.pairs())).await
     }

@@ -4,7 +4,7 @@ use super::CONFIG;
 use super::text::Failure;
 use crate::broadcast::{Area, Body, Order, Placement};
 use crate::io::clock;
-use crate::io::identity::{Identity, NewNode, Rights, Root, SPEAKS, load_authority};
+use crate::io::identity::{Identity, NewNode, PLACES, Rights, Root, load_authority};
 use crate::io::store::Store;
 use crate::node::Role;
 use crate::proto;
@@ -166,7 +166,8 @@ fn prepare(root: &Root, place: Place, data: &Path) -> io::Result<()> {
     }
     let role = if place.is_speaker() { Role::Speaker } else { Role::Relay };
     let authority = place.parent.is_none().then(|| AUTHORITY.to_owned());
-    root.provision(&making, &NewNode { role, area, name: place.name.into(), authority })?;
+    let node = NewNode { role, area, name: place.name.into(), authority };
+    root.provision_with(&making, &node, &PLACES, Vec::new())?;
     fs::rename(&making, data)
 }
 
@@ -193,7 +194,7 @@ fn renew(root: &Root, place: Place, area: Area, data: &Path) -> io::Result<()> {
     if place.parent.is_none() {
         let key = load_authority(data, AUTHORITY)?.public();
         if !lasting(&|order| matches!(&order.body, Body::Grant(grant) if grant.key == key)) {
-            renewed.push(root.grant(&key, area, AUTHORITY, &Rights::of(&SPEAKS), now));
+            renewed.push(root.grant(&key, area, AUTHORITY, &Rights::of(&PLACES), now));
         }
     }
     if renewed.is_empty() {

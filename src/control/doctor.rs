@@ -1,5 +1,6 @@
 //! `loa doctor`: what is wrong with a node that runs, as it says itself and as this machine sees it; each with its
 //! mend. Where none runs, what `loa check` would find.
+use super::admin;
 use super::check::{self, Around, Level, Report};
 use super::cli::{DONE, FAILED};
 use super::text::{self, Failure, Language};
@@ -8,12 +9,8 @@ use crate::io::identity::Identity;
 use crate::io::{Handle, clock, enrolment, store};
 use crate::time::Civil;
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use uuid::Uuid;
 
 /// `GET /v1/doctor` of the admin listener: how a node sees itself.
@@ -112,7 +109,7 @@ pub async fn run(config: Option<&Path>, data: Option<&Path>, json: bool, languag
     let (config, unbuilt) = Config::survey(&file).map_err(Failure::of_config)?;
     let mut report = Report::new(language);
     report.unbuilt(&unbuilt);
-    let own = ask(config.admin.listen).await;
+    let own = ask(config.admin.listen, language).await;
     let running = match &own {
         Ok(own) => {
             tell(&config, own, &mut report);
@@ -205,29 +202,16 @@ fn trouble(code: &str, report: &mut Report) {
     }
 }
 
-/// One short question by HTTP/1.0 on loopback: a loudspeaker's build has no client for more.
-pub async fn ask(admin: SocketAddr) -> Result<Own, String> {
-    let asked = async {
-        let mut stream = TcpStream::connect(admin).await?;
-        stream.write_all(format!("GET /v1/doctor HTTP/1.0\r\nHost: {admin}\r\n\r\n").as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(LONGEST).read_to_end(&mut answer).await?;
-        Ok::<_, io::Error>(answer)
-    };
-    let answer = tokio::time::timeout(PATIENCE, asked).await;
-    let answer = answer.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
-    let answer = answer.map_err(|error| error.to_string())?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("another program answers there")?;
-    let status = head.lines().next().unwrap_or_default();
-    match status.split_whitespace().nth(1) {
-        Some("200") => serde_json::from_str(body).map_err(|error| error.to_string()),
-        _ => Err(status.to_owned()),
+/// Of the node's own admin listener.
+pub async fn ask(admin: SocketAddr, language: Language) -> Result<Own, String> {
+    match admin::ask(admin, "/v1/doctor", None, language).await? {
+        (200, body) => serde_json::from_str(&body).map_err(|error| error.to_string()),
+        (status, _) => Err(format!("it answers with status {status}")),
     }
 }
 
 /// The configuration of the node that is meant.
-fn file(config: Option<&Path>, data: Option<&Path>) -> Result<PathBuf, Failure> {
+pub(super) fn file(config: Option<&Path>, data: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(file) = config {
         return Ok(file.to_owned());
     }
@@ -241,7 +225,3 @@ fn file(config: Option<&Path>, data: Option<&Path>) -> Result<PathBuf, Failure> 
 
 /// Where config/systemd/loa.service looks.
 const INSTALLED: &str = "/etc/loa/loa.toml";
-/// The admin listener answers from memory.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of an answer; a node's is some hundreds.
-const LONGEST: u64 = 64 << 10;

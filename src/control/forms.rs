@@ -373,6 +373,14 @@ pub struct Node {
     /// b/s of the rendition that sounds there.
     #[serde(default)]
     pub bitrate: Option<u32>,
+    /// What applies there now beside the sound as it came, decibels; of a node with a device.
+    #[serde(default)]
+    pub volume_db: Option<f64>,
+    /// Until when normal and priority are silent there by somebody's wish.
+    #[serde(default)]
+    pub muted_until: Option<String>,
+    #[serde(default)]
+    pub muted_until_us: Option<i64>,
     /// Codes of what is wrong with its sound now, such as `sound.silent`.
     #[serde(default)]
     pub trouble: Vec<String>,
@@ -409,10 +417,20 @@ impl Node {
             peak_dbfs: report.peak.map(|level| f64::from(level) / 100.0),
             rms_dbfs: report.rms.map(|level| f64::from(level) / 100.0),
             bitrate: Some(report.bitrate).filter(|bitrate| *bitrate > 0),
+            volume_db: report.volume.map(|volume| f64::from(volume) / 10.0),
+            muted_until: shown(report.muted),
+            muted_until_us: time(report.muted),
             trouble: report.trouble.split_whitespace().map(str::to_owned).collect(),
             at: shown(report.at),
             at_us: time(report.at),
         }
+    }
+}
+
+impl Node {
+    /// Hours and minutes of the end of its mute, in the zone of the node that was asked.
+    pub fn muted_clock(&self) -> Option<&str> {
+        self.muted_until.as_deref().and_then(|until| until.split_once('T')?.1.get(..5))
     }
 }
 

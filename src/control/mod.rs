@@ -58,6 +58,8 @@ mod report;
 mod second;
 pub mod serve;
 #[cfg(feature = "full")]
+mod settings;
+#[cfg(feature = "full")]
 mod speak;
 #[cfg(feature = "full")]
 pub mod sync;
@@ -78,6 +80,7 @@ mod transcode;
 mod tree;
 #[cfg(feature = "full")]
 mod up;
+mod volume;
 pub mod when;
 
 /// The configuration file of a node, where it lies in the data folder.

@@ -1,6 +1,7 @@
 //! What people and programs send, read as the API reads it but with no node behind it: for fuzzing alone.
 use super::forms::{Air, Give, Node, Stop};
 use super::media::{self, Media};
+use super::settings::Set;
 use super::{api, live, when};
 use crate::broadcast::Priority;
 use crate::proto;
@@ -8,6 +9,7 @@ use crate::time::Civil;
 use axum::http::Uri;
 use chrono_tz::Asia::Ho_Chi_Minh;
 use prost::Message;
+use uuid::Uuid;
 
 /// A path with its query, a line feed, a body.
 pub fn request(bytes: &[u8]) {
@@ -31,6 +33,9 @@ pub fn request(bytes: &[u8]) {
     if let Ok(form) = serde_json::from_slice::<Stop>(body) {
         let _ = api::areas(&form.areas);
     }
+    if let Ok(form) = serde_json::from_slice::<Set>(body) {
+        let _ = form.read(Uuid::nil(), Ho_Chi_Minh);
+    }
     if let Ok(form) = serde_json::from_slice::<Give>(body)
         && let Some(order) = form.read()
     {
@@ -47,6 +52,7 @@ pub fn shown(bytes: &[u8]) {
     if let Ok(report) = proto::Report::decode(bytes) {
         let node = Node::new(&report, Ho_Chi_Minh);
         assert!(serde_json::to_vec(&node).is_ok(), "whatever a node says can be shown");
+        assert!(node.muted_clock().is_none_or(|clock| clock.len() == 5));
     }
     if let Some(first) = bytes.first_chunk::<8>() {
         let _ = when::show(Civil(i64::from_be_bytes(*first)), Ho_Chi_Minh);

@@ -255,7 +255,10 @@ fn picture(nodes: &[Node], language: Language) -> String {
         [
             code,
             node.id.to_string(),
-            tree::state(&node.state, language),
+            std::iter::once(tree::state(&node.state, language))
+                .chain(tree::muted(node, language))
+                .collect::<Vec<_>>()
+                .join(" "),
             role,
             area,
             name,

@@ -214,7 +214,7 @@ impl Page<'_> {
         let row = [
             format!("{twigs}{}", self.called(node)),
             stands(node, self.language),
-            std::iter::once(state).chain(troubles(sum)).collect::<Vec<_>>().join(" "),
+            std::iter::once(state).chain(muted(node, self.language)).chain(troubles(sum)).collect::<Vec<_>>().join(" "),
             if speaker { "-".into() } else { heard(sum) },
             lost(sum),
             sum.offset_us.map_or("-".into(), |offset| offset.to_string()),
@@ -289,6 +289,11 @@ fn sounding(sum: &Sum, language: Language) -> String {
 pub fn state(state: &str, language: Language) -> String {
     let known = ["joining", "idle", "buffering", "sounding", "hushed", "lost", "unknown", "waiting", "expelled"];
     if known.contains(&state) { say(language, &format!("state.{state}"), []) } else { state.to_owned() }
+}
+
+/// Of a loudspeaker that somebody has silenced for a while.
+pub fn muted(node: &Node, language: Language) -> Option<String> {
+    node.muted_clock().map(|until| say(language, "state.muted", [&until]))
 }
 
 fn troubles(sum: &Sum) -> impl Iterator<Item = String> {

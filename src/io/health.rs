@@ -77,7 +77,7 @@ fn run(mut setup: Setup) {
             match &said {
                 Said::Trouble { code, text } => tracing::error!(code, "{text}"),
                 Said::Mended { code, text } => tracing::info!(code, "{text}"),
-                Said::Device(_) | Said::Level(_) | Said::Renew { .. } => {}
+                Said::Device(_) | Said::Level(_) | Said::Switch(_) | Said::Renew { .. } => {}
             }
             setup.reports.send(said);
         }

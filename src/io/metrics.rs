@@ -208,6 +208,14 @@ fn health(snapshot: &Snapshot, world: &World<'_>) {
     }
     gauge!("loa_ready").set(f64::from(u8::from(snapshot.ready)));
     gauge!("loa_counters_age_seconds").set(seconds(world.age));
+    if let Some(loudness) = snapshot.trunk.loudness {
+        gauge!("loa_muted").set(f64::from(u8::from(loudness.is_muted)));
+        for (priority, volume) in
+            [Priority::Normal, Priority::Priority, Priority::Emergency].into_iter().zip(loudness.volumes)
+        {
+            gauge!("loa_volume_decibels", "priority" => name(priority)).set(volume.decibels());
+        }
+    }
     if let Some(level) = snapshot.trunk.level {
         gauge!("loa_output_peak_dbfs").set(f64::from(level.peak));
         gauge!("loa_output_rms_dbfs").set(f64::from(level.rms));

@@ -6,6 +6,7 @@
 //!     ├─ shard ── quic, fanout, group ── socket    one thread per UDP port: children
 //!     ├─ jobs ── store                             one thread: the disk
 //!     ├─ sound                                     one thread: the device
+//!     ├─ switch                                    one thread: the mute's switch beside it
 //!     └─ health                                    one thread: disk, clock, certificate, parents
 //!   decoder                                        a process per file, for `control`
 //!   queue, wake   how they speak;  clock, identity, tls, resolve, metrics   what they need
@@ -56,6 +57,7 @@ pub mod socket;
 pub mod sound;
 pub mod statement;
 pub mod store;
+pub mod switch;
 #[cfg(feature = "otel")]
 pub mod telemetry;
 pub mod tls;

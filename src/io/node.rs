@@ -10,12 +10,12 @@ use super::statement::Statement;
 use super::store::Store;
 use super::trunk::{self as trunk_loop, Ask};
 use super::wake::Waker;
-use super::{clock, disk, examine, fanout, group, health, jobs, sound, tls};
-use crate::broadcast::Address;
-use crate::config::{Children, Config};
+use super::{clock, disk, examine, fanout, group, health, jobs, sound, switch, tls};
+use crate::broadcast::{Address, HourLimit, Volume};
+use crate::config::{self, Children, Config, Playout};
 use crate::node::trunk::{Event, Log, Reply, Request};
 use crate::node::{Role, branch, trunk};
-use crate::playout::Phase;
+use crate::playout::{Phase, hands};
 use crate::time::{Civil, SECOND};
 use crate::track::{Packet, Secret};
 use crate::{playout, session};
@@ -124,6 +124,10 @@ impl Node {
         let (look_out, end) = crossbeam_channel::bounded(0);
         let (certified, to_look_out) = crossbeam_channel::bounded(1);
         let from_health = reports.clone();
+        if let Some(file) = config.playout.as_ref().and_then(|playout| playout.mute_switch.clone()) {
+            let setup = switch::Setup { file, reports: reports.clone(), end: end.clone() };
+            threads.push(switch::start(setup).map_err(started)?);
+        }
         let played = Arc::new(Mutex::new(VecDeque::new()));
         let steps = match &config.playout {
             Some(device) => {
@@ -162,6 +166,7 @@ impl Node {
             branches: commands.len(),
             playout: config.playout.as_ref().map(|device| playout::Options {
                 horizon: sound::Output::new(device).horizon(),
+                hands: volumes(device, config.node.zone),
                 ..playout::Options::default()
             }),
             session: session::child::Options::default(),
@@ -394,6 +399,23 @@ pub struct Played {
 }
 
 /// µs east of UTC, as it is now.
+/// What `[playout]` says of loudness; checked as the configuration was read.
+fn volumes(playout: &Playout, zone: chrono_tz::Tz) -> hands::Options {
+    let volume = |decibels: f64| Volume::of_decibels(decibels).unwrap_or(Volume::FULL);
+    let limit = |hours: &config::Hours| {
+        let (from, until) = (config::minute_of_day(&hours.from)?, config::minute_of_day(&hours.until)?);
+        Some(HourLimit { from, until, most: volume(hours.most_db) })
+    };
+    hands::Options {
+        normal: volume(playout.normal_db),
+        priority: volume(playout.priority_db),
+        emergency: volume(playout.emergency_db),
+        floor: volume(playout.emergency_floor_db),
+        hours: playout.hours.iter().filter_map(limit).collect(),
+        zone,
+    }
+}
+
 fn offset(zone: chrono_tz::Tz) -> i64 {
     use chrono::{Offset, TimeZone};
     // A board without a clock starts in 1970, when zones were others.

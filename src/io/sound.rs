@@ -93,6 +93,8 @@ pub enum Said {
     Device(Device),
     /// Once a second.
     Level(Reading),
+    /// Where the mute's switch stands, when it has turned.
+    Switch(bool),
     /// Something is wrong, and its end.
     Trouble {
         code: &'static str,
@@ -241,7 +243,7 @@ fn tell(reports: &mut queue::Sender<Said>, said: Said) {
             reports.offer(said);
             return;
         }
-        Said::Renew { .. } => {}
+        Said::Renew { .. } | Said::Switch(_) => {}
         Said::Trouble { code, text } => tracing::error!(code, "{text}"),
         Said::Mended { code, text } => tracing::info!(code, "{text}"),
     }

@@ -361,6 +361,7 @@ fn of_device(said: Said) -> Input {
     match said {
         Said::Device(device) => Input::Device(device),
         Said::Level(reading) => Input::Level(reading),
+        Said::Switch(on) => Input::Switch(on),
         Said::Trouble { code, text } => Input::Trouble { code, text },
         Said::Mended { code, text } => Input::Mended { code, text },
         Said::Renew { key, proof, chain } => Input::Renew { key, proof, chain },

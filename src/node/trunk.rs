@@ -6,6 +6,7 @@ mod ceilings;
 mod choice;
 mod drafts;
 mod enrol;
+mod hands;
 #[cfg(test)]
 mod hostile;
 mod keys;
@@ -25,6 +26,7 @@ mod types;
 
 pub use calling::Daylight;
 pub use choice::Wished;
+pub use hands::{Change, Loudness, Turn};
 pub use receipts::Account;
 pub use roster::Place;
 pub use types::*;
@@ -90,6 +92,7 @@ pub struct Trunk {
     drafts: drafts::Drafts,
     receipts: Receipts,
     roster: Roster,
+    held: hands::Held,
     tick_at: Local,
     /// When this node last gave an order.
     ordered_at: Option<Local>,
@@ -135,6 +138,8 @@ enum Pending {
     Placement { id: u64, order: Box<Order>, signed: proto::Signed, expel: Option<proto::Signed> },
     /// Receipts of this node and of children, who wait for it.
     Receipts(Vec<Ack>),
+    /// A node's settings, the same way.
+    Settings { id: u64, order: Box<Order>, signed: proto::Signed },
 }
 
 /// Where an order came from, and so what must follow when it is accepted.
@@ -159,7 +164,7 @@ impl Trunk {
             number: 0,
             time: Time::new(options.parents.is_empty()),
             line: None,
-            player: options.playout.map(Player::new),
+            player: options.playout.clone().map(Player::new),
             parents: Parents::new(now, options.node, options.parents.clone(), options.both),
             choosing: Choosing::new(now, options.rendition),
             sound_bytes: 0,
@@ -179,6 +184,7 @@ impl Trunk {
             drafts: drafts::Drafts::default(),
             receipts: Receipts::default(),
             roster: Roster::default(),
+            held: hands::Held::default(),
             tick_at: now,
             ordered_at: None,
             tune_at: None,
@@ -213,6 +219,7 @@ impl Trunk {
                 }
             }
             Input::Level(reading) => self.counters.level = Some(reading),
+            Input::Switch(on) => self.handle_switch(now, on),
             Input::Trouble { code, text } => {
                 self.below.troubles.insert(code);
                 self.trouble(now, code, text);
@@ -336,6 +343,7 @@ impl Trunk {
         let synced = self.time.civil(now).is_some();
         if synced != self.counters.synced {
             self.counters.synced = synced;
+            self.resolve_mute(now);
             self.retry_parked(now);
             self.tune(now);
             self.drain_sessions(now);
@@ -432,6 +440,11 @@ impl Trunk {
                 self.refuse(id, "store.failed", &text);
             }
             (Pending::Placement { id, order, signed, expel }, _) => self.handle_placed(now, id, &order, signed, expel),
+            (Pending::Settings { id, .. }, Done::Failed(text)) => {
+                let text = format!("the settings could not be written to disk and were not given: {text}");
+                self.refuse(id, "store.failed", &text);
+            }
+            (Pending::Settings { id, order, signed }, _) => self.handle_settled(now, id, &order, signed),
             (Pending::Order { order, signed, from }, Done::Failed(text)) => {
                 if let From::Own { request: Some((id, _)), .. } = from {
                     let text = format!("the order could not be written to disk and was not given: {text}");

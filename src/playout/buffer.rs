@@ -139,9 +139,9 @@ impl Track {
 
 /// The one that sounds and the one that comes next or was interrupted.
 pub(super) const TRACKS: usize = 2;
-/// A minute of 240 ms packets, 5 s of 20 ms packets: more than any playout delay and any repair;
-/// 300 KiB at 1,200 bytes each.
-pub(super) const PACKETS: usize = 256;
+/// 77 s of 240 ms packets, 12.8 s of a LAN's 40 ms packets: more than its playout delay and the turn of the last group;
+/// 375 KiB at 1,200 bytes each.
+pub(super) const PACKETS: usize = 320;
 
 #[cfg(test)]
 mod tests {
@@ -163,16 +163,16 @@ mod tests {
         for index in 0..PACKETS as u64 {
             assert_eq!(track.insert(sound(index), None), Inserted::Kept);
         }
-        assert_eq!(track.insert(sound(256), None), Inserted::Dropped(1));
-        assert!(!track.has(0) && track.has(1) && track.has(256));
+        assert_eq!(track.insert(sound(320), None), Inserted::Dropped(1));
+        assert!(!track.has(0) && track.has(1) && track.has(320));
     }
 
     #[test]
     fn a_packet_too_far_ahead_is_refused_and_one_behind_is_late_only_if_it_was_missed() {
         let mut buffer = Buffer::default();
         let (track, _) = buffer.open(id(1), [None; 2]).unwrap();
-        assert_eq!(track.insert(sound(266), Some(10)), Inserted::Dropped(1));
-        assert_eq!(track.insert(sound(265), Some(10)), Inserted::Kept);
+        assert_eq!(track.insert(sound(330), Some(10)), Inserted::Dropped(1));
+        assert_eq!(track.insert(sound(329), Some(10)), Inserted::Kept);
         assert!(track.lose(9) && !track.lose(9));
         assert_eq!(track.insert(sound(9), Some(10)), Inserted::Late);
         assert_eq!(track.insert(sound(9), Some(10)), Inserted::Duplicate);

@@ -6,12 +6,14 @@
 mod buffer;
 mod clock;
 mod device;
+pub mod hands;
 mod plan;
 mod player;
 mod timeline;
 
 pub use clock::{Clock, Phase};
 pub use device::{Device, DeviceClock};
+pub use hands::{Hands, Muted};
 pub use player::{Counters, Event, Options, Player, Program, Reason, State, Status};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! Every step that sounds is measured against the timeline: how late its first sample is decides the
 //! ratio, never the position. Only Wait chooses a position.
 use super::buffer::Track;
+use super::hands::{Heard, Level};
 use super::player::{Event, Player, Program};
 use super::timeline::{Place, SAMPLES_PER_MICRO, Timeline};
 use crate::audio::{Content, Gain, Step};
@@ -19,7 +20,11 @@ use crate::time::{Civil, RATE};
 pub(super) struct Voice {
     pub program: Program,
     pub part: Part,
+    /// Of its fades.
     gain: f32,
+    /// Of its volume; none before the first step.
+    level: Option<Level>,
+    pub heard: Heard,
     closing: Option<Closing>,
     began: bool,
     /// Every packet from index 0 on has been played in full.
@@ -50,7 +55,8 @@ enum Closing {
 impl Voice {
     fn new(program: Program, place: Place, done: u64) -> Self {
         let early = !matches!(place, Place::Speech(samples) if samples > 0.5);
-        Self { program, part: Part::Wait, gain: 1.0, closing: None, began: false, whole: done == 0, early }
+        let (part, level, heard) = (Part::Wait, None, Heard::default());
+        Self { program, part, gain: 1.0, level, heard, closing: None, began: false, whole: done == 0, early }
     }
 
     pub fn sounds(&self) -> bool {
@@ -129,6 +135,10 @@ impl Player {
                 Part::Over => break,
             };
             if let Some(planned) = planned {
+                if matches!(planned.content, Content::Silence) {
+                    // What changes meanwhile is not heard as a ramp when it begins.
+                    self.volume(planned.count);
+                }
                 return planned;
             }
         }
@@ -158,6 +168,7 @@ impl Player {
             Voice::new(program.clone(), timeline.place(at, program), done)
         });
         let old = std::mem::replace(&mut self.voice, new);
+        old.iter().for_each(|old| self.remember(old));
         if let Some(event) = old.filter(|old| old.part != Part::Over).and_then(|old| old.ended(civil, false)) {
             self.events.push_back(event);
         }
@@ -271,20 +282,22 @@ impl Player {
     /// waits to restart.
     fn ramp(&mut self, count: u32, then: Part) -> Option<Gain> {
         let fade = (self.options.fade as f64 * SAMPLES_PER_MICRO).max(1.0) as f32;
+        let volume = self.volume(count)?;
         let (at, timeline) = (self.at(), Timeline::new(self.phase?, &self.device)?);
         let voice = self.voice.as_mut()?;
+        voice.heard.note(volume, count);
         let from = voice.gain;
         voice.part = then;
         let Some(closing) = voice.closing else {
             voice.gain = (from + count as f32 / FADE_IN).min(1.0);
-            return Some(Gain { from, to: voice.gain });
+            return Some(Gain { from: from * volume.0, to: voice.gain * volume.1 });
         };
         voice.gain = (from - count as f32 / fade).max(0.0);
         // A fade of whole steps ends at 0 whatever f32 made of its fractions.
         if voice.gain < 1e-4 {
             voice.gain = 0.0;
         }
-        let gain = Gain { from, to: voice.gain };
+        let gain = Gain { from: from * volume.0, to: voice.gain * volume.1 };
         if voice.gain > 0.0 {
             return Some(gain);
         }
@@ -302,11 +315,21 @@ impl Player {
                 self.events.extend(event);
             }
             Closing::Stop => {
-                let event = self.voice.take().and_then(|voice| voice.ended(civil, false));
+                let voice = self.voice.take();
+                voice.iter().for_each(|voice| self.remember(voice));
+                let event = voice.and_then(|voice| voice.ended(civil, false));
                 self.events.extend(event);
             }
         }
         Some(gain)
+    }
+
+    /// The volume at the beginning and the end of a step of `count`.
+    fn volume(&mut self, count: u32) -> Option<(f32, f32)> {
+        let (priority, purpose) = self.voice.as_ref().map(|voice| (voice.program.priority, voice.program.purpose))?;
+        let target = self.target(priority, purpose, self.at());
+        let level = &mut self.voice.as_mut()?.level;
+        Some(level.get_or_insert(Level::at(target)).pass(target, count))
     }
 
     /// The voice's packet `index` is not there.

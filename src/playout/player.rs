@@ -1,10 +1,11 @@
 //! One speaker's playout: what comes in, what goes out. The rule itself stands in `plan`.
 use super::buffer::{Buffer, Inserted, PACKETS};
+use super::hands::{self, Hands, Heard, Muted};
 use super::plan::{Part, Voice};
 use super::timeline::{Place, Timeline};
 use super::{Device, DeviceClock, Phase};
 use crate::audio::Step;
-use crate::broadcast::{Priority, Tone};
+use crate::broadcast::{Priority, Purpose, Tone};
 use crate::time::{Civil, Local, micros};
 use crate::track::{self, Sound};
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How far ahead of the device steps are given out, µs.
     pub horizon: i64,
@@ -22,11 +23,14 @@ pub struct Options {
     pub restart: i64,
     /// Fade at a change of programme, µs.
     pub fade: i64,
+    /// Volumes, as long as nobody says others.
+    pub hands: hands::Options,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { horizon: 100_000, correction_ppm: 1_000.0, restart: 20_000, fade: 50_000 }
+        let hands = hands::Options::default();
+        Self { horizon: 100_000, correction_ppm: 1_000.0, restart: 20_000, fade: 50_000, hands }
     }
 }
 
@@ -35,8 +39,9 @@ impl Default for Options {
 pub struct Program {
     pub broadcast: Uuid,
     pub priority: Priority,
+    pub purpose: Purpose,
     pub track: track::Info,
-    /// Playout delay, µs.
+    /// Playout delay of this node, µs: the broadcast's, and by how much it comes after others.
     pub delay: i64,
     pub until: Civil,
     /// With a track of no packets (`Some(0)`) it is all there is: a code that the speaker says.
@@ -88,7 +93,7 @@ pub struct Counters {
     pub concealed: u64,
     pub steps: u64,
     pub restarts: u64,
-    /// Dropped because the jitter buffer (2 tracks × 256 packets) was full.
+    /// Dropped because the jitter buffer (2 tracks × 320 packets) was full.
     pub dropped: u64,
 }
 
@@ -100,13 +105,15 @@ pub struct Status {
     /// Playout error now, µs (positive: late).
     pub offset: i64,
     pub broadcast: Option<Uuid>,
+    /// Whether that was muted so far; of one that is over see [`Player::muted`].
+    pub muted: Muted,
 }
 
 /// One speaker's playout.
 ///
-/// - Packets are handed in as they come due: the jitter buffer takes those up to 256 ahead of the
+/// - Packets are handed in as they come due: the jitter buffer takes those up to 320 ahead of the
 ///   device, of two tracks. For a stored track [`Player::wants`] says which to feed; of a track that no
-///   programme named yet the newest 256 are kept.
+///   programme named yet the newest 320 are kept.
 /// - Choices are best handed in [`Player::LEAD`] ahead of their time, so that a tone starts at T0 to
 ///   the sample although the device holds steps for `Options::horizon`: call the tuner with
 ///   `now + Player::LEAD`. What would end by itself within that lead goes on to its end; what a
@@ -128,6 +135,11 @@ pub struct Player {
     pub(super) buffer: Buffer,
     pub(super) events: VecDeque<Event>,
     pub(super) counters: Counters,
+    hands: Hands,
+    /// What a class sounds with, until when, so that the calendar is not asked for each step.
+    held: Option<(Priority, Civil, Civil, f32)>,
+    /// What was heard of the newest broadcasts whose voices are gone.
+    past: VecDeque<(Uuid, Heard)>,
 }
 
 impl Player {
@@ -136,6 +148,9 @@ impl Player {
 
     pub fn new(options: Options) -> Self {
         Self {
+            hands: Hands::new(options.hands.clone()),
+            held: None,
+            past: VecDeque::new(),
             options,
             phase: None,
             device: DeviceClock::default(),
@@ -282,7 +297,60 @@ impl Player {
             buffer: planned + held,
             offset: voice.late(&timeline, self.at()).round() as i64,
             broadcast: Some(voice.program.broadcast),
+            muted: self.muted(voice.program.broadcast),
         }
+    }
+
+    /// Whether a broadcast was muted for the whole of the time that it sounded here, or for a part of it; of the newest
+    /// few. Ask when it has ended, or at any time before.
+    pub fn muted(&self, broadcast: Uuid) -> Muted {
+        let past = self.past.iter().filter(|(id, _)| *id == broadcast).map(|(_, heard)| *heard);
+        let now = self.voice.as_ref().filter(|voice| voice.program.broadcast == broadcast).map(|voice| voice.heard);
+        past.chain(now).fold(Heard::default(), Heard::plus).says()
+    }
+
+    pub fn hands(&self) -> &Hands {
+        &self.hands
+    }
+
+    /// To set something; it is heard from the next step on, by way of a ramp.
+    pub fn hands_mut(&mut self) -> &mut Hands {
+        self.held = None;
+        &mut self.hands
+    }
+
+    /// The gain that a broadcast has at a device frame, its fades aside.
+    pub(super) fn target(&mut self, priority: Priority, purpose: Purpose, at: f64) -> f32 {
+        let class = hands::class(priority, purpose);
+        let (Some(leaves), Some(civil)) = (self.device.leaves(at), self.timeline().map(|timeline| timeline.civil(at)))
+        else {
+            return 0.0;
+        };
+        if self.hands.is_muted(class, leaves) {
+            return 0.0;
+        }
+        if let Some((of, from, until, gain)) = self.held
+            && of == class
+            && (from..until).contains(&civil)
+        {
+            return gain;
+        }
+        let (volume, until) = self.hands.volume(class, civil);
+        self.held = Some((class, civil, until, volume.gain()));
+        volume.gain()
+    }
+
+    /// A voice is gone; what was heard of it is kept for a while.
+    pub(super) fn remember(&mut self, voice: &Voice) {
+        let (id, heard) = (voice.program.broadcast, voice.heard);
+        if let Some(known) = self.past.iter_mut().find(|(known, _)| *known == id) {
+            known.1 = known.1.plus(heard);
+            return;
+        }
+        if self.past.len() >= PAST {
+            self.past.pop_front();
+        }
+        self.past.push_back((id, heard));
     }
 
     pub fn counters(&self) -> Counters {
@@ -315,5 +383,7 @@ pub const WANTED: f64 = 3_000_000.0;
 const UNDERRUN: f64 = 240.0;
 /// What a speaker says of itself is nothing that an order can name.
 const _: () = assert!(crate::audio::CODE >= Tone::LOCAL);
+/// Broadcasts of which it is known how they were heard: what a receipt is still to be written for.
+const PAST: usize = 16;
 /// µs of steps made at one wake-up, so that a speaker wakes 50 times a second and not 100.
 const BATCH: i64 = 20_000;

@@ -1,10 +1,11 @@
 //! One speaker and several, in virtual time.
 mod code;
+mod hands;
 
 use super::model::{Heard, Speaker, TICK, World, world_civil};
 use super::*;
 use crate::audio::Content;
-use crate::broadcast::{Priority, Tone};
+use crate::broadcast::{Priority, Purpose, Tone};
 use crate::key::PublicKey;
 use crate::time::Civil;
 use crate::track::{Info, Sound};
@@ -19,6 +20,7 @@ fn program(number: u128, priority: Priority, anchor: i64, packets: Option<u64>) 
     Program {
         broadcast: Uuid::from_u128(number),
         priority,
+        purpose: Purpose::Real,
         track: Info {
             id: Uuid::from_u128(number + 100),
             sign: PublicKey([0; 32]),
@@ -415,7 +417,7 @@ fn a_player_wants_three_seconds_and_refuses_what_is_far_ahead() {
     let wanted = speaker.player.wants(now, track).unwrap();
     assert!(wanted.start == 0 && (12..=13).contains(&wanted.end), "{wanted:?}");
     assert_eq!(speaker.player.wants(now, Uuid::from_u128(9)), None);
-    speaker.player.handle_sound(now, track, sound(256));
+    speaker.player.handle_sound(now, track, sound(320));
     assert_eq!(speaker.player.counters().dropped, 1);
     speaker.player.handle_sound(now, track, sound(0));
     assert_eq!(speaker.player.wants(now, track).unwrap().start, 1);

@@ -105,7 +105,7 @@ impl Host {
             siblings: Vec::new(),
             both: self.member.both,
             branches: self.member.branches,
-            playout: sounds.then(playout::Options::default),
+            playout: sounds.then(|| playout::Options { hands: self.member.hands.clone(), ..Default::default() }),
             session: session::child::Options::default(),
             roots: self.member.roots.clone(),
             authority: self.member.authority.as_ref().map(SigningKey::from_seed),

@@ -6,6 +6,7 @@ use crate::broadcast::{self, Area, Body, Grant, Kind, Order, Placement, Priority
 use crate::key::{PublicKey, SigningKey};
 use crate::node::trunk::{Daylight, Wished};
 use crate::node::{Role, branch};
+use crate::playout::hands;
 use crate::proto;
 use crate::time::SECOND;
 use uuid::Uuid;
@@ -59,6 +60,7 @@ pub(super) struct Member {
     pub awake: bool,
     /// When it may say its code, if it has no place.
     pub daylight: Daylight,
+    pub hands: hands::Options,
 }
 
 impl Tree {
@@ -124,6 +126,14 @@ impl Tree {
     pub fn at_night(&mut self) -> &mut Self {
         if let Some(member) = self.members.last_mut() {
             member.daylight = Daylight::in_zone(0);
+        }
+        self
+    }
+
+    /// Volumes as the newest node's configuration has them.
+    pub fn as_loud_as(&mut self, hands: hands::Options) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            member.hands = hands;
         }
         self
     }
@@ -200,6 +210,7 @@ impl Tree {
             awake: true,
             // A world begins at midnight, UTC.
             daylight: Daylight::in_zone(DAY / 2),
+            hands: hands::Options::default(),
         });
         self
     }

@@ -6,8 +6,8 @@ use super::network::Conditions;
 use super::sources::flip;
 use super::world::{EPOCH, End, Happening, World};
 use super::{Forgery, PathCounters};
-use crate::broadcast::{Area, Body, Broadcast, Order, Priority, Purpose};
-use crate::node::trunk::{Air, AirPrepared, Event, Reply, Request};
+use crate::broadcast::{Area, Body, Broadcast, Order, Priority, Purpose, Settings};
+use crate::node::trunk::{Air, AirPrepared, Change, Event, Loudness, Reply, Request, Turn};
 use crate::node::{Link, branch, trunk};
 use crate::proto;
 use crate::session::Arrival;
@@ -174,6 +174,30 @@ impl World {
     pub fn hush(&mut self, node: &str, area: &str, duration: i64) -> Result<Uuid, String> {
         let area = area.parse().map_err(|error| format!("{area}: {error}"))?;
         self.order(node, Request::Hush { areas: vec![area], duration })
+    }
+
+    /// Somebody turns the switch beside a loudspeaker.
+    pub fn switch(&mut self, node: &str, on: bool) {
+        let host = self.host(node);
+        self.note(host, 24, &[u8::from(on)]);
+        self.feed(host, Input::Trunk(trunk::Input::Switch(on)));
+    }
+
+    /// Says how a node shall sound; `change` names it by itself.
+    pub fn set(&mut self, by: &str, node: &str, change: Change) -> Result<Settings, String> {
+        let node = self.hosts[self.host(node)].member.node;
+        match self.request(by, Request::Settings(Box::new(Change { node, ..change }))) {
+            Some(Reply::Settled { settings, .. }) => Ok(*settings),
+            other => Err(format!("{by} did not set it: {other:?}")),
+        }
+    }
+
+    /// Somebody at the node itself sets something, or looks.
+    pub fn turn(&mut self, node: &str, turn: Turn) -> Option<Loudness> {
+        match self.request(node, Request::Turn(turn))? {
+            Reply::Loudness(loudness) => Some(loudness),
+            _ => None,
+        }
     }
 
     fn order(&mut self, node: &str, request: Request) -> Result<Uuid, String> {

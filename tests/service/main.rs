@@ -7,3 +7,4 @@ mod rights;
 mod run;
 mod units;
 mod upgrade;
+mod volume;

@@ -2,7 +2,10 @@
 
 use crate::targets::{info, node, secret};
 use bytes::Bytes;
-use loa::broadcast::{Body, Broadcast, Cancel, Hush, Lock, Order, Prefer, Priority, Purpose, Release, Tick, Tone};
+use loa::broadcast::{
+    Body, Broadcast, Cancel, HourLimit, Hush, Lock, Mute, Order, Prefer, Priority, Purpose, Release, Settings, Stagger,
+    Tick, Tone, Volume,
+};
 use loa::io::store::Store;
 use loa::key::SigningKey;
 use loa::proto::{self, datagram, to_child, to_parent};
@@ -90,6 +93,8 @@ fn requests() -> Vec<Vec<u8>> {
         "bulletin.flac\n{\"media\":\"ab\",\"areas\":[\"vn/01\"],\"priority\":\"normal\",\"at\":\"2027-01-15T06:30:00+07:00\",\"title\":\"Bản tin\",\"delay_ms\":1240,\"resume\":true}"
             .to_owned(),
         "/v1/stop\n{\"areas\":[\"vn\"],\"minutes\":10}".to_owned(),
+        "/v1/nodes/0/settings\n{\"normal_db\":-6,\"hours\":[{\"from\":\"21:00\",\"until\":\"06:00\",\"most_db\":-12}],\"group\":{\"number\":2,\"of\":3,\"step_ms\":1000}}"
+            .to_owned(),
         format!("/v1/authorities\n{{\"order\":\"{order}\"}}"),
     ]
     .map(String::into_bytes)
@@ -104,6 +109,9 @@ fn report() -> proto::Report {
         state: "sounding".into(),
         role: "speaker".into(),
         trouble: "sound.silent disk.full".into(),
+        muted: node::NOW.0,
+        volume: Some(-60),
+        settings: 9,
         peak: Some(-310),
         rms: Some(-1_610),
         at: node::NOW.0,
@@ -179,7 +187,7 @@ fn joined() -> Vec<u8> {
         parents: Vec::new(),
     }));
     script.datagram(datagram::Body::Echo(echo(0)));
-    // All but the hush and the cancel.
+    // All but the hush, the cancel and the settings.
     let orders = orders().into_iter().take(4).map(|order| loa::broadcast::sign(&order, &node::authority()));
     script.control(to_child::Body::Push(proto::Push { orders: orders.collect(), last: true }));
     script.control(to_child::Body::Key(proto::Key { track: track.clone(), secret: Some(secret.to_proto()) }));
@@ -350,6 +358,15 @@ fn orders() -> Vec<Order> {
     };
     let tick = Tick { time: node::NOW, log: node::LOG, head: 4, epoch: 0 };
     let hush = Hush { until: node::NOW + SECOND, up_to: Priority::Priority, exempt: vec![node::area("vn/01/00004")] };
+    let settings = Settings {
+        emergency: Some(Volume::QUIETEST),
+        hours: Some(vec![HourLimit { from: 1_260, until: 360, most: Volume::FLOOR }]),
+        zone: "Asia/Ho_Chi_Minh".parse().ok(),
+        delay: 120 * MILLISECOND,
+        stagger: Some(Stagger { group: 2, groups: 2, step: 10 * SECOND }),
+        mute: Some(Mute::Until(node::NOW + Settings::MUTE)),
+        ..Settings::open(node::CHILD)
+    };
     let normal = order(1, Body::Broadcast(broadcast));
     let cancel = Cancel { broadcast: normal.id, at: node::NOW };
     vec![
@@ -359,9 +376,10 @@ fn orders() -> Vec<Order> {
         order(2, Body::Broadcast(urgent)),
         order(7, Body::Hush(hush)),
         order(8, Body::Cancel(cancel)),
-        order(9, Body::Prefer(Prefer { broadcasts: vec![normal.id] })),
-        order(10, Body::Lock(Lock { key: SigningKey::from_seed(&[9; 32]).id() })),
-        order(11, Body::Release(Release { lock: normal.id })),
+        order(9, Body::Settings(settings)),
+        order(10, Body::Prefer(Prefer { broadcasts: vec![normal.id] })),
+        order(11, Body::Lock(Lock { key: SigningKey::from_seed(&[9; 32]).id() })),
+        order(12, Body::Release(Release { lock: normal.id })),
     ]
 }
 
@@ -433,7 +451,9 @@ fn stored(name: &str) -> Vec<u8> {
     let time = proto::Record { body: Some(proto::record::Body::Time(node::NOW.0)) };
     let key = proto::StoredKey { track: id(Uuid::nil()), secret: Some(secret().to_proto()) };
     let key = proto::Record { body: Some(proto::record::Body::Key(key)) };
-    store.append(&[order, time, key]).expect("room for three records");
+    let hands = proto::Hands { normal: Some(-60), priority: None, muted_until: node::NOW.0, switched: true };
+    let hands = proto::Record { body: Some(proto::record::Body::Hands(hands)) };
+    store.append(&[order, time, key, hands]).expect("room for three records");
     store.keep(Uuid::nil(), &sound()).expect("room for some packets");
     drop(store);
     std::fs::read(folder.path().join(name)).expect("the store has written it")

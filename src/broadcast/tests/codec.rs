@@ -220,3 +220,84 @@ fn four_renditions_four_areas_and_the_longest_title_fit_a_packet_of_a_log() {
     let length = prost::Message::encoded_len(&signed);
     assert!(length <= 1_100, "{length} bytes");
 }
+
+fn settings() -> Settings {
+    Settings { mute: Some(Mute::Until(NOW + Settings::MUTE)), ..Settings::open(fresh_id()) }
+}
+
+#[test]
+fn what_is_out_of_range_in_settings_is_refused_by_name() {
+    let said = |spoil: &dyn Fn(&mut Settings)| {
+        let mut settings = settings();
+        spoil(&mut settings);
+        refused(&order(Body::Settings(settings)))
+    };
+    assert!(Order::decode(&order(Body::Settings(settings())).encode()).is_ok());
+    assert!(said(&|s| s.mute = Some(Mute::Until(NOW + Settings::MUTE + 1))).contains("30 minutes"));
+    assert!(said(&|s| s.mute = Some(Mute::Until(Civil(7)))).contains("settings.muted_until"));
+    for delay in [-1, Settings::DELAY + 1, i64::MIN, i64::MAX] {
+        assert!(said(&|s| s.delay = delay).contains("settings.delay"), "{delay}");
+    }
+    let stagger = |group, groups, step| Some(Stagger { group, groups, step });
+    for wrong in [(0, 2), (3, 2), (1, 0), (1, 17), (u32::MAX, u32::MAX)] {
+        assert!(said(&|s| s.stagger = stagger(wrong.0, wrong.1, 1)).contains("settings.stagger"), "{wrong:?}");
+    }
+    for step in [-1, 5 * SECOND + 1, i64::MAX, i64::MIN] {
+        assert!(said(&|s| s.stagger = stagger(1, 3, step)).contains("settings.stagger.step"), "{step}");
+    }
+    let limit = |from, until| HourLimit { from, until, most: Volume::FLOOR };
+    assert!(said(&|s| s.hours = Some(vec![limit(1_440, 0)])).contains("settings.hours"));
+    assert!(said(&|s| s.hours = Some(vec![limit(0, u16::MAX)])).contains("settings.hours"));
+    assert!(said(&|s| s.hours = Some(vec![limit(0, 1); 9])).contains("at most eight"));
+    let two = Order { areas: areas_of(&["vn/01", "vn/02"]), ..order(Body::Settings(settings())) };
+    assert!(refused(&two).contains("one area"));
+    // What our own types cannot hold.
+    use crate::proto::{HourLimits, order::Body as Wire};
+    use prost::Message;
+    let wire = |spoil: &dyn Fn(&mut crate::proto::Settings)| {
+        let mut order = crate::proto::Order::decode(&order(Body::Settings(settings())).encode()[..]).unwrap();
+        let Some(Wire::Settings(settings)) = &mut order.body else { unreachable!() };
+        spoil(settings);
+        Order::decode(&order.encode_to_vec()).unwrap_err().text
+    };
+    for tenths in [1, -301, i32::MIN, i32::MAX] {
+        assert!(wire(&|s| s.normal = Some(tenths)).contains("settings.normal"), "{tenths}");
+        assert!(wire(&|s| s.emergency = Some(tenths)).contains("settings.emergency"), "{tenths}");
+    }
+    let zone = Some(HourLimits { limits: Vec::new(), zone: "Mars/Olympus".into() });
+    assert!(wire(&|s| s.hours = zone.clone()).contains("settings.hours.zone"));
+}
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let volume = || prop::option::of((-300..=0).prop_map(|tenths| Volume::new(tenths).unwrap()));
+    let limit = (0..1_440_u16, 0..1_440_u16, -300..=0_i32).prop_map(|(from, until, most)| HourLimit {
+        from,
+        until,
+        most: Volume::new(most).unwrap(),
+    });
+    let stagger = prop::option::of((1..=16_u32, 1..=16_u32, 0..=666_666_i64));
+    let mute =
+        prop::option::of(prop_oneof![Just(Mute::Off), (0..=Settings::MUTE).prop_map(|left| Mute::Until(NOW + left))]);
+    let hours = prop::option::of((prop::collection::vec(limit, 0..=8), any::<bool>()));
+    (volume(), volume(), volume(), hours, 0..=Settings::DELAY, stagger, mute).prop_map(
+        |(normal, priority, emergency, hours, delay, stagger, mute)| Settings {
+            node: fresh_id(),
+            normal,
+            priority,
+            emergency,
+            zone: hours.as_ref().and_then(|(_, zone)| zone.then_some(chrono_tz::Europe::Berlin)),
+            hours: hours.map(|(hours, _)| hours),
+            delay,
+            stagger: stagger.map(|(one, other, step)| Stagger { group: one.min(other), groups: one.max(other), step }),
+            mute,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn settings_read_back_as_they_were_written(settings in any_settings()) {
+        let order = order(Body::Settings(settings));
+        prop_assert_eq!(Order::decode(&order.encode()).unwrap(), order);
+    }
+}

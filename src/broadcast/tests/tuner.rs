@@ -249,3 +249,22 @@ fn bulletins_back_to_back_leave_no_gap_and_each_begins_when_the_one_before_is_ou
     }
     assert_eq!(air.sounds(at(100) + SECOND), None);
 }
+
+#[test]
+fn where_all_sounds_later_it_lasts_as_much_later_but_a_stop_is_a_stop() {
+    let mut air = Air::new();
+    let late = 10 * SECOND;
+    let sounds = |air: &Air, now: Civil| choose_late(&air.book, &area(COMMUNE), Some(now), late);
+    let normal = air.airs(bulletin(Priority::Normal, 0, 5));
+    let urgent = air.airs(bulletin(Priority::Emergency, 2, 3));
+    assert_eq!(sounds(&air, at(0)).next, Some(at(0) + late));
+    assert_eq!([at(0) + late, at(2) + late - 1].map(|now| sounds(&air, now).broadcast), [Some(normal); 2]);
+    assert_eq!(sounds(&air, at(2) + late).broadcast, Some(urgent));
+    assert_eq!(sounds(&air, at(3) + SECOND + late).broadcast, Some(normal), "its last word is out");
+    air.says(&["vn/01"], cancel(urgent, at(2) + 30 * SECOND));
+    assert_eq!(sounds(&air, at(2) + 30 * SECOND).broadcast, Some(normal));
+    assert_eq!(sounds(&air, at(5) + SECOND + late - 1).broadcast, Some(normal));
+    assert_eq!(sounds(&air, at(5) + SECOND + late).broadcast, None);
+    air.says(&["vn/01"], hush(Priority::Normal, at(4)));
+    assert!(sounds(&air, at(3)).hushed, "from its issue on");
+}

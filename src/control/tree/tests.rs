@@ -52,6 +52,15 @@ origin        vn           idle sound.silent      2/2    25 (11.11 %)        -31
 }
 
 #[test]
+fn a_loudspeaker_that_somebody_has_muted_says_until_when() {
+    let mut muted = node("loa-1", "", "vn/01/00001", "sounding");
+    muted.muted_until = Some("2026-11-23T14:30:12.250000+07:00".into());
+    assert!(drawn(&[muted.clone()], &View::default()).contains("sounding muted until 14:30  "));
+    muted.muted_until = Some("9223372036854775807 µs".into());
+    assert_eq!(muted.muted_clock(), None);
+}
+
+#[test]
 fn colours_tell_good_from_bad_and_are_for_terminals_alone() {
     let picture = draw(&country(), &BTreeMap::new(), &View::default(), Language::English).unwrap();
     let text = picture.text(true, None, Language::English);

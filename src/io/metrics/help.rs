@@ -72,6 +72,11 @@ const GAUGES: &[(&str, &str)] = &[
     ("loa_clock_uncertainty_seconds", "Uncertainty of this node's phase"),
     ("loa_tick_age_seconds", "Since the newest signed tick of the origin that tells the time here"),
     ("loa_delivery_delay_seconds", "From the origin's seal to the newest verification here"),
+    ("loa_muted", "1 while this loudspeaker's normal and priority are silent by somebody's wish"),
+    (
+        "loa_volume_decibels",
+        "What applies now beside the sound as it came, limits of the hour included; the mute aside",
+    ),
     ("loa_output_peak_dbfs", "Sample peak of the last second that left the device; -100: silence"),
     ("loa_output_rms_dbfs", "RMS of the last second that left the device; -100: silence"),
     ("loa_data_free_bytes", "What may still be written to the disk of the data folder"),

@@ -57,6 +57,7 @@ fn start(root: &Root, folder: &Path, name: &str, area: &str, parent: Option<&Nod
         device: format!("wav:{}", data.join("out.wav").display()),
         rate_error_ppm,
         folder: data.clone(),
+        ..Playout::new("null")
     });
     Node::start(&config).unwrap()
 }

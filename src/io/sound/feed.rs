@@ -117,7 +117,8 @@ impl Feed {
         self.skip -= skip;
         self.pending.extend(self.rendered.get(skip..).unwrap_or_default());
         self.steps = step.number + 1;
-        self.due = !matches!(step.content, Content::Silence);
+        // What is muted is silent by somebody's wish.
+        self.due = !matches!(step.content, Content::Silence) && step.gain.from.max(step.gain.to) > 0.0;
         let begin = self.planned;
         self.planned += f64::from(step.count) * step.ratio;
         self.coming.push_back((begin, step));

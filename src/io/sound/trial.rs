@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn tried(device: &str, folder: &Path) -> Result<(), Obstacle> {
-        run(&Playout { device: device.into(), rate_error_ppm: 0.0, folder: folder.to_owned() })
+        run(&Playout { folder: folder.to_owned(), ..Playout::new(device) })
     }
 
     #[test]

@@ -335,6 +335,7 @@ impl Trunk {
         // Repairs and urgent orders come more than once: a duplicate says nothing of the other side.
         let refused = counters.packets_rejected.iter().filter(|(reject, _)| **reject != Reject::Duplicate);
         let refused: u64 = refused.map(|(_, count)| count).sum();
+        let loudness = self.loudness(now);
         let bytes = |id: Uuid| id.as_bytes().to_vec().into();
         proto::Report {
             node: bytes(self.options.node),
@@ -361,6 +362,9 @@ impl Trunk {
             bitrate: self.bitrate_of(sounding),
             trouble: self.below.troubles.iter().copied().collect::<Vec<_>>().join(" "),
             instance: self.options.instance,
+            muted: loudness.and_then(|loudness| loudness.muted_until).map_or(0, |until| until.0),
+            volume: self.volume_now(now, sounding).map(|volume| volume.tenths().into()),
+            settings: self.held.number,
         }
     }
 
@@ -384,6 +388,8 @@ impl Trunk {
         self.rest_drafts(now);
         self.tell_places(now);
         self.settle_receipts(now);
+        self.tell_settings(now);
+        self.counters.loudness = self.loudness(now);
         let own = self.own_report(now);
         if let Some(line) = lines::Line::read(&own, Civil(i64::MAX)) {
             let begins = self.below.lines.take_own(line);

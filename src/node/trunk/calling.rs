@@ -3,7 +3,7 @@
 
 use super::Trunk;
 use crate::audio::{code_micros, code_number};
-use crate::broadcast::{Priority, Tone};
+use crate::broadcast::{Priority, Purpose, Tone};
 use crate::key::PublicKey;
 use crate::node::instants::spread;
 use crate::playout::Program;
@@ -65,7 +65,8 @@ fn next(node: Uuid, civil: Civil) -> Program {
     };
     let spoken = track.anchor;
     let tone = Some(Tone { at, which: code_number(code), duration });
-    Program { broadcast: id, priority: Priority::Normal, track, delay: DELAY, until: spoken, tone }
+    let (priority, purpose) = (Priority::Normal, Purpose::Real);
+    Program { broadcast: id, priority, purpose, track, delay: DELAY, until: spoken, tone }
 }
 
 const DAY: i64 = 86_400 * SECOND;

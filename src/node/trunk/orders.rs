@@ -31,6 +31,7 @@ impl Trunk {
                 Some(record::Body::Order(signed)) => self.restore_order(now, signed),
                 Some(record::Body::Admitted(admitted)) => self.restore_admitted(&admitted),
                 Some(record::Body::Receipts(kept)) => self.restore_receipts(kept),
+                Some(record::Body::Hands(hands)) => self.restore_hands(&hands),
                 None => {}
             }
         }
@@ -68,6 +69,7 @@ impl Trunk {
                 }
             }
             Body::Placement(_) => self.note_given(&order, &signed),
+            Body::Settings(settings) => self.restore_settings(settings, &order, &signed),
             Body::Tick(_) | Body::Invite(_) => {}
             Body::Expel(_) => {
                 self.written.insert(order.id);
@@ -131,6 +133,7 @@ impl Trunk {
         };
         let durable = match &order.body {
             Body::Placement(placement) => placement.node == self.options.node,
+            Body::Settings(settings) => settings.node == self.options.node && self.held.number < order.number,
             Body::Tick(_) | Body::Invite(_) => false,
             Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) | Body::Lock(_) | Body::Release(_) => {
                 self.written.insert(order.id)
@@ -163,18 +166,25 @@ impl Trunk {
     }
 
     /// A placement of this node is for an authority over both places, the one that it leaves too: a key stolen
-    /// elsewhere must not take nodes away to where it may speak.
+    /// elsewhere must not take nodes away to where it may speak. Settings are for one over the place where it stands.
     pub(super) fn check_move(&self, now: Local, order: &Order) -> Result<(), Refusal> {
-        let (Body::Placement(placement), Some(place)) = (&order.body, &self.place) else { return Ok(()) };
-        let elsewhere = placement.node == self.options.node
-            && !self.authorities.covers(order.authority, Kind::Placement, &place.area, self.time.civil(now));
-        if !elsewhere {
-            return Ok(());
-        }
-        let text = format!(
-            "placement {} would move this node out of {}, which its authority {} may not place: have one over both do it",
-            order.id, place.area, order.authority
-        );
+        let own = self.options.node;
+        let covers =
+            |area: &Area| self.authorities.covers(order.authority, Kind::Placement, area, self.time.civil(now));
+        let text = match (&order.body, &self.place) {
+            (Body::Placement(placement), Some(place)) if placement.node == own && !covers(&place.area) => format!(
+                "placement {} would move this node out of {}, which its authority {} may not place: have one over both do it",
+                order.id, place.area, order.authority
+            ),
+            (Body::Settings(settings), Some(place)) if settings.node == own && !covers(&place.area) => format!(
+                "settings {} are by {}, which may not say how nodes of {} sound: have one over it do it",
+                order.id, order.authority, place.area
+            ),
+            (Body::Settings(settings), None) if settings.node == own => {
+                format!("settings {} came before this node has a place: place it first", order.id)
+            }
+            _ => return Ok(()),
+        };
         Err(Refusal { code: "order.scope", text })
     }
 
@@ -221,6 +231,12 @@ impl Trunk {
             }
             // A token is shown, and does nothing here.
             Body::Placement(_) | Body::Invite(_) => {}
+            Body::Settings(settings) if settings.node == self.options.node => {
+                if !self.take_settings(now, settings, &order) {
+                    return self.repeat(now, &signed, from);
+                }
+            }
+            Body::Settings(_) => {}
             Body::Expel(expel) => {
                 if !self.roster.expelled.admit(&order, &signed) {
                     let text =
@@ -273,7 +289,7 @@ impl Trunk {
         }
         if !matches!(order.body, Body::Tick(_)) {
             self.counters.orders_accepted += 1;
-            self.event(now, What::Order { id: order.id, kind: kind_name(order.kind()), title });
+            self.event(now, What::Order { id: order.id, kind: kind_name(&order.body), title });
         }
         if matches!(from, From::Push) && order.kind() != Kind::Placement {
             // Those below may have joined before this node did, and no log will bring it to them.
@@ -413,8 +429,9 @@ pub(super) fn secret_of(secret: Option<proto::Secret>) -> Option<Secret> {
     Secret::from_proto(&secret?)
 }
 
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
+fn kind_name(body: &Body) -> &'static str {
+    match body.kind() {
+        Kind::Placement if matches!(body, Body::Settings(_)) => "settings",
         Kind::Broadcast => "broadcast",
         Kind::Cancel => "cancel",
         Kind::Hush => "hush",

@@ -80,6 +80,13 @@ impl Trunk {
             Request::Release { lock } => self.request_release(now, id, lock),
             Request::Prefer { areas, broadcasts, lasting } => self.request_prefer(now, id, areas, broadcasts, lasting),
             Request::Countersign(signed) => self.request_countersign(now, id, *signed),
+            Request::Settings(change) => self.request_settings(now, id, *change),
+            Request::SettingsOf { node } => {
+                let reply = Reply::SettingsOf(self.settings_of(node).map(Box::new));
+                self.outputs.push_back(super::Output::Reply { id, reply });
+                Ok(())
+            }
+            Request::Turn(turn) => self.request_turn(now, id, turn),
             Request::Give(signed) => self.request_give(now, id, *signed),
             Request::Finish { broadcast, packets } => self.request_finish(now, id, broadcast, packets),
             Request::Note(note) => {
@@ -98,7 +105,7 @@ impl Trunk {
         self.time.civil(now).ok_or_else(|| ("time.unknown", text.into()))
     }
 
-    /// Grants and revocations concern all below; a placement this node alone.
+    /// Grants and revocations concern all below; a placement and settings this node alone.
     fn request_give(&mut self, now: Local, id: u64, signed: proto::Signed) -> Result<(), Refused> {
         let order = Order::decode(&signed.payload).map_err(|refusal| (refusal.code, refusal.text))?;
         let reply = Reply::Done { order: order.id };
@@ -106,6 +113,13 @@ impl Trunk {
             Body::Grant(_) | Body::Revoke(_) | Body::Expel(_) | Body::Lock(_) | Body::Release(_) => {
                 let request = Some((id, Box::new(reply)));
                 self.handle_order(now, signed, From::Own { request, keys: Vec::new() });
+            }
+            Body::Settings(settings) if settings.node == self.options.node => {
+                let checked = self.authorities.check(&signed, self.time.civil(now));
+                let checked = checked.and_then(|order| self.check_move(now, &order));
+                checked.map_err(|refusal| (refusal.code, refusal.text))?;
+                self.handle_order(now, signed, From::Push);
+                self.outputs.push_back(super::Output::Reply { id, reply });
             }
             Body::Placement(placement) if placement.node == self.options.node => {
                 let checked = self.authorities.check(&signed, self.time.civil(now));

@@ -240,7 +240,7 @@ impl Trunk {
         }
     }
 
-    fn place_of(&self, node: Uuid) -> Option<Placement> {
+    pub(super) fn place_of(&self, node: Uuid) -> Option<Placement> {
         if let Some(given) = self.roster.given.get(&node) {
             return Some(given.placement.clone());
         }
@@ -256,7 +256,7 @@ impl Trunk {
     }
 
     /// Sends an order down towards its node. Whether somebody was there to take it.
-    fn deliver(&mut self, node: Uuid, signed: proto::Signed) -> bool {
+    pub(super) fn deliver(&mut self, node: Uuid, signed: proto::Signed) -> bool {
         let Some((branch, link)) = self.way_to(node) else { return false };
         let grants = Order::decode(&signed.payload).map_or_else(|_| Vec::new(), |order| self.chain(order.authority));
         let deliver = proto::Deliver { node: node.as_bytes().to_vec().into(), order: Some(signed), grants };
@@ -271,7 +271,12 @@ impl Trunk {
         // As with everything: verified before it is passed on.
         self.admit_grants(now, &deliver.grants);
         let Ok(order) = self.authorities.check(&signed, self.time.civil(now)) else { return };
-        if !matches!(&order.body, Body::Placement(placement) if placement.node == node) {
+        let of = match &order.body {
+            Body::Placement(placement) => placement.node,
+            Body::Settings(settings) => settings.node,
+            _ => return,
+        };
+        if of != node {
             return;
         }
         if node != self.options.node {

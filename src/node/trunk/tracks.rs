@@ -306,11 +306,12 @@ impl Trunk {
     /// Begins to air a complete stored track, from the first packet that can still sound.
     pub(super) fn start_source(&mut self, now: Local, id: Uuid) {
         let Some(civil) = self.time.civil(now) else { return };
+        let own = self.late();
         let Some(track) = self.tracks.get_mut(&id) else { return };
         if track.source.is_some() {
             return;
         }
-        let late = civil - (track.info.anchor + track.delay);
+        let late = civil - (track.info.anchor + track.delay + own);
         let first = late.max(0).unsigned_abs() / track.info.packet_micros().max(1).unsigned_abs();
         track.source = Some(Source { next: first, read: first, reading: false, ready: VecDeque::new() });
         self.read_ahead(id);

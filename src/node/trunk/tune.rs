@@ -6,7 +6,7 @@ use super::super::instants::{
 };
 use super::tracks::{Fetch, Track};
 use super::{Command, Trunk, What};
-use crate::broadcast::{Entry, Purpose, State, Tone, choose};
+use crate::broadcast::{Entry, Purpose, State, Tone, choose_late};
 use crate::playout::{Player, Program};
 use crate::session::child::Wish;
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
@@ -19,7 +19,8 @@ impl Trunk {
         if let Some(civil) = civil {
             self.authorities.expire(civil);
             self.roster.expelled.expire(civil);
-            for broadcast in self.book.expire(civil) {
+            // What still sounds here, since it sounds later here, is not over.
+            for broadcast in self.book.expire(civil - self.late()) {
                 self.end_broadcast(now, broadcast);
             }
             self.end_orphans(now, civil);
@@ -43,7 +44,7 @@ impl Trunk {
         self.coming = None;
         let (place, civil) = (self.place.as_ref()?, civil.filter(|_| self.player.is_some())?);
         let ahead = self.comes_back();
-        let choice = choose(&self.book, &place.area, Some(civil + ahead));
+        let choice = choose_late(&self.book, &place.area, Some(civil + ahead), self.late());
         self.coming = choice.broadcast;
         choice.next.map(|next| next - ahead)
     }
@@ -73,20 +74,26 @@ impl Trunk {
         }
         let place = self.place.as_ref()?;
         let ahead = if self.player.is_some() { Player::LEAD } else { 0 };
-        let choice = choose(&self.book, &place.area, civil.map(|civil| civil + ahead));
+        let late = self.late();
+        let choice = choose_late(&self.book, &place.area, civil.map(|civil| civil + ahead), late);
         let next = choice.next.map(|next| next - ahead);
         self.tuned = Some(choice);
         let chosen = choice.broadcast.and_then(|id| self.book.get(id));
-        self.said = chosen.and_then(|entry| said(self.said, entry, civil? + ahead));
+        self.said = chosen.and_then(|entry| said(self.said, entry, civil? + ahead - late));
         let program = chosen.and_then(|entry| {
             let broadcast = &entry.broadcast;
             Some(Program {
                 broadcast: entry.id,
                 priority: broadcast.priority,
+                purpose: broadcast.purpose,
                 track: broadcast.renditions.first()?.clone(),
-                delay: broadcast.delay,
+                delay: broadcast.delay + late,
                 until: broadcast.until,
-                tone: self.said.map(|(_, tone)| tone).or(broadcast.tone),
+                tone: self
+                    .said
+                    .map(|(_, tone)| tone)
+                    .or(broadcast.tone)
+                    .map(|tone| Tone { at: tone.at + late, ..tone }),
             })
         });
         if let Some(player) = &mut self.player {
@@ -99,6 +106,7 @@ impl Trunk {
     fn pull(&mut self, now: Local, civil: Civil) -> Option<Civil> {
         let ahead =
             LEAD + if self.options.branches > 0 { STARTS_SPREAD } else { spread(self.options.node, STARTS_SPREAD) };
+        let own = self.late();
         let mut next: Option<Civil> = None;
         let mut note = |at: Civil| next = Some(next.map_or(at, |next| next.min(at)));
         for id in self.tracks.keys().copied().collect::<Vec<_>>() {
@@ -107,7 +115,7 @@ impl Trunk {
                 self.end_track(now, id);
                 continue;
             };
-            let over = entry.cancelled_at.unwrap_or(entry.broadcast.until + entry.broadcast.delay);
+            let over = entry.cancelled_at.unwrap_or(entry.broadcast.ends() + own);
             let starts = track.info.anchor - ahead;
             if civil >= over {
                 if matches!(entry.state, State::Cancelled) || entry.cancelled_at.is_some() {
@@ -158,7 +166,7 @@ impl Trunk {
 
     fn start_listening(&mut self, now: Local, civil: Civil, id: Uuid) {
         let (own, ahead) = (spread(self.options.node, INSIST_SPREAD), self.comes_back());
-        let silenced = self.is_silenced(civil, id);
+        let (silenced, late) = (self.is_silenced(civil, id), self.late());
         let Some(track) = self.tracks.get_mut(&id) else { return };
         track.leave_at = None;
         if track.listening {
@@ -166,7 +174,7 @@ impl Trunk {
         }
         (track.listening, track.flowing) = (true, false);
         track.fetch = None;
-        let wish = wish(track, if silenced { civil + ahead } else { civil });
+        let wish = wish(track, late, if silenced { civil + ahead } else { civil });
         let first = track.info.instant(u64::from(track.info.packets.is_none()));
         let counted = track.emergency && track.first && !track.asks && civil < first;
         track.insist_at = counted.then_some(first + INSIST + own);
@@ -186,7 +194,7 @@ impl Trunk {
     /// It is on, something else sounds or nothing may, and it comes back: what would have sounded before is of no use.
     fn is_silenced(&self, civil: Civil, id: Uuid) -> bool {
         let Some(track) = self.tracks.get(&id).filter(|track| !track.listened_to()) else { return false };
-        let begun = self.book.get(track.broadcast).is_some_and(|entry| entry.broadcast.from <= civil);
+        let begun = self.book.get(track.broadcast).is_some_and(|entry| entry.broadcast.from + self.late() <= civil);
         let chosen = self.tuned.and_then(|choice| choice.broadcast);
         begun && self.coming == Some(track.broadcast) && chosen != self.coming
     }
@@ -230,6 +238,7 @@ impl Trunk {
 
     /// A newer revision of the same track: most often a live one whose last packet is now known.
     pub(super) fn revise_track(&mut self, now: Local, id: Uuid, info: Info, delay: i64) {
+        let late = self.late();
         let Some(track) = self.tracks.get_mut(&id) else { return };
         let ended = track.info.packets != info.packets;
         track.info = info;
@@ -237,7 +246,7 @@ impl Trunk {
         if track.listening
             && let Some(civil) = self.time.civil(now)
         {
-            let wish = wish(track, civil);
+            let wish = wish(track, late, civil);
             self.parents.listen(now, wish, None);
         }
         if ended {
@@ -309,10 +318,10 @@ fn said(before: Option<(Uuid, Tone)>, entry: &Entry, now: Civil) -> Option<(Uuid
     Some(before.filter(|(id, _)| *id == entry.id).unwrap_or_else(|| (entry.id, again())))
 }
 
-/// What to ask a parent for, from the first packet on that can still sound.
-fn wish(track: &Track, civil: Civil) -> Wish {
+/// What to ask a parent for, from the first packet on that can still sound; `own`: by how much all sounds later here.
+fn wish(track: &Track, own: i64, civil: Civil) -> Wish {
     let packet = track.info.packet_micros().max(1);
-    let late = (civil - (track.info.anchor + track.delay)).max(0);
+    let late = (civil - (track.info.anchor + track.delay + own)).max(0);
     Wish {
         track: track.info.id,
         ssrc: track.info.ssrc,

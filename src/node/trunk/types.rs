@@ -4,7 +4,7 @@ use super::super::branch::{Command, Notice};
 use super::super::{Done, Job, Link, Peer, Role};
 use crate::audio::{Reading, Step};
 use crate::broadcast::receipt::Outcome;
-use crate::broadcast::{Address, Area, Grant, Priority, Purpose};
+use crate::broadcast::{Address, Area, Grant, Priority, Purpose, Settings};
 use crate::key::{KeyId, PublicKey, SigningKey};
 use crate::playout;
 use crate::proto;
@@ -88,6 +88,8 @@ pub enum Input {
     Device(playout::Device),
     /// What left this node's device in the last second.
     Level(Reading),
+    /// Where the switch beside the loudspeaker stands, at start and whenever it is turned: on mutes.
+    Switch(bool),
     /// Something is wrong with the device or its sound, and its end: `sound.silent`, `sound.device`…
     Trouble {
         code: &'static str,
@@ -203,6 +205,14 @@ pub enum Request {
     },
     /// Where another node shall stand.
     Place(Box<super::Place>),
+    /// How a node shall sound.
+    Settings(Box<super::Change>),
+    /// How a node sounds, as far as this one has said.
+    SettingsOf {
+        node: Uuid,
+    },
+    /// What people at this node set; nothing, to see how it stands.
+    Turn(super::Turn),
     /// A node that shall be no child and no parent any more.
     Expel {
         node: Uuid,
@@ -316,6 +326,14 @@ pub enum Reply {
         area: Area,
         told: bool,
     },
+    /// Settings were given; whether somebody was there to be told.
+    Settled {
+        order: Uuid,
+        settings: Box<Settings>,
+        told: bool,
+    },
+    SettingsOf(Option<Box<Settings>>),
+    Loudness(super::Loudness),
     Nodes(Vec<proto::Report>),
     Authorities(Vec<Granted>, Vec<Locked>),
     /// Each such area, and until when it is silent.
@@ -441,6 +459,8 @@ pub struct Counters {
     pub delivery: i64,
     /// What left the device in the last second; `None` without a device.
     pub level: Option<Reading>,
+    /// How loud it may be; `None` without a device.
+    pub loudness: Option<super::Loudness>,
     /// This node and all below, as they last said.
     pub known: Known,
     /// When the newest tick of the origin that tells the time was heard, or given.
@@ -496,7 +516,7 @@ pub const QUEUES: [&str; 11] = [
 ];
 /// Codes of what can be wrong with a node: with its sound, its disk, its clock, its certificate, its right to speak, its
 /// parents.
-pub const TROUBLES: [&str; 26] = [
+pub const TROUBLES: [&str; 27] = [
     "authority.expired",
     "authority.expires",
     "authority.revoked",
@@ -514,6 +534,7 @@ pub const TROUBLES: [&str; 26] = [
     "disk.gone",
     "disk.read_only",
     "issuer.expires",
+    "mute.switch",
     "node.expelled",
     "node.waits",
     "parent.lost",

@@ -7,7 +7,7 @@ const CODE: u32 = 42_719;
 const SAID: i64 = 2_000_000;
 
 /// The code at [`SAID`] and nothing behind it.
-fn said() -> Program {
+pub(super) fn said() -> Program {
     let duration = code_micros(CODE);
     let mut program = program(1, Priority::Normal, SAID + duration - DELAY, Some(0));
     program.until = program.track.anchor;

@@ -4,6 +4,7 @@
 mod tally;
 
 use super::super::{Known, STATES};
+use crate::broadcast::{Settings, Volume};
 use crate::proto;
 use crate::session::is_sane_report;
 use crate::time::{Civil, SECOND};
@@ -17,10 +18,10 @@ use uuid::Uuid;
 pub struct Line {
     seen: Seen,
     received: u64,
-    repaired: u64,
-    lost: u64,
+    repaired: u32,
+    lost: u32,
     concealed: u64,
-    rejected: u64,
+    rejected: u32,
     at: i64,
     buffer: i32,
     offset: i32,
@@ -28,6 +29,9 @@ pub struct Line {
     peak: Option<i16>,
     rms: Option<i16>,
     bitrate: u32,
+    /// Tenths of dB, and the number of its settings.
+    volume: Option<i16>,
+    settings: u64,
     /// Of the process that said it, and of the one before; 0 if unknown.
     instance: u64,
     before: u64,
@@ -44,6 +48,8 @@ struct Seen {
     first: Uuid,
     ended: Uuid,
     first_at: i64,
+    /// Seconds, to the end of the one it is in: a clock for people.
+    muted: u32,
     state: u8,
     role: u8,
 }
@@ -56,6 +62,8 @@ impl Line {
         }
         let id = |bytes: &[u8]| if bytes.is_empty() { Some(Uuid::nil()) } else { Uuid::from_slice(bytes).ok() };
         let count = |count: u64| count.min(GREATEST);
+        // In a lifetime a loudspeaker misses fewer.
+        let few = |count: u64| count.min(u64::from(u32::MAX)) as u32;
         let time = |at: i64| at.clamp(0, latest.0.max(0));
         let micros = |micros: i64| micros.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
         let level = |level: i32| level.clamp(-10_000, 10_000) as i16;
@@ -70,14 +78,15 @@ impl Line {
                 first: id(&report.first)?,
                 ended: id(&report.ended)?,
                 first_at: time(report.first_at),
+                muted: seconds(report.muted.min(latest.0.max(0).saturating_add(Settings::MUTE))),
                 state: index(&STATES, &report.state),
                 role: index(&ROLES, &report.role),
             },
             received: count(report.received),
-            repaired: count(report.repaired),
-            lost: count(report.lost),
+            repaired: few(report.repaired),
+            lost: few(report.lost),
             concealed: count(report.concealed),
-            rejected: count(report.rejected),
+            rejected: few(report.rejected),
             at: time(report.at),
             buffer: micros(report.buffer),
             offset: micros(report.offset),
@@ -85,6 +94,8 @@ impl Line {
             peak: report.peak.map(level),
             rms: report.rms.map(level),
             bitrate: report.bitrate,
+            volume: report.volume.and_then(Volume::new).map(Volume::tenths),
+            settings: report.settings,
             instance: report.instance,
             before: 0,
         })
@@ -96,6 +107,11 @@ impl Line {
 
     pub fn name(&self) -> &str {
         &self.seen.name
+    }
+
+    /// Number of the settings that it says are in force there.
+    pub fn settings(&self) -> u64 {
+        self.settings
     }
 
     /// `None` while nothing is known of the way to it.
@@ -171,8 +187,8 @@ impl Line {
             parent: id(self.seen.parent),
             state: STATES[usize::from(self.seen.state) % STATES.len()].into(),
             received: self.received,
-            repaired: self.repaired,
-            lost: self.lost,
+            repaired: self.repaired.into(),
+            lost: self.lost.into(),
             concealed: self.concealed,
             buffer: self.buffer.into(),
             offset: self.offset.into(),
@@ -180,7 +196,7 @@ impl Line {
             first: id(self.seen.first),
             first_at: self.seen.first_at,
             role: ROLES[usize::from(self.seen.role) % ROLES.len()].into(),
-            rejected: self.rejected,
+            rejected: self.rejected.into(),
             ended: id(self.seen.ended),
             at: self.at,
             uncertainty: self.uncertainty.into(),
@@ -189,6 +205,9 @@ impl Line {
             trouble: trouble.to_string(),
             bitrate: self.bitrate,
             instance: self.instance,
+            muted: i64::from(self.seen.muted) * SECOND,
+            volume: self.volume.map(i32::from),
+            settings: self.settings,
         }
     }
 }
@@ -320,7 +339,7 @@ impl Lines {
     fn stand_still(&mut self, node: Uuid, state: &str) {
         let Some(line) = self.lines.get(&node) else { return };
         let state = STATES.iter().position(|known| *known == state).unwrap_or(0) as u8;
-        let seen = Seen { state, sounding: Uuid::nil(), trouble: "".into(), ..line.seen.clone() };
+        let seen = Seen { state, sounding: Uuid::nil(), trouble: "".into(), muted: 0, ..line.seen.clone() };
         let line = Line { seen, peak: None, rms: None, ..line.clone() };
         self.take(node, line);
     }
@@ -350,6 +369,11 @@ impl Lines {
         nodes.extend(std::iter::from_fn(|| self.counted.next()).take(counts));
         nodes.into_iter().filter_map(|node| Some(self.lines.get(&node)?.write(node))).collect()
     }
+}
+
+/// Of a time, the second in which it ends.
+fn seconds(micros: i64) -> u32 {
+    micros.clamp(0, i64::from(u32::MAX) * SECOND).unsigned_abs().div_ceil(SECOND.unsigned_abs()) as u32
 }
 
 /// The state of a node that was expelled.
@@ -418,6 +442,9 @@ mod tests {
             rms: Some(-1),
             trouble: "sound.silent".into(),
             instance: 10,
+            muted: 11 * SECOND,
+            volume: Some(-60),
+            settings: 12,
             ..report("buffering", 10)
         };
         assert_eq!(Line::read(&report, Civil(100)).unwrap().write(id(3)), report);

@@ -23,8 +23,8 @@ impl Tally {
         let Some(old) = old.filter(|old| old.is_said() && new.is_said() && new.is_speaker()) else { return };
         let Known { received, repaired, lost, concealed, .. } = &mut self.known;
         *received += since(old.received, new.received);
-        *repaired += since(old.repaired, new.repaired);
-        *lost += since(old.lost, new.lost);
+        *repaired += since(old.repaired.into(), new.repaired.into());
+        *lost += since(old.lost.into(), new.lost.into());
         *concealed += since(old.concealed, new.concealed);
     }
 
