@@ -1,4 +1,6 @@
 //! What a configuration may say beyond its types: ranges, forms, and what contradicts what.
+mod timed;
+
 use super::mistake::Said;
 use super::read::Reading;
 use super::{
@@ -33,6 +35,7 @@ pub fn check(config: &Config, found: &mut Reading<'_>) {
     if let Some(playout) = &config.playout {
         of_playout(playout, found);
     }
+    timed::check(config, found);
     if !config.admin.listen.ip().is_loopback() {
         found.wrong(
             VALUE,

@@ -222,6 +222,7 @@ async fn air(State(api): Shared, Extension(language): Extension<Language>, body:
         let others = tracks.split_off(1.min(tracks.len()));
         let (track, secret) = tracks.pop().ok_or_else(|| Failure::new("media.packets", [&"no rendition is kept"]))?;
         let air = trunk::Air {
+            id: None,
             title,
             areas,
             priority,

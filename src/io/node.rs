@@ -174,6 +174,7 @@ impl Node {
             seed: random(),
             daylight: trunk::Daylight::in_zone(offset(config.node.zone)),
             issuer,
+            backed: config.clock.error().is_some(),
             // Never the 0 of those who don't say.
             instance: u64::from_be_bytes(random()) | 1,
             tick: TICK,
@@ -211,6 +212,7 @@ impl Node {
             branches: commands,
             steps,
             multicast: config.parent.as_ref().is_some_and(|parent| parent.multicast),
+            clock: config.clock.clone(),
             jobs,
             events: events.clone(),
             metrics: metrics.clone(),

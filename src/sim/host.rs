@@ -87,6 +87,14 @@ impl Host {
         self.member.parents.is_empty()
     }
 
+    /// What its wall clock says at this true time, and how sure that is; `None` where it goes by none.
+    pub fn wall(&self, now: i64) -> Option<(Civil, u64)> {
+        match self.member.clock {
+            Some((off, stated)) => Some((EPOCH + now + off, stated)),
+            None => self.is_root().then_some((EPOCH + now, WALL_UNCERTAINTY)),
+        }
+    }
+
     /// A new process with what the disk holds; fresh log, fresh randomness.
     pub fn start(&mut self, now: i64, random: &mut Random, tracks: &mut Tracks) -> Vec<Effect> {
         self.incarnation += 1;
@@ -115,6 +123,7 @@ impl Host {
             rendition: self.member.rendition,
             daylight: self.member.daylight,
             issuer: false,
+            backed: self.member.clock.is_some(),
             instance: self.incarnation,
         };
         self.process = Some(Process {
@@ -378,3 +387,5 @@ fn rank(address: &Address) -> usize {
 const TICK: i64 = 10 * SECOND;
 /// Turns of timeouts at one instant: a node that needs more never comes to rest.
 const TURNS: u32 = 1_000;
+/// µs: what an origin with NTP states.
+const WALL_UNCERTAINTY: u64 = 1_000;

@@ -59,6 +59,8 @@ pub(super) struct Member {
     pub awake: bool,
     /// When it may say its code, if it has no place.
     pub daylight: Daylight,
+    /// Of a clock of its own that it trusts: by how much it is off, and what is said of it, µs.
+    pub clock: Option<(i64, u64)>,
 }
 
 impl Tree {
@@ -124,6 +126,14 @@ impl Tree {
     pub fn at_night(&mut self) -> &mut Self {
         if let Some(member) = self.members.last_mut() {
             member.daylight = Daylight::in_zone(0);
+        }
+        self
+    }
+
+    /// The newest node trusts a clock of its own to `stated` µs, which is `off` by so many.
+    pub fn clock(&mut self, off: i64, stated: u64) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            member.clock = Some((off, stated));
         }
         self
     }
@@ -200,6 +210,7 @@ impl Tree {
             awake: true,
             // A world begins at midnight, UTC.
             daylight: Daylight::in_zone(DAY / 2),
+            clock: None,
         });
         self
     }

@@ -75,6 +75,7 @@ impl Pacing {
         let mut listed = self.tracks.listed();
         let (track, secret) = listed.next().ok_or_else(|| Failure::new("node.stopping", []))?;
         let air = trunk::Air {
+            id: None,
             title: wish.title.clone(),
             areas: wish.areas.clone(),
             priority: wish.priority,

@@ -100,6 +100,7 @@ pub(super) fn relay() -> Trunk {
             rendition: Default::default(),
             daylight: super::Daylight::in_zone(0),
             issuer: false,
+            backed: false,
             instance: 1,
         },
     );
@@ -245,7 +246,7 @@ fn keys_whose_orders_never_come_do_not_shut_later_ones_out() {
 #[test]
 fn orders_repeated_to_a_node_that_knows_them_do_not_reach_the_disk_again() {
     let mut trunk = relay();
-    trunk.time = Time::new(true);
+    trunk.time = Time::new(true, false);
     trunk.time.handle_wall(Local(0), NOW, 0);
     let hush = broadcast::Hush { until: NOW + 60 * SECOND, up_to: Priority::Normal, exempt: Vec::new() };
     let grant = broadcast::Grant {

@@ -480,6 +480,7 @@ mod tests {
             rendition: Default::default(),
             daylight: super::super::Daylight::in_zone(0),
             issuer: false,
+            backed: false,
             instance: 1,
         };
         let mut trunk = Trunk::new(Local(0), options);
