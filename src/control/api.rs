@@ -9,6 +9,7 @@
 //! DELETE /v1/broadcasts/{id}, POST /v1/broadcasts/{id}/cancel        → Done
 //! POST   /v1/live?areas=A             a stream of sound          → Live, when it has ended
 //! GET    /v1/live, /v1/live/{id}
+//! GET, PUT /v1/timetable, /v1/policies, /v1/areas; GET /v1/timetable/plan: see timetable::http
 //! POST   /v1/stop                     Stop                           → Done
 //! GET    /v1/authorities                                             → Authorities
 //! POST   /v1/authorities              Give: a grant, revocation or placement of a root's  → Done
@@ -28,6 +29,7 @@ use super::media::{Library, Media, Upload};
 use super::packets;
 use super::places;
 use super::reach::{self, Known};
+use super::timetable::{Desk, http as planned};
 use super::text::{Failure, Language};
 use super::token::Token;
 use super::trace;
@@ -65,8 +67,10 @@ pub struct Api {
     pub speaks: bool,
     pub events: Arc<Events>,
     pub uploads: Semaphore,
-    pub encoders: Semaphore,
+    pub encoders: Arc<Semaphore>,
     pub live: Arc<Sources>,
+    /// Of a node that speaks.
+    pub desk: Option<Arc<Desk>>,
 }
 
 pub(super) type Shared = State<Arc<Api>>;
@@ -75,6 +79,10 @@ impl Api {
     /// As it stands: it may be replaced while the node runs.
     fn token(&self) -> Token {
         self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn desk(&self) -> Result<&Arc<Desk>, Failure> {
+        self.desk.as_ref().ok_or_else(|| Failure::new("timetable.none", []))
     }
 }
 
@@ -87,6 +95,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/broadcasts/{id}/cancel", post(cancel))
         .route("/v1/live", post(live::http::post).get(live::http::list))
         .route("/v1/live/{id}", get(live::http::one))
+        .route("/v1/timetable", get(planned::timetable).put(planned::put_timetable))
+        .route("/v1/timetable/plan", get(planned::plan))
+        .route("/v1/policies", get(planned::policies).put(planned::put_policies))
+        .route("/v1/areas", get(planned::areas).put(planned::put_areas))
         .route("/v1/stop", post(stop))
         .route("/v1/authorities", get(authorities).post(give))
         .route("/v1/nodes", get(nodes).post(places::place))

@@ -104,6 +104,19 @@ impl Client {
         self.ask(self.to(Method::GET, "/v1/events").query(&[("after", after)])).await
     }
 
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Failure> {
+        self.ask(self.to(Method::GET, path).query(query)).await
+    }
+
+    pub(super) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: impl Into<Body>,
+    ) -> Result<T, Failure> {
+        self.ask(self.to(Method::PUT, path).query(query).body(body)).await
+    }
+
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.ask(self.to(Method::DELETE, path)).await
     }

@@ -54,6 +54,7 @@ mod resolve;
 mod shard;
 pub mod socket;
 pub mod sound;
+pub mod source;
 pub mod store;
 #[cfg(feature = "otel")]
 pub mod telemetry;
@@ -61,5 +62,6 @@ pub mod tls;
 mod trunk;
 pub mod wake;
 
+pub use metrics::Planned;
 pub use node::{Handle, Node};
 pub use resolve::shard as shard_of;

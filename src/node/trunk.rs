@@ -21,6 +21,7 @@ mod types;
 
 pub use calling::Daylight;
 pub use choice::Wished;
+pub use requests::room_for_areas;
 pub use roster::Place;
 pub use types::*;
 

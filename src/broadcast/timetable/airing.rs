@@ -29,9 +29,11 @@
 
 mod form;
 mod record;
+mod wanted;
 
 pub use form::{read, write};
 pub use record::{Fault, Part, Record, Shown, State};
+pub use wanted::Asked;
 
 use super::entry::Plays;
 use super::plan::Item;
@@ -237,6 +239,11 @@ impl Airings {
             record.state = state;
         }
         self.pass(now);
+    }
+
+    /// The book could not be read.
+    pub fn handle_not_listed(&mut self, now: Civil) {
+        (self.busy, self.list_at) = (None, now + ASK_AGAIN);
     }
 
     /// The records were written, or could not be: then nothing new is given.
@@ -507,6 +514,7 @@ const OPEN_AGAIN: i64 = 3 * SECOND;
 /// µs until what was refused is tried again: somebody must upload a file or mend a disk.
 const GIVE_AGAIN: i64 = 180 * SECOND;
 const CANCEL_AGAIN: i64 = 10 * SECOND;
+const ASK_AGAIN: i64 = 5 * SECOND;
 const KEEP_AGAIN: i64 = 10 * SECOND;
 /// µs between two looks into the book.
 const LIST_AGAIN: i64 = 60 * SECOND;
