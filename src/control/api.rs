@@ -29,8 +29,8 @@ use super::media::{Library, Media, Upload};
 use super::packets;
 use super::places;
 use super::reach::{self, Known};
-use super::timetable::{Desk, http as planned};
 use super::text::{Failure, Language};
+use super::timetable::{Desk, http as planned};
 use super::token::Token;
 use super::trace;
 use super::when;
@@ -160,6 +160,9 @@ async fn upload(State(api): Shared, Extension(language): Extension<Language>, ur
         blocking(move || span.in_scope(|| library.finish(upload))).await
     };
     let done = work.await;
+    if let (Ok(_), Some(desk)) = (&done, &api.desk) {
+        desk.news();
+    }
     if done.is_err() {
         // Whoever still sends reads no answer, and would see a broken pipe in its place.
         let _ = tokio::time::timeout(TAKEN_IN, async { while let Some(Ok(_)) = piece(&mut body).await {} }).await;

@@ -264,8 +264,8 @@ mod tests {
     fn every_code_that_this_room_says_is_in_the_table() {
         let mut files = 0;
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/control");
-        let within =
-            ["transcode", "check", "live", "timetable", "tree"].map(|name| std::fs::read_dir(format!("{folder}/{name}")).unwrap());
+        let within = ["transcode", "check", "live", "timetable", "tree"]
+            .map(|name| std::fs::read_dir(format!("{folder}/{name}")).unwrap());
         for file in std::fs::read_dir(folder).unwrap().chain(within.into_iter().flatten()) {
             let path = file.unwrap().path();
             if path.extension().is_none_or(|kind| kind != "rs") {

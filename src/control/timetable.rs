@@ -10,8 +10,8 @@ mod streams;
 pub use desk::{Desk, Setup};
 
 use super::cli::{DONE, FAILED, NodeArgs, USAGE, print_json};
-use super::table;
 use super::client::Client;
+use super::table;
 use super::text::{Failure, Language, of_rule, say, tell};
 use crate::broadcast::register::{NotThere, Unit, fold};
 use crate::broadcast::timetable::{Entry, MOST_DAYS, Plan, Policies, ROW, instant, plan};
@@ -105,7 +105,7 @@ pub async fn area(args: AreaArgs, json: bool, language: Language) -> Result<u8, 
         },
         None => {
             let standing = Client::of(&args.node, language)?.standing(command::What::Areas).await?;
-            let read = Register::from_json(standing.content.to_string().as_bytes());
+            let read = Register::from_csv(standing.content.as_str().unwrap_or_default().as_bytes());
             let name = "/v1/areas".to_owned();
             (read.map_err(|mistakes| Failure::of_mistakes("timetable.wrong", Path::new(&name), mistakes))?, name)
         }

@@ -49,6 +49,7 @@ pub struct Airings {
     seed: [u8; 32],
     drawn: u64,
     records: BTreeMap<Uuid, Record>,
+    most: usize,
     /// How far the plan reaches, and the first thing in it that found no room among the records.
     until: Civil,
     left_over: Option<Civil>,
@@ -89,12 +90,22 @@ pub enum Output {
     /// Write [`Airings::records`] to disk: [`Airings::handle_kept`].
     Keep,
     /// Give this broadcast by this id: [`Airings::handle_given`].
-    Give { id: Uuid, part: Part },
+    Give {
+        id: Uuid,
+        part: Part,
+    },
     /// [`Airings::handle_cancelled`].
-    Cancel { id: Uuid },
+    Cancel {
+        id: Uuid,
+    },
     /// Put a live source on the air until the end of its slot: [`Airings::handle_over`].
-    Open { id: Uuid, part: Part },
-    Close { id: Uuid },
+    Open {
+        id: Uuid,
+        part: Part,
+    },
+    Close {
+        id: Uuid,
+    },
 }
 
 /// What people are to learn.
@@ -132,6 +143,7 @@ impl Airings {
             seed,
             drawn: 0,
             records,
+            most: MOST_OPEN,
             until: Civil::default(),
             left_over: None,
             listed: false,
@@ -142,6 +154,12 @@ impl Airings {
             busy: None,
             told: Vec::new(),
         }
+    }
+
+    /// So many broadcasts are given ahead at most: [`MOST_TRACKS`] bounds the tracks of all of them.
+    pub fn renditions(mut self, count: usize) -> Self {
+        self.most = MOST_OPEN.min(MOST_TRACKS / count.max(1));
+        self
     }
 
     /// All that is known of, for the disk and for people.
@@ -195,6 +213,9 @@ impl Airings {
             self.take_back(id);
         }
         self.left_over = None;
+        // What goes on to its end though it no longer stands keeps others out of its areas alone.
+        let goes_on = |record: &&Record| record.is_open() && !record.stands && record.state != State::Cancelling;
+        let goes_on: Vec<Part> = self.records.values().filter(goes_on).map(|record| record.part.clone()).collect();
         let mut promised = self.records.values().filter(|record| record.is_open()).count();
         for (item, areas) in open.into_values().flatten() {
             let late = match item.plays {
@@ -204,8 +225,13 @@ impl Airings {
             if late || areas.is_empty() {
                 continue;
             }
-            for areas in split(areas, room(&item)) {
-                if promised >= MOST_OPEN {
+            let (held, free): (BTreeSet<Area>, BTreeSet<Area>) = areas.into_iter().partition(|area| {
+                let one = Part { item: item.clone(), areas: vec![area.clone()] };
+                goes_on.iter().any(|part| part.meets(&one))
+            });
+            let room = room(&item);
+            for areas in split(free, room).into_iter().chain(split(held, room)) {
+                if promised >= self.most {
                     self.left_over = Some(self.left_over.map_or(item.start, |first| first.min(item.start)));
                     continue;
                 }
@@ -313,6 +339,13 @@ impl Airings {
         self.pass(now);
     }
 
+    /// Something has changed that may have been in the way, such as a file that came: what was refused is tried again.
+    pub fn handle_news(&mut self) {
+        for record in self.records.values_mut().filter(|record| record.fault.is_some()) {
+            record.again = Civil::default();
+        }
+    }
+
     /// The source of a live part is on the air.
     pub fn handle_on_air(&mut self, id: Uuid) {
         if let Some(record) = self.records.get_mut(&id) {
@@ -403,12 +436,14 @@ impl Airings {
             let state = match record.state {
                 State::Given if end <= now => State::Aired,
                 State::Promised if live && end < now + SHORTEST => {
-                    if record.spoke { State::Aired } else { State::Missed }
+                    if record.spoke {
+                        State::Aired
+                    } else {
+                        State::Missed
+                    }
                 }
                 // One that may have been given is not judged before the book was read.
-                State::Promised
-                    if !live && start < now + LATEST && *listed && *busy != Some(Busy::Give(record.id)) =>
-                {
+                State::Promised if !live && start < now + LATEST && *listed && *busy != Some(Busy::Give(record.id)) => {
                     State::Missed
                 }
                 State::Cancelling if end <= now && !live => State::Withdrawn,
@@ -522,5 +557,7 @@ const LIST_AGAIN: i64 = 60 * SECOND;
 const KEPT: i64 = 48 * 3_600 * SECOND;
 /// Under the 1,024 broadcasts that a book holds of one authority, with room for what people put on the air.
 pub const MOST_OPEN: usize = 900;
+/// Of the 2,048 tracks that a node keeps.
+pub const MOST_TRACKS: usize = 1_500;
 /// Bytes that name and length of an area take in an order.
 const AREA: usize = 2;

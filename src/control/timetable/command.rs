@@ -106,8 +106,10 @@ fn picture(shown: &Shown, language: Language) -> String {
 
 /// Reads the file here, so that its mistakes are told with its name; shows what it comes to; and then sets it.
 pub async fn set(what: What, args: &SetArgs, json: bool, language: Language) -> Result<u8, Failure> {
-    let bytes = std::fs::read(&args.file).map_err(|error| Failure::new("client.file", [&args.file.display(), &error]))?;
-    check(what, &args.file, &bytes).map_err(|mistakes| Failure::of_mistakes("timetable.wrong", &args.file, mistakes))?;
+    let bytes =
+        std::fs::read(&args.file).map_err(|error| Failure::new("client.file", [&args.file.display(), &error]))?;
+    check(what, &args.file, &bytes)
+        .map_err(|mistakes| Failure::of_mistakes("timetable.wrong", &args.file, mistakes))?;
     let client = Client::of(&args.node, language)?;
     let standing = client.standing(what).await?;
     let version = args.version.unwrap_or(standing.newest.version);

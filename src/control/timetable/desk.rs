@@ -70,7 +70,7 @@ impl Desk {
     pub fn open(setup: Setup) -> Result<Self, Failure> {
         let store = Store::open(setup.handle.data())?;
         let tables = store.tables(&setup.config)?;
-        let airings = Airings::new(identity::random(), store.records()?);
+        let airings = Airings::new(identity::random(), store.records()?).renditions(setup.live.bitrates().len());
         let state = State {
             tables,
             airings,
@@ -338,6 +338,15 @@ impl Desk {
         Ok(newest)
     }
 
+    /// A file came: what waits for one is tried again, and lengths are compared.
+    pub fn news(&self) {
+        let mut state = self.hold();
+        state.airings.handle_news();
+        state.plan_at = None;
+        drop(state);
+        self.wake.notify_one();
+    }
+
     /// What stands in the records of each item, for the plan that is shown.
     pub fn records(&self) -> Vec<Record> {
         self.hold().airings.records().cloned().collect()
@@ -384,7 +393,7 @@ impl Changed {
                 put(store, super::store::POLICIES, &mut tables.policies, policies, by, content)?
             }
             Self::Areas(register) => {
-                let content = serde_json::from_str(&register.to_json()).unwrap_or_default();
+                let content = Value::String(register.to_csv());
                 put(store, super::store::AREAS, &mut tables.areas, *register, by, content)?
             }
         };
@@ -392,7 +401,14 @@ impl Changed {
     }
 }
 
-fn put<T>(store: &Store, name: &str, held: &mut Held<T>, value: T, by: &str, content: Value) -> Result<Change, Failure> {
+fn put<T>(
+    store: &Store,
+    name: &str,
+    held: &mut Held<T>,
+    value: T,
+    by: &str,
+    content: Value,
+) -> Result<Change, Failure> {
     held.changes = store.keep(name, held.changes.clone(), by, content)?;
     held.value = Arc::new(value);
     Ok(held.newest())

@@ -2,9 +2,9 @@
 //! has the trunk sign.
 use super::desk::Setup;
 use crate::audio;
+use crate::broadcast::Purpose;
 use crate::broadcast::timetable::Plays;
 use crate::broadcast::timetable::airing::Part;
-use crate::broadcast::Purpose;
 use crate::control::text::Failure;
 use crate::control::{blocking, packets};
 use crate::io::Handle;

@@ -12,7 +12,7 @@
 use super::desk::{Changed, Desk};
 use super::store::{Change, Tables};
 use crate::broadcast::register::{NotThere, Register};
-use crate::broadcast::timetable::airing::{Asked, Record, Wanted};
+use crate::broadcast::timetable::airing::{Record, Wanted};
 use crate::broadcast::timetable::{Entry, MOST_DAYS, Plan, Policies, instant};
 use crate::broadcast::{Area, At, Mistake};
 use crate::control::answer::{STALLED, done};
@@ -41,7 +41,7 @@ pub struct Standing {
     pub newest: Change,
     /// The newest last.
     pub changes: Vec<Change>,
-    /// Entries, policies or units, as they are put.
+    /// Entries or policies as they are put; areas as the text of a CSV file, which keeps the order of languages.
     pub content: Value,
 }
 
@@ -88,10 +88,13 @@ pub struct Shown {
 }
 
 pub async fn timetable(State(api): Shared, Extension(language): Extension<Language>) -> Response {
-    done(standing(api.desk(), |tables| {
-        let content = tables.entries.value.iter().map(Entry::to_json).collect();
-        (tables.entries.changes.clone(), content)
-    }), language)
+    done(
+        standing(api.desk(), |tables| {
+            let content = tables.entries.value.iter().map(Entry::to_json).collect();
+            (tables.entries.changes.clone(), content)
+        }),
+        language,
+    )
 }
 
 pub async fn policies(State(api): Shared, Extension(language): Extension<Language>) -> Response {
@@ -99,10 +102,10 @@ pub async fn policies(State(api): Shared, Extension(language): Extension<Languag
 }
 
 pub async fn areas(State(api): Shared, Extension(language): Extension<Language>) -> Response {
-    done(standing(api.desk(), |tables| {
-        let content = serde_json::from_str(&tables.areas.value.to_json()).unwrap_or_default();
-        (tables.areas.changes.clone(), content)
-    }), language)
+    done(
+        standing(api.desk(), |tables| (tables.areas.changes.clone(), Value::String(tables.areas.value.to_csv()))),
+        language,
+    )
 }
 
 fn standing(
@@ -146,12 +149,7 @@ pub async fn put_policies(
     done(work.await, language)
 }
 
-pub async fn put_areas(
-    State(api): Shared,
-    Extension(language): Extension<Language>,
-    uri: Uri,
-    body: Body,
-) -> Response {
+pub async fn put_areas(State(api): Shared, Extension(language): Extension<Language>, uri: Uri, body: Body) -> Response {
     let work = async {
         let (desk, asked, bytes) = (api.desk()?, Put::of(&uri)?, whole(body).await?);
         let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
@@ -171,7 +169,8 @@ pub async fn plan(State(api): Shared, Extension(language): Extension<Language>, 
         let now = desk.now().ok_or_else(|| Failure::new("time.unknown", []))?;
         let areas = query.get("areas").map(|areas| areas.split(',').map(str::to_owned).collect::<Vec<_>>());
         let areas = areas.map(|areas| crate::control::api::areas(&areas)).transpose()?;
-        let first = areas.as_ref().and_then(|areas| areas.first()).or_else(|| tables.entries.value.first()?.areas.first());
+        let first =
+            areas.as_ref().and_then(|areas| areas.first()).or_else(|| tables.entries.value.first()?.areas.first());
         let zone = first.map_or(api.zone, |area| tables.areas.value.zone(area));
         let from = match query.get("from") {
             Some(text) => text.parse().map_err(|_| Failure::new("request.query", [&format!("from={text:?}")]))?,

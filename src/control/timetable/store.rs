@@ -3,7 +3,7 @@
 //! ```text
 //! timetable/entries.json    {"version", "by", "at", "changes": [the newest, oldest first], "content": [entries]}
 //!           policies.json   the same of policies
-//!           areas.json      the same of units
+//!           areas.json      the same, as the text of a CSV file: the order of its languages is kept
 //!           airings.json    [records]: which broadcasts were promised, see broadcast::timetable::airing
 //! ```
 //! Each file is replaced whole: written beside, synced, renamed, its folder synced.
@@ -81,11 +81,9 @@ impl Store {
     pub fn tables(&self, config: &config::Timetable) -> Result<Tables, Failure> {
         let entries = self.table(ENTRIES, config.entries.as_deref(), Entry::read_all)?;
         let policies = self.table(POLICIES, config.policies.as_deref(), Policies::read)?;
-        let is_csv = config.register.as_deref().is_some_and(|file| !is_json(file));
-        let areas = match self.read(AREAS)? {
-            None if is_csv => self.table(AREAS, config.register.as_deref(), Register::from_csv)?,
-            _ => self.table(AREAS, config.register.as_deref(), Register::from_json)?,
-        };
+        let of_config = self.read(AREAS)?.is_none() && config.register.as_deref().is_some_and(is_json);
+        let areas = if of_config { Register::from_json } else { Register::from_csv };
+        let areas = self.table(AREAS, config.register.as_deref(), areas)?;
         Ok(Tables { entries, policies, areas })
     }
 
@@ -96,7 +94,10 @@ impl Store {
         read: impl Fn(&[u8]) -> Result<T, Vec<crate::broadcast::Mistake>>,
     ) -> Result<Held<T>, Failure> {
         if let Some(file) = self.read(name)? {
-            let bytes = file.content.to_string().into_bytes();
+            let bytes = match file.content {
+                Value::String(text) => text.into_bytes(),
+                content => content.to_string().into_bytes(),
+            };
             let place = self.folder.join(name);
             let value = read(&bytes).map_err(|mistakes| Failure::of_mistakes("timetable.damaged", &place, mistakes))?;
             return Ok(Held { value: Arc::new(value), changes: file.changes });
@@ -140,9 +141,9 @@ impl Store {
             Err(error) => return Err(unkept(&place, &error)),
         };
         let value: Option<Value> = serde_json::from_slice(&bytes).ok();
-        value.and_then(|value| airing::read(&value)).ok_or_else(|| {
-            Failure::new("timetable.damaged", [&place.display(), &"it holds no airings"])
-        })
+        value
+            .and_then(|value| airing::read(&value))
+            .ok_or_else(|| Failure::new("timetable.damaged", [&place.display(), &"it holds no airings"]))
     }
 
     pub fn keep_records(&self, records: &Value) -> Result<(), Failure> {
@@ -175,7 +176,6 @@ fn unkept(place: &Path, error: &io::Error) -> Failure {
     Failure::new("timetable.store", [&place.display(), error])
 }
 
-
 pub const ENTRIES: &str = "entries.json";
 pub const POLICIES: &str = "policies.json";
 pub const AREAS: &str = "areas.json";
@@ -203,7 +203,7 @@ mod tests {
         let content = Value::Array(first.entries.value.iter().skip(1).map(Entry::to_json).collect());
         let changes = store.keep(ENTRIES, first.entries.changes, "Trần Thị Bình", content).unwrap();
         assert_eq!(changes.last().map(|change| (change.version, change.by.as_str())), Some((1, "Trần Thị Bình")));
-        let areas = serde_json::from_str(&first.areas.value.to_json()).unwrap();
+        let areas = Value::String(first.areas.value.to_csv());
         store.keep(AREAS, first.areas.changes, "An", areas).unwrap();
         let again = store.tables(&config).unwrap();
         assert_eq!((again.entries.value.len(), again.entries.changes), (2, changes));

@@ -121,11 +121,7 @@ async fn http(name: &str, from: &str) -> Result<mpsc::Receiver<Result<Bytes, Str
     Ok(pieces)
 }
 
-fn command_of(
-    name: &str,
-    command: String,
-    folder: PathBuf,
-) -> Result<mpsc::Receiver<Result<Bytes, String>>, Failure> {
+fn command_of(name: &str, command: String, folder: PathBuf) -> Result<mpsc::Receiver<Result<Bytes, String>>, Failure> {
     let failed = |error: std::io::Error| Failure::new("timetable.stream_closed", [&name, &command, &error]);
     let (running, mut output) = Source::start(&command, &folder).map_err(failed)?;
     let (sender, pieces) = mpsc::channel(PIECES);

@@ -2,7 +2,9 @@
 
 use super::keys::Brought;
 use super::{Air, From, Granted, Listed, Pending, Reply, Request, Trunk, What};
-use crate::broadcast::{Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, Purpose, State, Tone};
+use crate::broadcast::{
+    Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, Purpose, State, Tone,
+};
 use crate::proto::{self, record};
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
 use crate::track::{Info, Secret};
@@ -328,8 +330,15 @@ pub fn room_for_areas(title: &str, renditions: usize, live: bool) -> usize {
     };
     let key = crate::key::SigningKey::from_seed(&[0; 32]);
     let (id, number) = (Uuid::max(), WIDEST.0.unsigned_abs());
-    let order =
-        Order { id, authority: key.id(), number, issued: WIDEST, expires: WIDEST, areas: Vec::new(), body: Body::Broadcast(broadcast) };
+    let order = Order {
+        id,
+        authority: key.id(),
+        number,
+        issued: WIDEST,
+        expires: WIDEST,
+        areas: Vec::new(),
+        body: Body::Broadcast(broadcast),
+    };
     super::logs::MAX_ORDER.saturating_sub(crate::broadcast::sign(&order, &key).encoded_len())
 }
 

@@ -149,7 +149,10 @@ impl Time {
         match self.floor {
             _ if self.root => Some(civil),
             Some(floor) if self.ticked.is_some() && floor - civil <= DISAGREE => Some(civil.max(floor)),
-            floor => self.own(now).filter(|own| agree(now, &phase, own)).map(|_| floor.map_or(civil, |floor| civil.max(floor))),
+            floor => self
+                .own(now)
+                .filter(|own| agree(now, &phase, own))
+                .map(|_| floor.map_or(civil, |floor| civil.max(floor))),
         }
     }
 

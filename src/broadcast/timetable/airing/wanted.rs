@@ -47,7 +47,9 @@ impl Asked {
     /// What of `self` begins at `now` or later and is not in `other` as it is, each time of each entry with its areas.
     pub fn beyond(&self, other: &Self, now: Civil) -> Vec<Wanted> {
         let there: BTreeMap<(Civil, Uuid, &Area), &Item> = (other.wanted.iter())
-            .flat_map(|wanted| wanted.areas.iter().map(|area| ((wanted.item.start, wanted.item.entry, area), &wanted.item)))
+            .flat_map(|wanted| {
+                wanted.areas.iter().map(|area| ((wanted.item.start, wanted.item.entry, area), &wanted.item))
+            })
             .collect();
         let same = |one: &Wanted, area: &Area| {
             there.get(&(one.item.start, one.item.entry, area)).is_some_and(|item| **item == one.item)

@@ -193,10 +193,10 @@ fn what_sounds_goes_on_to_its_end_unless_it_is_to_stop_now() {
     node.plan(&[wanted(item(1, HOUR, 10), &["vn/01"])]);
     node.run();
     node.now = NOW + HOUR + 5 * MINUTE;
-    // Moved by seven minutes, it would overlap with itself: the rest of the slot stays silent.
-    node.plan(&[wanted(item(1, HOUR + 7 * MINUTE, 10), &["vn/01"])]);
+    // Moved by seven minutes, it would overlap with itself where it sounds, and nowhere else.
+    node.plan(&[wanted(item(1, HOUR + 7 * MINUTE, 10), &["vn/01", "vn/02"])]);
     node.run();
-    assert_eq!(node.stands(), listed(&[(60, "vn/01")]));
+    assert_eq!(node.stands(), listed(&[(60, "vn/01"), (67, "vn/02")]));
     node.plan_stopping(&[], &[1]);
     node.run();
     assert_eq!(node.stands(), []);
