@@ -251,7 +251,14 @@ impl Desk {
 
     /// The source that speaks for a record, and later that it is on the air.
     pub fn opened(&self, record: Uuid, source: Uuid) {
-        self.hold().open.insert(record, source);
+        let mut state = self.hold();
+        state.open.insert(record, source);
+        let stands = state.airings.records().any(|one| one.id == record && one.state == airing::State::Open);
+        drop(state);
+        // Its end was asked for while it was being opened.
+        if let (false, Some(source)) = (stands, self.setup.live.get(source)) {
+            source.stop(Failure::new("live.closed", []));
+        }
     }
 
     pub fn on_air(&self, record: Uuid) {

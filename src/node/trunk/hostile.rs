@@ -236,11 +236,11 @@ fn a_key_that_its_order_does_not_prove_is_not_taken() {
 #[test]
 fn keys_whose_orders_never_come_do_not_shut_later_ones_out() {
     let mut trunk = relay();
-    for number in 0..1_000 {
+    for number in 0..4_000 {
         trunk.handle_key(Local(1), id(number), secret(), Brought::Link);
     }
-    assert!(trunk.early.contains_key(&id(999)), "the newest key is held");
-    assert!(trunk.early.len() <= 64);
+    assert!(trunk.early.contains_key(&id(3_999)), "the newest key is held");
+    assert!(trunk.early.len() <= 2_048);
 }
 
 #[test]
