@@ -18,6 +18,7 @@ pub use rules::is_device;
 use page::Page;
 use read::Reading;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,10 @@ pub struct Config {
     pub sources: Option<Sources>,
     pub playout: Option<Playout>,
     pub api: Option<Api>,
+    #[serde(default)]
+    pub timetable: Timetable,
+    #[serde(default)]
+    pub clock: Clock,
     #[serde(default)]
     pub admin: Admin,
     #[serde(default)]
@@ -232,6 +237,67 @@ pub struct Api {
     pub keep_days: u32,
 }
 
+/// What a node with `[sources]` and `[api]` airs by itself. The files are what it begins with: once people have put
+/// others in their place, those in the data folder hold.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timetable {
+    /// JSON; relative to the configuration file, as all of them.
+    pub entries: Option<PathBuf>,
+    pub policies: Option<PathBuf>,
+    /// The register of areas: CSV, or JSON if its name ends so.
+    pub register: Option<PathBuf>,
+    /// So many hours ahead orders are given.
+    pub hours: u16,
+    /// Live sources by the names that entries call them: `http://…`, or `pipe:COMMAND`, whose standard output is sound.
+    pub streams: BTreeMap<String, String>,
+    /// The configuration file's folder: where a command runs. Not a field of the file.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+impl Default for Timetable {
+    fn default() -> Self {
+        let (streams, folder) = (BTreeMap::new(), PathBuf::new());
+        Self { entries: None, policies: None, register: None, hours: HOURS, streams, folder }
+    }
+}
+
+/// Whether this machine's own clock is believed where no parent tells the time.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clock {
+    pub trusted: Trusted,
+    /// By how many milliseconds it may be off, with no network for three days. Must be stated for an RTC; 50 for NTP, 10
+    /// for GNSS.
+    pub error_ms: Option<u32>,
+}
+
+impl Clock {
+    /// µs; `None` where it is not trusted.
+    pub fn error(&self) -> Option<u64> {
+        let millis = match self.trusted {
+            Trusted::None => return None,
+            Trusted::Rtc => self.error_ms?,
+            Trusted::Ntp => self.error_ms.unwrap_or(50),
+            Trusted::Gnss => self.error_ms.unwrap_or(10),
+        };
+        Some(u64::from(millis) * 1_000)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trusted {
+    #[default]
+    None,
+    /// A battery keeps it while the power is off.
+    Rtc,
+    /// While the kernel says that something sets it.
+    Ntp,
+    Gnss,
+}
+
 /// `/metrics`, `/healthz`, `/readyz`; loopback.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -314,6 +380,11 @@ impl Config {
         }
         let folder = file.parent().unwrap_or(Path::new(""));
         config.node.data = folder.join(&config.node.data);
+        let Timetable { entries, policies, register, .. } = &mut config.timetable;
+        for file in [entries, policies, register].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        config.timetable.folder = folder.join(".");
         if let Some(playout) = &mut config.playout {
             // An empty path is no folder that a command could run in.
             playout.folder = folder.join(".");
@@ -430,6 +501,8 @@ pub const WITHOUT_TELEMETRY: &str =
     "this loa was built without OpenTelemetry: build with --features otel, or remove the section";
 /// A configuration is a page of text; more is the wrong file.
 const LONGEST: u64 = 1 << 20;
+/// A day beyond the three that stations live through alone.
+const HOURS: u16 = 96;
 /// Opus, mono speech.
 const BITRATE: u32 = 24_000;
 

@@ -133,6 +133,7 @@ fn a_speaker_is_nobodys_parent() {
         rendition: Default::default(),
         daylight: trunk::Daylight::in_zone(0),
         issuer: false,
+        backed: false,
         instance: 1,
     };
     let mut trunk = Trunk::new(Local(0), options);

@@ -166,6 +166,7 @@ pub const ENGLISH: &[(&str, &str)] = &[
     ("timetable.area_unknown", "area {0} is not known; the nearest known areas: {1}"),
     ("timetable.area_not_yet", "area {0} begins only on {1}; let the entry begin then"),
     ("timetable.not_approved", "nobody has approved it, as the policy of {0} asks; have it approved by name"),
+    ("timetable.media_long", "its file lasts {0} s, its slot {1} s; make the slot longer, or upload a shorter file"),
     ("timetable.too_long", "it lasts {0}, at most {1} are allowed in {2}; shorten it"),
     ("timetable.quiet_hours", "it would sound between {0} and {1}, when {2} is quiet; move it"),
     ("timetable.overlap", "{0} sounds there from {1} to {2} and comes before it; move one of them"),

@@ -28,6 +28,7 @@
 //! Text, lists, entries, days of a plan, days looked back for items that cross midnight, days searched for a free slot:
 //! each by a constant in the file that needs it.
 
+pub mod airing;
 mod calendar;
 mod entry;
 mod fields;
@@ -44,7 +45,7 @@ mod tests;
 
 pub use entry::{Entry, MOST_LENGTH, Plays, When};
 pub use local::instant;
-pub use plan::{Airing, Item, MOST_DAYS, MOST_ENTRIES, MOST_ITEMS, Place, Plan, Refused, plan};
+pub use plan::{Airing, Item, Lengths, MOST_DAYS, MOST_ENTRIES, MOST_ITEMS, Place, Plan, Refused, plan, plan_of};
 pub use policy::{Policies, Policy, Quiet, Quota, Rules};
 pub use rule::Rule;
 pub use show::ROW;

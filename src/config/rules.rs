@@ -1,4 +1,6 @@
 //! What a configuration may say beyond its types: ranges, forms, and what contradicts what.
+mod timed;
+
 use super::mistake::Said;
 use super::read::Reading;
 use super::{
@@ -35,6 +37,7 @@ pub fn check(config: &Config, found: &mut Reading<'_>) {
         of_playout(playout, found);
         of_volumes(playout, found);
     }
+    timed::check(config, found);
     if !config.admin.listen.ip().is_loopback() {
         found.wrong(
             VALUE,

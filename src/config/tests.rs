@@ -424,3 +424,29 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_clock_is_trusted_with_a_stated_error_and_a_timetable_needs_a_voice_and_an_ear() {
+    let clock = |text: &str| format!("{SPEAKER}[clock]\n{text}\n");
+    let parsed = |text: &str| Config::parse(text, Path::new("etc/loa.toml"));
+    assert_eq!(parsed(SPEAKER).unwrap().clock.error(), None);
+    assert_eq!(parsed(&clock("trusted = \"rtc\"\nerror_ms = 2000")).unwrap().clock.error(), Some(2_000_000));
+    assert_eq!(parsed(&clock("trusted = \"gnss\"")).unwrap().clock.error(), Some(10_000));
+    for wrong in ["trusted = \"rtc\"", "error_ms = 5", "trusted = \"ntp\"\nerror_ms = 0", "trusted = \"sundial\""] {
+        assert_eq!(parsed(&clock(wrong)).unwrap_err().mistakes.len(), 1, "{wrong}");
+    }
+    let owner = "[node]\ndata = \"d\"\n[sources]\nauthority = \"a\"\n[api]\n[children]\n[timetable]\n";
+    let config =
+        parsed(&format!("{owner}entries = \"e.json\"\n[timetable.streams]\nvov1 = \"pipe:receiver\"\n")).unwrap();
+    assert_eq!((config.timetable.hours, config.timetable.entries), (96, Some("etc/e.json".into())));
+    for wrong in [
+        "hours = 71",
+        "hours = 337",
+        "[timetable.streams]\nvov1 = \"https://a/b\"",
+        "[timetable.streams]\nvov1 = \"pipe: \"",
+    ] {
+        assert_eq!(parsed(&format!("{owner}{wrong}\n")).unwrap_err().mistakes.len(), 1, "{wrong}");
+    }
+    let deaf = parsed(&format!("{SPEAKER}[timetable]\nentries = \"e.json\"\n")).unwrap_err();
+    assert_eq!((deaf.code, deaf.mistakes.len()), ("config.conflict", 1));
+}

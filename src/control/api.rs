@@ -9,6 +9,7 @@
 //! DELETE /v1/broadcasts/{id}, POST /v1/broadcasts/{id}/cancel        → Done
 //! POST   /v1/live?areas=A             a stream of sound          → Live, when it has ended
 //! GET    /v1/live, /v1/live/{id}
+//! GET, PUT /v1/timetable, /v1/policies, /v1/areas; GET /v1/timetable/plan: see timetable::http
 //! POST   /v1/stop                     Stop                           → Done
 //! GET    /v1/authorities                                             → Authorities
 //! POST   /v1/drafts /v1/signatures /v1/locks /v1/preferences /v1/prepared  see [`super::second`]
@@ -38,6 +39,7 @@ use super::receipts;
 use super::second;
 use super::settings;
 use super::text::{Failure, Language};
+use super::timetable::{Desk, http as planned};
 use super::token::Token;
 use super::trace;
 use super::when;
@@ -74,9 +76,11 @@ pub struct Api {
     pub speaks: bool,
     pub events: Arc<Events>,
     pub uploads: Semaphore,
-    pub encoders: Semaphore,
+    pub encoders: Arc<Semaphore>,
     pub live: Arc<Sources>,
     pub receipts: receipts::Store,
+    /// Of a node that speaks.
+    pub desk: Option<Arc<Desk>>,
 }
 
 pub(super) type Shared = State<Arc<Api>>;
@@ -85,6 +89,10 @@ impl Api {
     /// As it stands: it may be replaced while the node runs.
     fn token(&self) -> Token {
         self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn desk(&self) -> Result<&Arc<Desk>, Failure> {
+        self.desk.as_ref().ok_or_else(|| Failure::new("timetable.none", []))
     }
 }
 
@@ -97,6 +105,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/broadcasts/{id}/cancel", post(cancel))
         .route("/v1/live", post(live::http::post).get(live::http::list))
         .route("/v1/live/{id}", get(live::http::one))
+        .route("/v1/timetable", get(planned::timetable).put(planned::put_timetable))
+        .route("/v1/timetable/plan", get(planned::plan))
+        .route("/v1/policies", get(planned::policies).put(planned::put_policies))
+        .route("/v1/areas", get(planned::areas).put(planned::put_areas))
         .route("/v1/stop", post(stop))
         .route("/v1/authorities", get(authorities).post(give))
         .route("/v1/drafts", post(second::draft))
@@ -167,6 +179,9 @@ async fn upload(State(api): Shared, Extension(language): Extension<Language>, ur
         blocking(move || span.in_scope(|| library.finish(upload))).await
     };
     let done = work.await;
+    if let (Ok(_), Some(desk)) = (&done, &api.desk) {
+        desk.news();
+    }
     if done.is_err() {
         // Whoever still sends reads no answer, and would see a broken pipe in its place.
         let _ = tokio::time::timeout(TAKEN_IN, async { while let Some(Ok(_)) = piece(&mut body).await {} }).await;
@@ -304,6 +319,7 @@ pub(super) async fn put(api: &Api, form: forms::Air, how: How) -> Result<Reply, 
     let others = tracks.split_off(1.min(tracks.len()));
     let (track, secret) = tracks.pop().ok_or_else(|| Failure::new("media.packets", [&"no rendition is kept"]))?;
     let air = trunk::Air {
+        id: None,
         title,
         areas,
         priority,

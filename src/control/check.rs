@@ -5,6 +5,7 @@ mod folder;
 mod identity;
 mod network;
 mod sound;
+mod timetable;
 
 use super::cli::{DONE, USAGE};
 use super::doctor;
@@ -179,6 +180,7 @@ pub fn look(config: &Config, report: &mut Report, Around { running, joined }: Ar
     if !joined {
         network::parents(config, identity.as_ref(), report);
     }
+    timetable::look(config, report);
     sound::look(config, report, running);
 }
 

@@ -105,10 +105,6 @@ impl Client {
         self.ask(self.to(Method::GET, "/v1/events").query(&[("after", after)])).await
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.ask(self.to(Method::GET, path)).await
-    }
-
     pub(super) async fn receipts<T: DeserializeOwned>(&self, path: &str, ask: &Ask) -> Result<T, Failure> {
         self.ask(self.to(Method::GET, path).query(&ask.pairs())).await
     }
@@ -117,6 +113,19 @@ impl Client {
     pub(super) async fn report(&self, ask: &Ask) -> Result<String, Failure> {
         let bytes = self.bytes(self.to(Method::GET, "/v1/report").query(&ask.pairs())).await?;
         String::from_utf8(bytes.to_vec()).map_err(|error| Failure::new("client.answer", [&self.address, &200, &error]))
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Failure> {
+        self.ask(self.to(Method::GET, path).query(query)).await
+    }
+
+    pub(super) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: impl Into<Body>,
+    ) -> Result<T, Failure> {
+        self.ask(self.to(Method::PUT, path).query(query).body(body)).await
     }
 
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {

@@ -49,6 +49,9 @@ pub struct Wish {
     /// µs.
     pub delay: Option<i64>,
     pub form: Form,
+    /// When its first sound is to be heard, if that is still to come; and when its slot is over.
+    pub at: Option<Civil>,
+    pub until: Option<Civil>,
 }
 
 /// The live sources of a node: those that go on, and the newest that are over or were refused.
@@ -305,6 +308,16 @@ impl Source {
 
     pub fn is_over(&self) -> bool {
         self.hold().end.is_some()
+    }
+
+    /// Why it is over.
+    pub fn why(&self) -> Failure {
+        self.hold().end.clone().unwrap_or_else(|| Failure::new("live.over", []))
+    }
+
+    pub fn is_on_air(&self) -> bool {
+        let state = self.hold();
+        state.aired.is_some() && state.end.is_none()
     }
 
     /// The failure of a source that was never on the air.

@@ -95,10 +95,10 @@ pub enum Command {
     Report(receipts::ReportArgs),
     /// Checks such a file: signatures, the chain of grants, hashes; needs no node
     Verify(receipts::VerifyArgs),
-    /// What a timetable comes to: what sounds, what is refused, why, and when it could; needs no node
-    Timetable(timetable::TimetableArgs),
-    /// Looks an area up in a register of areas, or checks the register; needs no node
-    Area(timetable::AreaArgs),
+    /// What a node airs by itself, and what became of it; or what files come to, which needs no node
+    Timetable(Box<timetable::TimetableArgs>),
+    /// Looks an area up in a register of areas, or checks the register; a node's own, or a file's
+    Area(Box<timetable::AreaArgs>),
     /// Makes Ogg Opus files of sound files, equally loud; needs no node
     Transcode(Box<Transcode>),
     /// Decodes standard input for another process of this program
@@ -257,8 +257,8 @@ impl Command {
             Self::Release(args) => second::release(args, json, language).await,
             Self::Signer(args) => second::signer(args, json, language).await,
             Self::Prefer(args) => second::put_first(args, json, language).await,
-            Self::Timetable(args) => timetable::dry_run(&args, json, language),
-            Self::Area(args) => timetable::area(&args, json, language),
+            Self::Timetable(args) => timetable::timetable(*args, json, language).await,
+            Self::Area(args) => timetable::area(*args, json, language).await,
             Self::Transcode(args) => transcode::run(*args, json, language).await,
             // Done before there was a runtime.
             Self::Decode { .. } => Ok(DONE),

@@ -4,11 +4,13 @@ use super::live::{self, Sources};
 use super::media::{self, Library};
 use super::receipts;
 use super::serve::{address, bind, serve};
-use super::text::Failure;
+use super::text::{Failure, Language};
+use super::timetable::{Desk, Setup};
 use super::token::Token;
 use crate::audio;
 use crate::config::Config;
 use crate::io::Handle;
+use crate::node::trunk::Request;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -45,6 +47,9 @@ pub fn start(
     let api = Arc::new(assemble(config, handle, isolation)?);
     tasks.spawn(receipts::keep(api.clone(), ended.clone()));
     tasks.spawn(collect(handle.events(), api.events.clone(), ended.clone()));
+    if let Some(desk) = api.desk.clone() {
+        tasks.spawn(desk.run(ended.clone()));
+    }
     serve(tasks, listener, api::router(api.clone()), ended);
     Ok(People { api, address })
 }
@@ -87,19 +92,47 @@ fn assemble(config: &Config, handle: &Handle, isolation: Isolation) -> Result<Ap
     let audio = live_options(&options);
     let library = Library::open(data, options, isolation.clone());
     let library = library.map_err(|error| Failure::new("node.folder", [&data.join("media").display(), &error]))?;
+    let (library, encoders) = (Arc::new(library), Arc::new(Semaphore::new(ENCODERS)));
+    let live = Arc::new(Sources::new(handle.clone(), live::Settings { isolation, audio }));
+    let desk = config.sources.as_ref().map(|_| {
+        Desk::open(Setup {
+            handle: handle.clone(),
+            library: library.clone(),
+            encoders: encoders.clone(),
+            live: live.clone(),
+            zone: config.node.zone,
+            config: config.timetable.clone(),
+        })
+    });
     Ok(Api {
         handle: handle.clone(),
         zone: config.node.zone,
         token: RwLock::new(Token::open(data)?),
-        library: Arc::new(library),
+        library,
         sounds: config.playout.is_some(),
         speaks: config.sources.is_some(),
         events: Arc::new(Events::default()),
         uploads: Semaphore::new(UPLOADS),
-        encoders: Semaphore::new(ENCODERS),
-        live: Arc::new(Sources::new(handle.clone(), live::Settings { isolation, audio })),
+        encoders,
+        live,
         receipts: receipts::Store::new(data, database, keep_days),
+        desk: match desk.transpose() {
+            Ok(desk) => desk.map(Arc::new),
+            // What people say by hand, and emergencies, must not wait for a file to be mended.
+            Err(failure) if matches!(failure.code.as_str(), "timetable.damaged" | "timetable.store") => {
+                tracing::error!(code = failure.code, "this node airs nothing by itself: {failure}");
+                stands(handle, failure.text(Language::English));
+                None
+            }
+            Err(failure) => return Err(failure),
+        },
     })
+}
+
+/// A trouble that stands until the next start.
+fn stands(handle: &Handle, text: String) {
+    let handle = handle.clone();
+    tokio::spawn(async move { handle.request(Request::Stands { code: "timetable.order", wrong: Some(text) }).await });
 }
 
 /// How uploads are encoded, and what decodes what Loa doesn't read.

@@ -55,6 +55,8 @@ fn later(before: &Config, after: &Config) -> Vec<&'static str> {
         ("sources.authority", authority(before) == authority(after)),
         ("playout", before.playout == after.playout),
         ("api", before.api == after.api),
+        ("timetable", before.timetable == after.timetable),
+        ("clock", before.clock == after.clock),
         ("admin", before.admin == after.admin),
         ("telemetry.otlp", collector(before) == collector(after)),
     ];

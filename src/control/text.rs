@@ -67,6 +67,8 @@ enum Said {
     Ready(String),
     /// All that is wrong with a configuration, each in both languages.
     Config(Vec<Mistake>),
+    /// All that is wrong with a file of entries, policies or areas, and its name.
+    Rules(String, Vec<broadcast::Mistake>),
 }
 
 impl Failure {
@@ -89,6 +91,11 @@ impl Failure {
         Self { code: code.into(), said: Said::Ready(text.into()) }
     }
 
+    /// What is wrong with entries, policies or areas.
+    pub fn of_mistakes(code: &'static str, of: &std::path::Path, mistakes: Vec<broadcast::Mistake>) -> Self {
+        Self { code: code.into(), said: Said::Rules(of.display().to_string(), mistakes) }
+    }
+
     /// What is wrong with a configuration.
     pub fn of_config(error: config::Error) -> Self {
         Self { code: error.code.into(), said: Said::Config(error.mistakes) }
@@ -98,7 +105,7 @@ impl Failure {
     pub fn mistakes(&self) -> &[Mistake] {
         match &self.said {
             Said::Config(mistakes) => mistakes,
-            Said::Here(_) | Said::English(_) | Said::Ready(_) => &[],
+            Said::Here(_) | Said::English(_) | Said::Ready(_) | Said::Rules(..) => &[],
         }
     }
 
@@ -108,6 +115,9 @@ impl Failure {
             Said::Config(mistakes) => {
                 mistakes.iter().map(|one| (one.code.to_owned(), in_language(one, language))).collect()
             }
+            Said::Rules(of, mistakes) => {
+                mistakes.iter().map(|one| (one.said.code.to_owned(), of_rule(of, one, language))).collect()
+            }
             Said::Here(_) | Said::English(_) | Said::Ready(_) => vec![(self.code.clone(), self.text(language))],
         }
     }
@@ -116,6 +126,9 @@ impl Failure {
         match (&self.said, language) {
             (Said::Config(mistakes), _) => {
                 mistakes.iter().map(|one| in_language(one, language)).collect::<Vec<_>>().join("\n")
+            }
+            (Said::Rules(of, mistakes), _) => {
+                mistakes.iter().map(|one| of_rule(of, one, language)).collect::<Vec<_>>().join("\n")
             }
             (Said::Ready(text), _) | (Said::English(text), Language::English) => text.clone(),
             (Said::Here(places), _) => fill(pick(&self.code, language), places),
@@ -153,6 +166,17 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// A mistake of a file, with its place.
+pub fn of_rule(of: &str, mistake: &broadcast::Mistake, language: Language) -> String {
+    let place = match mistake.at {
+        broadcast::At::Whole => String::new(),
+        broadcast::At::Line(line) => format!("{line}:"),
+        broadcast::At::Item(item) => say(language, "timetable.item", [&item]),
+    };
+    let field = if mistake.field.is_empty() { String::new() } else { format!("{}: ", mistake.field) };
+    format!("{of}:{place} {field}{}", tell(language, mistake.said.code, &mistake.said.places))
+}
 
 fn in_language(mistake: &Mistake, language: Language) -> String {
     match language {
@@ -242,7 +266,7 @@ mod tests {
     fn every_code_that_this_room_says_is_in_the_table() {
         let mut files = 0;
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/control");
-        let within = ["transcode", "check", "live", "tree", "enrol", "receipts"]
+        let within = ["transcode", "check", "live", "tree", "enrol", "receipts", "timetable"]
             .map(|name| std::fs::read_dir(format!("{folder}/{name}")).unwrap());
         for file in std::fs::read_dir(folder).unwrap().chain(within.into_iter().flatten()) {
             let path = file.unwrap().path();

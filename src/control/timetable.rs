@@ -1,30 +1,45 @@
-//! `loa timetable` and `loa area`: what files of areas, policies and entries come to, without any node.
-use super::cli::{DONE, FAILED, USAGE, print_json};
+//! `loa timetable` and `loa area`: what files of areas, policies and entries come to, without any node; and the
+//! timetable that a node airs by itself.
+mod command;
+mod desk;
+mod give;
+pub mod http;
+mod store;
+mod streams;
+
+pub use desk::{Desk, Setup};
+
+use super::cli::{DONE, FAILED, NodeArgs, USAGE, print_json};
+use super::client::Client;
 use super::table;
-use super::text::{Failure, Language, say, tell};
+use super::text::{Failure, Language, of_rule, say, tell};
 use crate::broadcast::register::{NotThere, Unit, fold};
 use crate::broadcast::timetable::{Entry, MOST_DAYS, Plan, Policies, ROW, instant, plan};
-use crate::broadcast::{Area, At, Mistake, Register};
+use crate::broadcast::{Area, Mistake, Register};
 use crate::io::clock;
 use crate::time::{Civil, SECOND};
 use chrono::{Days, NaiveDate, NaiveTime};
 use chrono_tz::Tz;
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct TimetableArgs {
-    /// Entries, as a JSON array
-    entries: PathBuf,
+    #[command(subcommand)]
+    change: Option<Change>,
+    /// Entries, as a JSON array: what they come to, without any node [default: a node's own timetable]
+    #[arg(requires = "register", requires = "areas")]
+    entries: Option<PathBuf>,
     /// The register of areas: CSV, or JSON if its name ends so
-    #[arg(long, value_name = "FILE")]
-    register: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "entries")]
+    register: Option<PathBuf>,
     /// What areas allow, as a JSON array [default: quiet from 22:00 until 05:00]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "entries")]
     policies: Option<PathBuf>,
-    /// Areas, such as vn/01, separated by commas
-    #[arg(long = "area", value_name = "AREA", value_delimiter = ',', required = true)]
+    /// Areas, such as vn/01, separated by commas [default: all that a node's timetable names]
+    #[arg(long = "area", value_name = "AREA", value_delimiter = ',')]
     areas: Vec<String>,
     /// First day, such as 2026-11-23, in the first area's zone [default: today]
     #[arg(long, value_name = "DAY")]
@@ -33,29 +48,78 @@ pub struct TimetableArgs {
     #[arg(long, default_value_t = 1)]
     days: u16,
     /// What sounds, for a calendar (iCalendar)
-    #[arg(long)]
+    #[arg(long, requires = "entries")]
     ics: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Change {
+    /// Puts a file of entries in the place of a node's timetable; shows first what it comes to
+    Set(command::SetArgs),
+    /// The same of what areas allow
+    Policies(command::SetArgs),
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct AreaArgs {
+    #[command(subcommand)]
+    change: Option<AreaChange>,
     /// A code, or a name or part of one in any language; accents may be left out. Without it, the file is checked
     text: Option<String>,
-    /// The register of areas: CSV, or JSON if its name ends so
+    /// The register of areas: CSV, or JSON if its name ends so [default: a node's own]
     #[arg(long, value_name = "FILE")]
-    register: PathBuf,
+    register: Option<PathBuf>,
     /// As things stood on this day [default: today]
     #[arg(long, value_name = "DAY")]
     on: Option<NaiveDate>,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum AreaChange {
+    /// Puts a file of areas, CSV or JSON, in the place of a node's register; shows first what it comes to
+    Set(command::SetArgs),
+}
+
+pub async fn timetable(args: TimetableArgs, json: bool, language: Language) -> Result<u8, Failure> {
+    match (&args.change, &args.entries) {
+        (Some(Change::Set(set)), _) => command::set(command::What::Timetable, set, json, language).await,
+        (Some(Change::Policies(set)), _) => command::set(command::What::Policies, set, json, language).await,
+        (None, Some(entries)) => dry_run(&args, entries, json, language),
+        (None, None) => command::show(&args.node, &args.areas, args.from, args.days, json, language).await,
+    }
+}
+
+pub async fn area(args: AreaArgs, json: bool, language: Language) -> Result<u8, Failure> {
+    if let Some(AreaChange::Set(set)) = &args.change {
+        return command::set(command::What::Areas, set, json, language).await;
+    }
+    let (register, name) = match &args.register {
+        Some(file) => match register(file) {
+            Ok(register) => (register, file.display().to_string()),
+            Err(wrong) => return wrong.told(json, language),
+        },
+        None => {
+            let standing = Client::of(&args.node, language)?.standing(command::What::Areas).await?;
+            let read = Register::from_csv(standing.content.as_str().unwrap_or_default().as_bytes());
+            let name = "/v1/areas".to_owned();
+            (read.map_err(|mistakes| Failure::of_mistakes("timetable.wrong", Path::new(&name), mistakes))?, name)
+        }
+    };
+    find(&args, &register, &name, json, language)
 }
 
 /// The dry run: what sounds, what is refused, why, and when it could. Exit code 1 if anything is refused.
-pub fn dry_run(args: &TimetableArgs, json: bool, language: Language) -> Result<u8, Failure> {
-    let read = register(&args.register).and_then(|register| {
+fn dry_run(args: &TimetableArgs, file: &Path, json: bool, language: Language) -> Result<u8, Failure> {
+    let read = register(args.register.as_deref().unwrap_or(Path::new(""))).and_then(|register| {
         let policies = args.policies.as_deref().map_or(Ok(Policies::default()), |file| {
             Policies::read(&bytes(file)?).map_err(|mistakes| Wrong::of(file, mistakes))
         })?;
-        let entries = Entry::read_all(&bytes(&args.entries)?).map_err(|mistakes| Wrong::of(&args.entries, mistakes))?;
+        let entries = Entry::read_all(&bytes(file)?).map_err(|mistakes| Wrong::of(file, mistakes))?;
         Ok((register, policies, entries))
     });
     let (register, policies, entries) = match read {
@@ -100,15 +164,11 @@ fn picture(plan: &Plan, language: Language) -> String {
 }
 
 /// What the register knows of a code or a name. Exit code 1 if nothing is meant by it, or it is gone.
-pub fn area(args: &AreaArgs, json: bool, language: Language) -> Result<u8, Failure> {
-    let register = match register(&args.register) {
-        Ok(register) => register,
-        Err(wrong) => return wrong.told(json, language),
-    };
+fn find(args: &AreaArgs, register: &Register, name: &str, json: bool, language: Language) -> Result<u8, Failure> {
     let Some(text) = &args.text else {
         match json {
             true => print_json(&serde_json::json!({ "units": register.len() })),
-            false => println!("{}", say(language, "area.fine", [&args.register.display(), &register.len()])),
+            false => println!("{}", say(language, "area.fine", [&name, &register.len()])),
         }
         return Ok(DONE);
     };
@@ -130,8 +190,8 @@ pub fn area(args: &AreaArgs, json: bool, language: Language) -> Result<u8, Failu
     }
     let there = found.iter().any(|unit| unit.is_there(on));
     match json {
-        true => print_json(&found.iter().map(|unit| form(unit, &register, on)).collect::<Vec<_>>()),
-        false => print!("{}", units(&found, &register, on, language)),
+        true => print_json(&found.iter().map(|unit| form(unit, register, on)).collect::<Vec<_>>()),
+        false => print!("{}", units(&found, register, on, language)),
     }
     Ok(if there { DONE } else { FAILED })
 }
@@ -179,15 +239,7 @@ impl Wrong {
             Self::Unread(failure) => return Err(failure),
             Self::File(file, mistakes) => (file, mistakes),
         };
-        let text = |mistake: &Mistake| {
-            let place = match mistake.at {
-                At::Whole => String::new(),
-                At::Line(line) => format!("{line}:"),
-                At::Item(item) => say(language, "timetable.item", [&item]),
-            };
-            let field = if mistake.field.is_empty() { String::new() } else { format!("{}: ", mistake.field) };
-            format!("{}:{place} {field}{}", file.display(), tell(language, mistake.said.code, &mistake.said.places))
-        };
+        let text = |mistake: &Mistake| of_rule(&file.display().to_string(), mistake, language);
         if json {
             let form = |mistake: &Mistake| serde_json::json!({ "code": mistake.said.code, "text": text(mistake) });
             print_json(&serde_json::json!({ "mistakes": mistakes.iter().map(form).collect::<Vec<_>>() }));

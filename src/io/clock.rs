@@ -1,4 +1,5 @@
 //! The clocks of the machine: the only place that reads them.
+use crate::config::Trusted;
 use crate::time::{Civil, Local};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -65,6 +66,28 @@ pub fn discipline() -> Option<Discipline> {
         synchronised: state != libc::TIME_ERROR && found.status & libc::STA_UNSYNC == 0,
         error: found.esterror as i64,
     })
+}
+
+/// By how many µs the wall clock may be off, if it is trusted and runs: one that NTP or GNSS sets only while the kernel
+/// says that something does, since after a power cut nothing may have.
+pub fn trusted(clock: &crate::config::Clock) -> Option<u64> {
+    let stated = clock.error()?;
+    if wall() < EARLIEST {
+        return None;
+    }
+    match clock.trusted {
+        Trusted::None => None,
+        Trusted::Rtc => Some(stated),
+        Trusted::Ntp | Trusted::Gnss => {
+            let found = discipline().filter(|found| found.synchronised)?;
+            Some(stated.max(found.error.unsigned_abs()))
+        }
+    }
+}
+
+/// Whether the kernel knows a clock that runs without power.
+pub fn has_rtc() -> bool {
+    std::path::Path::new("/sys/class/rtc/rtc0").exists()
 }
 
 /// Before this no node was made: a clock that says so is not set.

@@ -36,6 +36,16 @@ pub struct World<'a> {
     /// `None` if the kernel does not say.
     pub disk: Option<Room>,
     pub certificate: Option<Civil>,
+    pub planned: Option<&'a Planned>,
+}
+
+/// What a node's own timetable has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// Airings by state, always the same states.
+    pub airings: Vec<(&'static str, u64)>,
+    /// µs ahead for which all that is stored has been given.
+    pub reaches: i64,
 }
 
 impl Metrics {
@@ -76,6 +86,7 @@ impl Metrics {
             known(&snapshot.trunk.known, snapshot.trunk.receipts);
             time(snapshot, world);
             health(snapshot, world);
+            timetable(world.planned);
             self.process.collect();
         });
         let handle = self.recorder.handle();
@@ -226,6 +237,14 @@ fn health(snapshot: &Snapshot, world: &World<'_>) {
     }
 }
 
+fn timetable(planned: Option<&Planned>) {
+    let Some(planned) = planned else { return };
+    for (state, count) in &planned.airings {
+        gauge!("loa_timetable_airings", "state" => *state).set(*count as f64);
+    }
+    gauge!("loa_timetable_reaches_seconds").set(seconds(planned.reaches));
+}
+
 /// What was counted, and a zero for what may yet be.
 fn from_zero(names: &'static [&'static str], counted: &BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
     names.iter().map(|name| (*name, 0)).chain(counted.iter().map(|(name, count)| (*name, *count))).collect()
@@ -260,6 +279,7 @@ mod tests {
             tick_age: None,
             disk: Some(Room { free: 7, total: 100, files: None, read_only: false }),
             certificate: Some(Civil(1_900_000_000 * SECOND)),
+            planned: None,
         }
     }
 

@@ -55,6 +55,7 @@ pub mod rights;
 mod shard;
 pub mod socket;
 pub mod sound;
+pub mod source;
 pub mod statement;
 pub mod store;
 pub mod switch;
@@ -65,5 +66,6 @@ mod told;
 mod trunk;
 pub mod wake;
 
+pub use metrics::Planned;
 pub use node::{Handle, Node};
 pub use resolve::shard as shard_of;

@@ -1,6 +1,6 @@
 //! One running node: the only place that assembles threads, sockets, store and device.
 use super::identity::{self, Identity, random};
-use super::metrics::{Metrics, World};
+use super::metrics::{Metrics, Planned, World};
 use super::queue::{self, Drops, bounded};
 use super::quic::{self, Driver};
 use super::resolve::Resolver;
@@ -180,6 +180,7 @@ impl Node {
             seed: random(),
             daylight: trunk::Daylight::in_zone(offset(config.node.zone)),
             issuer,
+            backed: config.clock.error().is_some(),
             // Never the 0 of those who don't say.
             instance: u64::from_be_bytes(random()) | 1,
             tick: TICK,
@@ -217,6 +218,7 @@ impl Node {
             branches: commands,
             steps,
             multicast: config.parent.as_ref().is_some_and(|parent| parent.multicast),
+            clock: config.clock.clone(),
             jobs,
             events: events.clone(),
             metrics: metrics.clone(),
@@ -237,6 +239,7 @@ impl Node {
             identity: identity.clone(),
             queues,
             played,
+            planned: Mutex::default(),
         };
         Ok(Self { handle: Handle(Arc::new(shared)), threads, look_out: Some(look_out) })
     }
@@ -280,6 +283,7 @@ struct Shared {
     identity: Arc<Identity>,
     queues: Vec<Drops>,
     played: Arc<Mutex<VecDeque<Played>>>,
+    planned: Mutex<Option<Planned>>,
 }
 
 impl Handle {
@@ -355,6 +359,7 @@ impl Handle {
             quic += shard.quic;
         }
         let now = clock::local();
+        let planned = hold(&self.0.planned).clone();
         let world = World {
             fanout,
             quic,
@@ -363,8 +368,14 @@ impl Handle {
             tick_age: tick.map(|tick| now - tick),
             disk: disk::room(&self.0.data).ok(),
             certificate: examine::until(&self.0.identity),
+            planned: planned.as_ref(),
         };
         self.0.metrics.render(&self.snapshot(), &world)
+    }
+
+    /// What its own timetable has come to, for metrics; `None`: it has none.
+    pub fn set_planned(&self, planned: Option<Planned>) {
+        *hold(&self.0.planned) = planned;
     }
 
     /// What the speaker's device has played: the newest chunks (bounded), for sync measurements.

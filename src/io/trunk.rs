@@ -54,6 +54,8 @@ pub struct Setup {
     pub steps: Option<queue::Sender<Step>>,
     /// Whether to join a parent's multicast group.
     pub multicast: bool,
+    /// Whether this machine's clock is trusted where no parent tells the time.
+    pub clock: crate::config::Clock,
     pub jobs: Jobs,
     pub events: broadcast::Sender<Event>,
     pub metrics: Arc<Metrics>,
@@ -177,6 +179,8 @@ impl Loop {
         self.second = now.instant;
         if self.root {
             self.input(now, Input::Wall { civil: clock::wall(), uncertainty: WALL });
+        } else if let Some(uncertainty) = clock::trusted(&self.setup.clock) {
+            self.input(now, Input::Wall { civil: clock::wall(), uncertainty });
         }
         *self.setup.state.lock().unwrap_or_else(PoisonError::into_inner) = State {
             at: now.local,

@@ -40,10 +40,10 @@
 //! | for one parent | bound | shown by |
 //! |---|---|---|
 //! | its session: 64 tracks of 512 gaps, 64 bulk streams, queues of 1,024 | 4 MiB | `session::ceilings` |
-//! | the trunk: 64 logs of 256 packets, 64 orders that wait for their grant, 64 keys that wait for their order, 512 repeats | 21 MiB | `node::trunk::ceilings` |
+//! | the trunk: 64 logs of 256 packets, 512 orders that wait for their grant, 2,048 keys that wait for their order, 512 repeats | 24 MiB | `node::trunk::ceilings` |
 //! | QUIC: 512 KiB received in all, a frame of 64 KiB on each of 8 bulk streams and the control stream | 1.1 MiB | `io::quic::transport`, `session::frame` |
 //!
-//! A node has two parents: 53 MiB at the worst. What is signed is bounded apart from peers (`broadcast`: 4,096
+//! A node has two parents: 59 MiB at the worst. What is signed is bounded apart from peers (`broadcast`: 4,096
 //! broadcasts, 4,096 cancels, 8,192 grants), and so is what is known of nodes below: 200,000 lines, 80 MiB; a
 //! relay that lies may fill these alone, and then no more nodes are shown.
 

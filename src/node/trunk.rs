@@ -28,6 +28,7 @@ pub use calling::Daylight;
 pub use choice::Wished;
 pub use hands::{Change, Loudness, Turn};
 pub use receipts::Account;
+pub use requests::room_for_areas;
 pub use roster::Place;
 pub use types::*;
 
@@ -37,7 +38,7 @@ use crate::broadcast::{Address, Area, Authorities, Book, Choice, Order, State, T
 use crate::key::KeyId;
 use crate::playout::{self, Player};
 use crate::proto;
-use crate::time::{Civil, Local};
+use crate::time::{Civil, Local, MILLISECOND};
 use crate::track::{Packet, Reject, Secret};
 use below::Below;
 use choice::Choosing;
@@ -162,7 +163,7 @@ impl Trunk {
             authorities: Authorities::new(options.roots.clone()),
             book: Book::new(),
             number: 0,
-            time: Time::new(options.parents.is_empty()),
+            time: Time::new(options.parents.is_empty(), options.backed),
             line: None,
             player: options.playout.clone().map(Player::new),
             parents: Parents::new(now, options.node, options.parents.clone(), options.both),
@@ -238,6 +239,15 @@ impl Trunk {
                          back, or restart the node if it is right now"
                     ),
                     None => "the wall clock and the time given out agree again".to_owned(),
+                });
+                let belied = self.time.belied(now);
+                self.stands(now, "clock.backup", belied.is_some(), || match belied {
+                    Some(off) => format!(
+                        "this machine's clock is {} ms off signed time, more than [clock] error_ms says: alone, what is \
+                         stored would sound so far off; set it, replace its battery, or state a larger error",
+                        off / MILLISECOND
+                    ),
+                    None => "this machine's clock is as right again as [clock] says".to_owned(),
                 });
                 self.handle_phase(now);
             }

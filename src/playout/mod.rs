@@ -13,7 +13,7 @@ mod timeline;
 
 pub use clock::{Clock, Phase};
 pub use device::{Device, DeviceClock};
-pub use hands::{Hands, Muted};
+pub use hands::{Hands, Muted, class};
 pub use player::{Counters, Event, Options, Player, Program, Reason, State, Status};
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! It does what `io` does between the parts of a node and leaves the network to the world.
 
 use super::bunch::Bunch;
-use super::device::{Device, Faults, Heard};
+use super::device::{Device, Faults, Heard, What};
 use super::store::Store;
 use super::tree::Member;
 use super::world::EPOCH;
@@ -12,7 +12,7 @@ use crate::key::SigningKey;
 use crate::node::trunk::{Event, Reply};
 use crate::node::{Branch, Job, Link, Role, Trunk, branch, trunk};
 use crate::session::Departure;
-use crate::time::{Civil, Local, SECOND};
+use crate::time::{Civil, Local, RATE, SECOND};
 use crate::track::{Packet, Secret};
 use crate::{playout, session};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,6 +38,21 @@ pub(super) struct Witness {
     /// The most that ever waited between trunk and branches.
     pub longest: usize,
     pub faults: Faults,
+}
+
+impl Witness {
+    /// Three days of silence must not fill a machine's memory: it is kept by the second.
+    fn hear(&mut self, heard: Heard) {
+        match self.heard.last_mut() {
+            Some(last)
+                if (last.what, heard.what) == (What::Silence, What::Silence) && last.count + heard.count <= RATE =>
+            {
+                last.count += heard.count;
+                last.lasts += heard.lasts;
+            }
+            _ => self.heard.push(heard),
+        }
+    }
 }
 
 /// A running node.
@@ -87,6 +102,14 @@ impl Host {
         self.member.parents.is_empty()
     }
 
+    /// What its wall clock says at this true time, and how sure that is; `None` where it goes by none.
+    pub fn wall(&self, now: i64) -> Option<(Civil, u64)> {
+        match self.member.clock {
+            Some((off, stated)) => Some((EPOCH + now + off, stated)),
+            None => self.is_root().then_some((EPOCH + now, WALL_UNCERTAINTY)),
+        }
+    }
+
     /// A new process with what the disk holds; fresh log, fresh randomness.
     pub fn start(&mut self, now: i64, random: &mut Random, tracks: &mut Tracks) -> Vec<Effect> {
         self.incarnation += 1;
@@ -115,6 +138,7 @@ impl Host {
             rendition: self.member.rendition,
             daylight: self.member.daylight,
             issuer: false,
+            backed: self.member.clock.is_some(),
             instance: self.incarnation,
         };
         self.process = Some(Process {
@@ -274,7 +298,7 @@ impl Process {
                 trunk::Output::Step(step) => {
                     if let Some(device) = self.device.as_mut() {
                         let heard = device.take(round.now, &step, round.tracks);
-                        round.witness.heard.push(heard);
+                        round.witness.hear(heard);
                     }
                 }
             }
@@ -378,3 +402,5 @@ fn rank(address: &Address) -> usize {
 const TICK: i64 = 10 * SECOND;
 /// Turns of timeouts at one instant: a node that needs more never comes to rest.
 const TURNS: u32 = 1_000;
+/// µs: what an origin with NTP states.
+const WALL_UNCERTAINTY: u64 = 1_000;

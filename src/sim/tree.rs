@@ -61,6 +61,8 @@ pub(super) struct Member {
     /// When it may say its code, if it has no place.
     pub daylight: Daylight,
     pub hands: hands::Options,
+    /// Of a clock of its own that it trusts: by how much it is off, and what is said of it, µs.
+    pub clock: Option<(i64, u64)>,
 }
 
 impl Tree {
@@ -138,6 +140,14 @@ impl Tree {
         self
     }
 
+    /// The newest node trusts a clock of its own to `stated` µs, which is `off` by so many.
+    pub fn clock(&mut self, off: i64, stated: u64) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            member.clock = Some((off, stated));
+        }
+        self
+    }
+
     /// The newest node takes sound from two parents at once.
     pub fn both(&mut self) -> &mut Self {
         if let Some(member) = self.members.last_mut() {
@@ -211,6 +221,7 @@ impl Tree {
             // A world begins at midnight, UTC.
             daylight: Daylight::in_zone(DAY / 2),
             hands: hands::Options::default(),
+            clock: None,
         });
         self
     }

@@ -110,6 +110,7 @@ impl World {
         }
         let all: Vec<Uuid> = std::iter::once(track).chain(others.iter().map(|(info, _)| info.id)).collect();
         let request = Request::Air(Box::new(Air {
+            id: None,
             title: format!("bulletin {}", self.requests),
             areas: bulletin.areas.clone(),
             priority: bulletin.priority,

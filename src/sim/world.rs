@@ -256,7 +256,7 @@ impl World {
         let mut random = Random::of(self.seed, "process", (host as u64) << 32 | incarnation);
         let effects = self.hosts[host].start(self.now, &mut random, &mut self.tracks);
         self.after(host, effects);
-        if self.hosts[host].is_root() {
+        if self.hosts[host].wall(self.now).is_some() {
             self.schedule(self.now, Happening::Wall { host, incarnation });
         }
         let first = self.now + self.random.below(REPORT as u64) as i64;
@@ -318,8 +318,9 @@ impl World {
             }
             Happening::Wall { host, incarnation } if self.process(host, incarnation).is_some() => {
                 self.note(host, 2, &[]);
-                let wall = trunk::Input::Wall { civil: self.civil(), uncertainty: WALL_UNCERTAINTY };
-                self.feed(host, Input::Trunk(wall));
+                if let Some((civil, uncertainty)) = self.hosts[host].wall(self.now) {
+                    self.feed(host, Input::Trunk(trunk::Input::Wall { civil, uncertainty }));
+                }
                 self.schedule(self.now + SECOND, Happening::Wall { host, incarnation });
             }
             Happening::Report { host, incarnation } if self.process(host, incarnation).is_some() => {
@@ -397,5 +398,3 @@ const DISK: i64 = 4 * MILLISECOND;
 /// µs between reports of a sound card, and how late the sound thread may be.
 const REPORT: i64 = 50 * MILLISECOND;
 const REPORT_JITTER: u64 = 3_000;
-/// µs: what an origin with NTP states.
-const WALL_UNCERTAINTY: u64 = 1_000;

@@ -11,15 +11,17 @@ use bytes::Bytes;
 /// ```
 #[derive(Debug, Default)]
 pub struct Ring {
-    /// Holds the packet of a window's index, or nothing; never one from before the window.
+    /// Holds the packet of a window's index, or nothing; never one from before the window. Empty until the first comes:
+    /// days of programmes to come have no packets here yet.
     slots: Box<[Option<Bytes>]>,
+    capacity: usize,
     newest: Option<u64>,
 }
 
 impl Ring {
-    /// Memory: 32 bytes per index, besides the packets. Capacity 0 holds nothing.
+    /// Memory: 32 bytes per index from the first packet on, besides the packets. Capacity 0 holds nothing.
     pub fn new(capacity: usize) -> Self {
-        Self { slots: vec![None; capacity].into(), newest: None }
+        Self { slots: Box::default(), capacity, newest: None }
     }
 
     /// Bytes held, those of the packets included.
@@ -36,8 +38,11 @@ impl Ring {
         if index > LAST_INDEX || self.oldest().is_some_and(|oldest| index < oldest) {
             return false;
         }
-        if self.slots.is_empty() {
+        if self.capacity == 0 {
             return false;
+        }
+        if self.slots.is_empty() {
+            self.slots = vec![None; self.capacity].into();
         }
         let slot = self.slot(index);
         match self.newest {
@@ -71,7 +76,7 @@ impl Ring {
 
     /// First index of the window (it may be missing).
     pub fn oldest(&self) -> Option<u64> {
-        Some((self.newest? + 1).saturating_sub(self.slots.len() as u64))
+        Some((self.newest? + 1).saturating_sub(self.capacity as u64))
     }
 
     /// Present packets with index ≥ `from`, ascending.

@@ -306,6 +306,7 @@ fn make_trunk(now: i64, start: u8) -> Trunk {
         rendition: Default::default(),
         daylight: trunk::Daylight::in_zone(0),
         issuer: false,
+        backed: false,
         instance: 1,
     };
     Trunk::new(Local(now), options)

@@ -245,6 +245,7 @@ impl Sockets {
         hold(&self.genuine).sound.extend(packets.iter().map(|packet| packet.bytes.to_vec()));
         handle.store().keep(track, &packets).map_err(|error| error.to_string())?;
         let air = Air {
+            id: None,
             title: format!("track {track}"),
             areas: bulletin.areas.clone(),
             priority: bulletin.priority,

@@ -34,7 +34,11 @@ impl Register {
         }
     }
 
-    /// The same, however many they are.
+    /// The same, however many they are: for several orders.
+    pub fn cover_all(&self, areas: &[Area], except: &[Area], on: NaiveDate) -> Result<Vec<Area>, Said> {
+        self.carve(&outermost(areas), except, on)
+    }
+
     fn carve(&self, areas: &[Area], except: &[Area], on: NaiveDate) -> Result<Vec<Area>, Said> {
         let mut covered = Vec::new();
         let mut open: Vec<Area> = areas.iter().rev().cloned().collect();

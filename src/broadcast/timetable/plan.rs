@@ -76,6 +76,22 @@ pub fn plan(
     from: Civil,
     until: Civil,
 ) -> Result<Plan, Said> {
+    plan_of(entries, policies, register, &Lengths::new(), areas, from, until)
+}
+
+/// How long files are, by SHA-256, µs: of those that are known.
+pub type Lengths = BTreeMap<String, i64>;
+
+/// The same, where what is longer than its slot does not sound and leaves it to others.
+pub fn plan_of(
+    entries: &[Entry],
+    policies: &Policies,
+    register: &Register,
+    lengths: &Lengths,
+    areas: &[Area],
+    from: Civil,
+    until: Civil,
+) -> Result<Plan, Said> {
     let days = until.0.saturating_sub(from.0).saturating_add(DAY - 1).div_euclid(DAY);
     if !(1..=MOST_DAYS).contains(&days) {
         return Err(Said::new("timetable.window", [&days, &MOST_DAYS]));
@@ -92,7 +108,7 @@ pub fn plan(
             return Err(unknown.said());
         }
     }
-    let mut planner = Planner::new(entries, policies, register, from, until);
+    let mut planner = Planner::new(entries, policies, register, lengths, (from, until));
     let mut places = Vec::new();
     let mut left = MOST_ITEMS;
     for area in planner.places(areas) {
@@ -142,6 +158,7 @@ struct Planner<'a> {
     entries: Vec<&'a Entry>,
     policies: &'a Policies,
     register: &'a Register,
+    lengths: &'a Lengths,
     from: Civil,
     until: Civil,
     /// The entries that name an area.
@@ -153,7 +170,13 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(entries: &'a [Entry], policies: &'a Policies, register: &'a Register, from: Civil, until: Civil) -> Self {
+    fn new(
+        entries: &'a [Entry],
+        policies: &'a Policies,
+        register: &'a Register,
+        lengths: &'a Lengths,
+        (from, until): (Civil, Civil),
+    ) -> Self {
         let can_sound = |entry: &&Entry| {
             entry.enabled && entry.priority != Priority::Emergency && (1..=MOST_LENGTH).contains(&entry.plays.length())
         };
@@ -169,7 +192,7 @@ impl<'a> Planner<'a> {
                 by_area.entry(area.as_str()).or_default().push(rank);
             }
         }
-        Self { entries, policies, register, from, until, by_area, begins: BTreeMap::new(), left: MOST_BEGINS }
+        Self { entries, policies, register, lengths, from, until, by_area, begins: BTreeMap::new(), left: MOST_BEGINS }
     }
 
     /// Wherever the plan could differ from that around it.
@@ -307,6 +330,11 @@ impl<'a> Planner<'a> {
             if let Some(longest) = day_of.rules.longest.filter(|longest| length > *longest) {
                 always.push(Said::new("timetable.too_long", [&minutes(length), &minutes(longest), area]));
             }
+            if let Plays::Media { sha256, .. } = &entry.plays
+                && let Some(lasts) = self.lengths.get(sha256).filter(|lasts| **lasts > length + MOST_CUT)
+            {
+                always.push(Said::new("timetable.media_long", [&seconds(*lasts), &seconds(length)]));
+            }
             for start in self.begins.get(&(*rank, zone.name())).into_iter().flatten() {
                 let on = day(zone, *start);
                 let gone = standing.entry(on).or_insert_with(|| {
@@ -326,6 +354,10 @@ impl<'a> Planner<'a> {
         }
         wishes
     }
+}
+
+fn seconds(micros: i64) -> String {
+    format!("{}.{:03}", micros / SECOND, micros % SECOND / 1_000)
 }
 
 fn standing_said(not_there: &NotThere) -> Said {
@@ -351,6 +383,8 @@ const MOST_OFFERED: usize = 1_000;
 /// Days that are settled together with those asked for, before and behind, because items cross every midnight between
 /// them: who speaks for a week without a pause begins anew.
 const MOST_BACK: i64 = 7;
+/// µs that a file may be longer than its slot: the end of its last packet is cut off, which is mostly silence.
+const MOST_CUT: i64 = SECOND / 4;
 const DAY: i64 = 86_400 * SECOND;
 /// The mean of the Gregorian calendar: good enough to name one that is far away.
 const YEAR: i64 = 31_556_952 * SECOND;

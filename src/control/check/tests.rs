@@ -122,3 +122,23 @@ fn what_is_wrong_stands_first() {
     assert_eq!(codes, ["[b.wrong]", "[c.perhaps]", "[a.ok]"]);
     assert_eq!((report.count(Level::Mistake), report.count(Level::Warning)), (1, 1));
 }
+
+#[test]
+fn the_files_of_a_timetable_are_read_and_a_clock_that_is_trusted_is_looked_at() {
+    let folder = provisioned(Role::Relay);
+    fs::write(folder.path().join("entries.json"), "[{}]").unwrap();
+    fs::write(folder.path().join("areas.csv"), "code,name:vi\nvn,Việt Nam\n").unwrap();
+    let sections = "[children]\nlisten = \"127.0.0.1:0\"\n[sources]\nauthority = \"x\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
+                    [timetable]\nentries = \"entries.json\"\nregister = \"areas.csv\"\npolicies = \"none.json\"\n";
+    let report = looked(&folder, sections, HERE);
+    assert_eq!(wrong(&report), ["node.authority", "timetable.wrong", "client.file"], "{}", report.lines());
+    assert!(report.lines().contains("entry 1: title: ") && report.lines().contains("[timetable.fine]"));
+    let parent = "[parent]\naddresses = [\"127.0.0.1:9\"]\n[playout]\ndevice = \"null\"\n";
+    let speaker = provisioned(Role::Speaker);
+    let report = looked(&speaker, parent, Around { running: false, joined: true });
+    assert!(report.lines().contains("[clock.alone]"), "{}", report.lines());
+    let trusted = format!("{parent}[clock]\ntrusted = \"gnss\"\n");
+    let report = looked(&speaker, &trusted, Around { running: false, joined: true });
+    let said = ["[clock.trusted]", "[clock.not_set_now]"].iter().any(|code| report.lines().contains(code));
+    assert!(said, "{}", report.lines());
+}

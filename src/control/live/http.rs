@@ -68,6 +68,8 @@ pub fn wish(uri: &Uri, bitrates: &[u32]) -> Result<Wish, Failure> {
         purpose: Purpose::Real,
         delay: None,
         form: Form::Container,
+        at: None,
+        until: None,
     };
     let (mut areas, mut delay) = (Vec::new(), None);
     for (name, value) in pairs.map_err(|error| wrong(&error.body_text()))?.0 {

@@ -75,11 +75,12 @@ impl Pacing {
         let mut listed = self.tracks.listed();
         let (track, secret) = listed.next().ok_or_else(|| Failure::new("node.stopping", []))?;
         let air = trunk::Air {
+            id: None,
             title: wish.title.clone(),
             areas: wish.areas.clone(),
             priority: wish.priority,
             purpose: wish.purpose,
-            at: None,
+            at: wish.at.filter(|at| self.handle.phase().is_some_and(|phase| phase.civil(clock::local()) + SOON < *at)),
             delay: wish.delay,
             track,
             secret,
@@ -100,7 +101,9 @@ impl Pacing {
 
     /// Packet by packet, until it is over: why, and how many there were.
     fn pace(&mut self, aired: &Aired, anchor: Civil) -> (Failure, u64) {
-        let until = aired.times[2];
+        // What is made until then is heard a delay later.
+        let slot = self.source.wish.until.map(|until| until - (aired.speech - anchor));
+        let until = slot.map_or(aired.times[2], |slot| slot.min(aired.times[2]));
         let mut made = 0;
         let mut phase = self.handle.phase();
         let mut looked = Instant::now();
@@ -115,6 +118,9 @@ impl Pacing {
                 let why = held.failed.clone().unwrap_or_else(|| Failure::new("live.over", []));
                 return (why, made);
             };
+            if due > until && slot == Some(until) {
+                return (Failure::new("live.slot", []), made);
+            }
             if due > until {
                 return (Failure::new("live.longest", [&((until - anchor) / (3_600 * SECOND))]), made);
             }
@@ -231,6 +237,8 @@ fn wait(phase: &Phase, due: Civil) -> Option<Duration> {
     u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_micros)
 }
 
+/// µs: what begins sooner begins now.
+const SOON: i64 = SECOND / 2;
 /// How often to look whether the broadcast is still on the air; and the longest sleep.
 const LOOK: Duration = Duration::from_secs(1);
 /// Gaps are told at most so often; the state counts them all.

@@ -82,6 +82,11 @@ const GAUGES: &[(&str, &str)] = &[
     ("loa_data_free_bytes", "What may still be written to the disk of the data folder"),
     ("loa_data_size_bytes", "Size of that disk"),
     ("loa_certificate_expires_seconds", "When this node's certificate expires, Unix time"),
+    (
+        "loa_timetable_airings",
+        "Parts of the timetable of this node, two days back and as far ahead as it gives, by state",
+    ),
+    ("loa_timetable_reaches_seconds", "So far ahead all that is stored of this node's timetable has been given"),
     ("loa_grant_expires_seconds", "When the grant of this node's authority expires, Unix time; 0: it has none"),
 ];
 

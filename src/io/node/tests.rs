@@ -22,6 +22,8 @@ fn config(data: &Path) -> Config {
         sources: None,
         playout: None,
         api: None,
+        timetable: crate::config::Timetable::default(),
+        clock: crate::config::Clock::default(),
         admin: Admin::default(),
         log: crate::config::Log::default(),
         telemetry: None,
@@ -141,6 +143,7 @@ fn a_bulletin_sounds_whole_and_in_step_at_two_speakers_behind_a_relay() {
         tokio::time::timeout(PATIENCE, all_idle(&origin.handle(), 2)).await.expect("the speakers join");
         let mut events: Vec<_> = speakers.iter().map(|speaker| speaker.handle().events()).collect();
         let air = Air {
+            id: None,
             title: "Test".into(),
             areas: vec!["vn/01".parse::<Area>().unwrap()],
             priority: Priority::Normal,
@@ -226,6 +229,7 @@ fn a_speaker_shows_the_level_that_leaves_it_and_says_when_a_broadcast_is_silent(
         tokio::time::timeout(PATIENCE, all_idle(&origin.handle(), 1)).await.expect("the speaker joins");
         let mut events = speaker.handle().events();
         let air = Air {
+            id: None,
             title: "Silence, then a tone".into(),
             areas: vec!["vn/01".parse::<Area>().unwrap()],
             priority: Priority::Normal,

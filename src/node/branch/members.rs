@@ -230,7 +230,7 @@ fn log_of(carried: &Carried) -> proto::Log {
     }
 }
 
-/// Tracks carried at once: the 512 tracks and 64 logs of a trunk.
-const TRACKS: usize = 576;
+/// Tracks carried at once: the 2,048 tracks and 64 logs of a trunk.
+const TRACKS: usize = 2_112;
 /// Tracks one child listens to at once (`session` bounds its own side alike).
 const TRACKS_PER_CHILD: usize = 64;

@@ -282,7 +282,7 @@ impl Child {
 
 /// Children served in one go: at 25 µs each 6 ms, less than a listener's packets are spread over.
 const SLICE: usize = 256;
-/// Tasks that wait: each of the 576 tracks comes or goes once. A trunk that gives more has the first done
+/// Tasks that wait: half of the 2,112 tracks come or go at once. A trunk that gives more has the first done
 /// whole, since none of them may be lost.
 const TASKS: usize = 1_024;
 /// Tasks beyond which what is missing is not announced.

@@ -101,6 +101,7 @@ pub(super) fn relay() -> Trunk {
             rendition: Default::default(),
             daylight: super::Daylight::in_zone(0),
             issuer: false,
+            backed: false,
             instance: 1,
         },
     );
@@ -236,17 +237,17 @@ fn a_key_that_its_order_does_not_prove_is_not_taken() {
 #[test]
 fn keys_whose_orders_never_come_do_not_shut_later_ones_out() {
     let mut trunk = relay();
-    for number in 0..1_000 {
+    for number in 0..4_000 {
         trunk.handle_key(Local(1), id(number), secret(), Brought::Link);
     }
-    assert!(trunk.early.contains_key(&id(999)), "the newest key is held");
-    assert!(trunk.early.len() <= 64);
+    assert!(trunk.early.contains_key(&id(3_999)), "the newest key is held");
+    assert!(trunk.early.len() <= 2_048);
 }
 
 #[test]
 fn orders_repeated_to_a_node_that_knows_them_do_not_reach_the_disk_again() {
     let mut trunk = relay();
-    trunk.time = Time::new(true);
+    trunk.time = Time::new(true, false);
     trunk.time.handle_wall(Local(0), NOW, 0);
     let hush = broadcast::Hush { until: NOW + 60 * SECOND, up_to: Priority::Normal, exempt: Vec::new() };
     let grant = broadcast::Grant {

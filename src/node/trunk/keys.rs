@@ -84,5 +84,5 @@ fn rate(info: &Info) -> u32 {
     info.bitrate / 8 + overhead
 }
 
-/// Secrets that wait for their order.
-const EARLY: usize = 64;
+/// Secrets that wait for their order, which waits for the disk: as many as a parent carries tracks.
+const EARLY: usize = 2_048;

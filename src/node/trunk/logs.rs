@@ -207,7 +207,7 @@ impl Trunk {
     }
 
     pub(super) fn journal(&mut self, now: Local, mut records: Vec<proto::Record>, pending: Pending) {
-        if let Some(civil) = self.time.civil(now) {
+        if let Some(civil) = self.time.surely(now) {
             records.insert(0, proto::Record { body: Some(proto::record::Body::Time(civil.0)) });
         }
         self.job(pending, super::Job::Journal(records));
@@ -221,8 +221,20 @@ impl Trunk {
         expires: crate::time::Civil,
         body: Body,
     ) -> Option<(Order, proto::Signed)> {
+        self.make_as(now, None, areas, expires, body)
+    }
+
+    /// The same with an id that was drawn before.
+    pub(super) fn make_as(
+        &mut self,
+        now: Local,
+        id: Option<Uuid>,
+        areas: Vec<crate::broadcast::Area>,
+        expires: crate::time::Civil,
+        body: Body,
+    ) -> Option<(Order, proto::Signed)> {
         let issued = self.time.civil(now)?;
-        let id = self.ids.next(issued);
+        let id = id.unwrap_or_else(|| self.ids.next(issued));
         let number = self.next_number(issued);
         let key = self.options.authority.as_ref()?;
         let order = Order { id, authority: key.id(), number, issued, expires, areas, body };

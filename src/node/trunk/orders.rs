@@ -444,7 +444,8 @@ fn kind_name(body: &Body) -> &'static str {
 
 /// Before whatever there is.
 const LONG_AGO: Civil = Civil(0);
-/// Orders held for a grant that is being repaired or for the time: both come within seconds.
-const PARKED: usize = 64;
+/// Orders held for a grant that is being repaired or for the time: both come within seconds. A node that has just come
+/// is handed four days of a timetable before it has read its clock.
+const PARKED: usize = 512;
 /// Grants taken from one Hello or Welcome (a chain has at most 8 links).
 const CHAIN: usize = 8;

@@ -76,8 +76,6 @@ pub(super) struct Receipts {
     batch: u64,
     send_at: Option<Local>,
     judge_at: Local,
-    /// A person has silenced this loudspeaker by hand.
-    muted: bool,
     /// Orders that a parent lacks word of, until the time is known.
     early: Vec<proto::Signed>,
     /// How many were looked at in this second.

@@ -94,6 +94,11 @@ impl Trunk {
                 self.outputs.push_back(super::Output::Reply { id, reply: Reply::Noted });
                 Ok(())
             }
+            Request::Stands { code, wrong } => {
+                self.stands(now, code, wrong.is_some(), || wrong.unwrap_or_else(|| "over".to_owned()));
+                self.outputs.push_back(super::Output::Reply { id, reply: Reply::Noted });
+                Ok(())
+            }
         };
         if let Err((code, text)) = result {
             self.refuse(id, code, &text);
@@ -189,6 +194,9 @@ impl Trunk {
             }
             (_, packets) => packets,
         };
+        if let Some(known) = air.id.filter(|id| self.book.get(*id).is_some()) {
+            return Err(("broadcast.known", format!("broadcast {known} was given already; take a fresh id")));
+        }
         if air.at.is_some_and(|at| at < civil) {
             return Err((
                 "broadcast.past",
@@ -233,7 +241,8 @@ impl Trunk {
             prepared: air.prepared.is_some(),
         };
         let expires = until + delay + EXPIRES_AFTER;
-        let Some((order, signed)) = self.make(now, air.areas, expires, Body::Broadcast(broadcast)) else {
+        let id_of = air.id;
+        let Some((order, signed)) = self.make_as(now, id_of, air.areas, expires, Body::Broadcast(broadcast)) else {
             return Err(no_authority());
         };
         let (live, anchor) = (air.live, track.anchor);
@@ -404,6 +413,47 @@ pub(super) fn no_authority() -> Refused {
     ("authority.none", text.into())
 }
 
+/// Bytes that an order of a stored or live broadcast has for its areas, each of which takes two more than its name.
+pub fn room_for_areas(title: &str, renditions: usize, live: bool) -> usize {
+    let info = Info {
+        id: Uuid::max(),
+        sign: crate::key::PublicKey([0xFF; 32]),
+        ssrc: u32::MAX,
+        duration: 23_040,
+        anchor: WIDEST,
+        key_hash: [0xFF; 32],
+        bitrate: 128_000,
+        packets: (!live).then_some(1 << 20),
+    };
+    let broadcast = Broadcast {
+        priority: Priority::Priority,
+        purpose: Purpose::Real,
+        from: WIDEST,
+        until: WIDEST,
+        delay: 60 * SECOND,
+        renditions: vec![info; renditions],
+        tone: None,
+        title: title.to_owned(),
+        revision: u32::from(live),
+        supersedes: None,
+        stored: true,
+        resume: true,
+        prepared: false,
+    };
+    let key = crate::key::SigningKey::from_seed(&[0; 32]);
+    let (id, number) = (Uuid::max(), WIDEST.0.unsigned_abs());
+    let order = Order {
+        id,
+        authority: key.id(),
+        number,
+        issued: WIDEST,
+        expires: WIDEST,
+        areas: Vec::new(),
+        body: Body::Broadcast(broadcast),
+    };
+    super::logs::MAX_ORDER.saturating_sub(crate::broadcast::sign(&order, &key).encoded_len())
+}
+
 pub(super) fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
     let length = signed.encoded_len();
     if length <= super::logs::MAX_ORDER {
@@ -416,6 +466,8 @@ pub(super) fn check_length(signed: &proto::Signed) -> Result<(), Refused> {
     Err(("order.too_long", text))
 }
 
+/// A number that takes as many bytes as those of any order.
+const WIDEST: Civil = Civil(1 << 51);
 /// Playout delay (DESIGN §3).
 pub(super) const DELAY: i64 = SECOND;
 pub(super) const EMERGENCY_DELAY: i64 = 600 * MILLISECOND;

@@ -458,8 +458,9 @@ impl Trunk {
 
 /// Bytes of IPv4 and UDP under each packet.
 const BELOW: usize = 28;
-/// Tracks at once: as many programmes as a province knows of for the coming day.
-const TRACKS: usize = 512;
+/// Tracks at once: four days of what a province and its communes give ahead (`broadcast::timetable::airing` has 900
+/// broadcasts of one rendition), under the nation's. Some 300 bytes each until its first packet.
+const TRACKS: usize = 2_048;
 /// Packets remembered against duplicates: a minute at 240 ms.
 const SEEN: usize = 256;
 /// Packets gathered before a write.
@@ -502,6 +503,7 @@ mod tests {
             rendition: Default::default(),
             daylight: super::super::Daylight::in_zone(0),
             issuer: false,
+            backed: false,
             instance: 1,
         };
         let mut trunk = Trunk::new(Local(0), options);

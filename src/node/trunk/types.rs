@@ -42,6 +42,8 @@ pub struct Options {
     pub daylight: super::Daylight,
     /// It holds a key that certifies nodes.
     pub issuer: bool,
+    /// Its wall clock is trusted where no parent tells the time: it comes as [`Input::Wall`] with its stated error.
+    pub backed: bool,
     /// Drawn at each start: two that speak at once are two nodes with one key.
     pub instance: u64,
 }
@@ -99,7 +101,8 @@ pub enum Input {
         code: &'static str,
         text: String,
     },
-    /// The wall clock of a root origin, at start and about once a second; ignored by others.
+    /// The wall clock of a root origin, or of a node whose clock is trusted, at start and about once a second; ignored
+    /// by others.
     Wall {
         civil: Civil,
         uncertainty: u64,
@@ -244,6 +247,11 @@ pub enum Request {
     },
     /// Something that people shall find among the numbered events.
     Note(Note),
+    /// Whether something of [`TROUBLES`] is so that control has to tell of; `wrong`: what.
+    Stands {
+        code: &'static str,
+        wrong: Option<String>,
+    },
 }
 
 /// What a source of this node has to say.
@@ -258,6 +266,8 @@ pub struct Note {
 /// A broadcast of a stored track whose packets are already in the store, or of a live one.
 #[derive(Clone, Debug)]
 pub struct Air {
+    /// `None`: a fresh one. One that was written down before is given once, whatever becomes of processes.
+    pub id: Option<Uuid>,
     pub title: String,
     pub areas: Vec<Area>,
     pub priority: Priority,
@@ -515,8 +525,8 @@ pub const QUEUES: [&str; 11] = [
     "session.events",
 ];
 /// Codes of what can be wrong with a node: with its sound, its disk, its clock, its certificate, its right to speak, its
-/// parents.
-pub const TROUBLES: [&str; 27] = [
+/// parents, its timetable.
+pub const TROUBLES: [&str; 31] = [
     "authority.expired",
     "authority.expires",
     "authority.revoked",
@@ -526,6 +536,7 @@ pub const TROUBLES: [&str; 27] = [
     "certificate.foreign",
     "certificate.not_yet",
     "certificate.unusable",
+    "clock.backup",
     "clock.jumped",
     "clock.off",
     "clock.stepped",
@@ -544,6 +555,9 @@ pub const TROUBLES: [&str; 27] = [
     "sound.pipe",
     "sound.silent",
     "store.failed",
+    "timetable.live",
+    "timetable.media",
+    "timetable.order",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,3 +1,4 @@
+mod airing;
 mod entry;
 mod plan;
 mod property;

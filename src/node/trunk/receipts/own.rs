@@ -5,7 +5,7 @@ use crate::broadcast::State;
 use crate::broadcast::receipt::{Receipt, Silence};
 use crate::node::instants::spread;
 use crate::node::trunk::Trunk;
-use crate::playout;
+use crate::playout::{self, Muted, class};
 use crate::time::{Civil, Local, MILLISECOND, SECOND};
 use uuid::Uuid;
 
@@ -46,7 +46,8 @@ impl Trunk {
     }
 
     fn note_let_out(&mut self, now: Local, broadcast: Uuid, at: Civil, whole: bool) {
-        let silence = self.silence(broadcast);
+        let silence = self.silence(now, broadcast);
+        let muted = self.player.as_ref().map_or(Muted::No, |player| player.muted(broadcast));
         let entry = self.book.get(broadcast);
         let packet = entry.and_then(|entry| entry.broadcast.renditions.first()).map_or(1, |info| info.packet_micros());
         let cancelled = entry.and_then(|entry| entry.cancelled_at).filter(|cancelled| *cancelled <= at + NEAR);
@@ -62,10 +63,13 @@ impl Trunk {
             let lost = (own.lost.saturating_mul(1_000).div_ceil(packets)).min(1_000) as u16;
             let mut changed = own.receipt.handle_let_out(at, lost);
             changed |= audio.is_some_and(|audio| own.receipt.handle_audio(audio));
+            if muted != Muted::No {
+                changed |= own.receipt.handle_silenced(at, Silence::Muted);
+            }
             changed
                 | match (cancelled, silence) {
                     // The player went through it, and nobody heard it.
-                    (_, Some(Silence::Muted)) => own.receipt.handle_silenced(at, Silence::Muted),
+                    _ if muted == Muted::Wholly => false,
                     _ if whole => own.receipt.handle_played(true),
                     (Some(_), _) => own.receipt.handle_cancelled(at),
                     (None, Some(silence)) if at + NEAR < ends => own.receipt.handle_silenced(at, silence),
@@ -76,22 +80,18 @@ impl Trunk {
         });
     }
 
-    /// Whether this loudspeaker is silent by a person's hand, as the player's status says.
-    fn is_muted(&self) -> bool {
-        self.receipts.muted
-    }
-
-    /// The player's status says so.
-    pub fn handle_muted(&mut self, muted: bool) {
-        self.receipts.muted = muted;
+    /// Whether a person's hand silences such a broadcast here.
+    fn is_muted(&self, now: Local, broadcast: Uuid) -> bool {
+        let (Some(player), Some(entry)) = (&self.player, self.book.get(broadcast)) else { return false };
+        player.hands().is_muted(class(entry.broadcast.priority, entry.broadcast.purpose), now)
     }
 
     /// Why a broadcast that is on does not sound here.
-    fn silence(&self, broadcast: Uuid) -> Option<Silence> {
+    fn silence(&self, now: Local, broadcast: Uuid) -> Option<Silence> {
         let choice = self.tuned?;
         match choice.broadcast {
             _ if choice.hushed => Some(Silence::Hushed),
-            _ if self.is_muted() => Some(Silence::Muted),
+            _ if self.is_muted(now, broadcast) => Some(Silence::Muted),
             Some(other) if other != broadcast => Some(Silence::Preempted(other)),
             _ => None,
         }
@@ -127,7 +127,7 @@ impl Trunk {
                 if let Some(own) = self.receipts.rows.get_mut(&id).and_then(|row| row.own.as_mut()) {
                     own.why = why;
                 }
-                if let Some(silence) = self.silence(id) {
+                if let Some(silence) = self.silence(now, id) {
                     self.change_own(now, id, |own| own.receipt.handle_silenced(civil, silence));
                 }
             }
