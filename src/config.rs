@@ -51,6 +51,9 @@ pub struct Node {
     /// Zone in which times are shown.
     #[serde(default = "zone")]
     pub zone: chrono_tz::Tz,
+    /// MiB of disk that stored sound may take: fetched ahead, given up by need.
+    #[serde(default)]
+    pub stored_mib: Option<u64>,
 }
 
 /// How a node comes by its identity that has none yet.
@@ -394,6 +397,12 @@ impl Config {
             }
         }
         Ok((config, mistakes))
+    }
+
+    /// Bytes of disk that stored sound may take: three days of all that a loudspeaker hears, or of a province's.
+    pub fn stored(&self) -> u64 {
+        let usual = if self.children.is_some() { 8_192 } else { 1_024 };
+        self.node.stored_mib.unwrap_or(usual) << 20
     }
 
     /// Which sections there are: what the node is.

@@ -110,3 +110,47 @@ fn three_days_alone_and_through_a_power_cut_what_was_given_sounds_on_time() {
         }
     });
 }
+
+/// Two loudspeakers of one relay, all three with room for two programmes and a half, and five that are to come.
+#[test]
+fn a_small_disk_keeps_what_sounds_soonest_and_the_rest_sounds_all_the_same() {
+    each_seed(3, |seed| {
+        let hop = Hop::both(Conditions::clean(20_000, 5_000));
+        let mut tree = Tree::new(seed);
+        tree.err_by(20.0).origin("origin", "vn");
+        // 41 packets of 24 kb/s at 240 ms, each of some 860 bytes with what surrounds it.
+        let room = 90_000;
+        tree.relay("commune", "vn/01/00001", "origin", hop.clone()).stored(room);
+        tree.speaker("a", "vn/01/00001", "commune", hop.clone()).stored(room);
+        tree.speaker("b", "vn/01/00001", "commune", hop).stored(room);
+        let mut world = World::new(tree);
+        world.run_for(60 * SECOND);
+        let nodes = ["commune", "a", "b"];
+        // The latest first: each that is needed sooner takes the room of one that is not.
+        let mut programmes: Vec<Aired> = [6, 5, 4, 3, 2].into_iter().map(|hour| programme(&mut world, hour)).collect();
+        programmes.reverse();
+        world.run_until(HOUR);
+        for node in nodes {
+            let held: Vec<u64> = programmes.iter().map(|aired| world.held(node, aired.track)).collect();
+            assert_eq!(held, [41, 41, 0, 0, 0], "{node} has what comes first");
+            let report = world.report(node).unwrap();
+            assert!(report.trouble.contains("disk.budget"), "{node}: {:?}", report.trouble);
+        }
+        world.run_until(2 * HOUR + 1_800 * SECOND);
+        for node in nodes {
+            let held: Vec<u64> = programmes.iter().map(|aired| world.held(node, aired.track)).collect();
+            assert_eq!(held, [0, 41, 41, 0, 0], "{node} has made use of what became free");
+        }
+        world.run_until(7 * HOUR);
+        for aired in &programmes {
+            for speaker in ["a", "b"] {
+                whole(&world, speaker, aired, 100 * MILLISECOND);
+            }
+        }
+        for node in nodes {
+            let report = world.report(node).unwrap();
+            assert!(!report.trouble.contains("disk.budget"), "{node}: {:?}", report.trouble);
+        }
+        assert_eq!(world.faults(), Default::default());
+    });
+}

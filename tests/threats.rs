@@ -134,6 +134,7 @@ fn a_speaker_is_nobodys_parent() {
         daylight: trunk::Daylight::in_zone(0),
         issuer: false,
         backed: false,
+        stored: u64::MAX,
         instance: 1,
     };
     let mut trunk = Trunk::new(Local(0), options);

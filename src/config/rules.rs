@@ -11,6 +11,17 @@ use crate::address::{Address, MOST_ADDRESSES};
 
 /// Adds every rule that is broken.
 pub fn check(config: &Config, found: &mut Reading<'_>) {
+    if config.node.stored_mib.is_some_and(|stored| !(LEAST_STORED..=MOST_DATA).contains(&stored)) {
+        found.wrong(
+            RANGE,
+            "node",
+            "stored_mib",
+            Said::new(
+                format!("phải từ {LEAST_STORED} đến {MOST_DATA} MiB, hoặc bỏ trống"),
+                format!("must be {LEAST_STORED} to {MOST_DATA} MiB, or left out"),
+            ),
+        );
+    }
     if config.node.data.as_os_str().is_empty() {
         found.wrong(
             VALUE,
@@ -509,6 +520,8 @@ const MOST_SHARDS: u16 = 256;
 const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=64_000;
 /// MiB in a day: a TiB, more than any link of a speaker carries.
 const MOST_DATA: u64 = 1 << 20;
+/// MiB: an hour and a half at 24 kb/s.
+const LEAST_STORED: u64 = 16;
 /// Bytes; a longer one is a typing mistake.
 const LONGEST_URL: usize = 512;
 /// As `audio::Options` takes.

@@ -52,7 +52,7 @@ impl Command {
     fn only_prints(&self) -> bool {
         match self {
             Self::Run { .. } => false,
-            Self::Check { .. } | Self::Doctor { .. } | Self::Completions { .. } => true,
+            Self::Check { .. } | Self::Doctor { .. } | Self::Volume(_) | Self::Completions { .. } => true,
             #[cfg(feature = "full")]
             Self::Operator(command) => command.only_prints(),
         }

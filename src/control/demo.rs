@@ -167,7 +167,7 @@ fn prepare(root: &Root, place: Place, data: &Path) -> io::Result<()> {
     let role = if place.is_speaker() { Role::Speaker } else { Role::Relay };
     let authority = place.parent.is_none().then(|| AUTHORITY.to_owned());
     let node = NewNode { role, area, name: place.name.into(), authority };
-    root.provision_with(&making, &node, &PLACES, Vec::new())?;
+    root.provision_with(&making, &node, &Rights::of(&PLACES), Vec::new())?;
     fs::rename(&making, data)
 }
 

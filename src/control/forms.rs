@@ -94,6 +94,11 @@ pub struct Air {
     /// Goes on where it was when something pre-empted it.
     #[serde(default)]
     pub resume: bool,
+    /// An upload sounds so often, with so much silence between; once if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    #[serde(default)]
+    pub pause_ms: u32,
 }
 
 /// `POST /v1/prepared`: sound that everybody there keeps ready.

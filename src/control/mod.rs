@@ -9,6 +9,8 @@ mod admin;
 mod answer;
 #[cfg(feature = "full")]
 mod api;
+#[cfg(feature = "full")]
+mod broadcasts;
 mod check;
 pub mod cli;
 #[cfg(feature = "full")]

@@ -179,6 +179,12 @@ pub struct AirArgs {
     /// Go on afterwards where something more urgent cut in
     #[arg(long)]
     resume: bool,
+    /// How often a file sounds, up to 20
+    #[arg(long, value_name = "COUNT", conflicts_with = "prepared")]
+    times: Option<u32>,
+    /// Silence between, up to 60 seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, requires = "times", value_parser = clap::value_parser!(u32).range(0..=60))]
+    pause: u32,
     #[command(flatten)]
     second: second::Second,
     #[command(flatten)]
@@ -305,6 +311,8 @@ async fn air(args: AirArgs, json: bool, language: Language) -> Result<u8, Failur
         title: args.title,
         delay_ms: args.delay,
         resume: args.resume,
+        times: args.times,
+        pause_ms: args.times.map_or(0, |_| args.pause * 1_000),
     };
     let aired = match second {
         None => client.air(&form).await?,

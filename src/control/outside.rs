@@ -2,7 +2,7 @@
 use super::forms::{Air, Give, Node, Stop};
 use super::media::{self, Media};
 use super::settings::Set;
-use super::{api, live, when};
+use super::{api, broadcasts, live, when};
 use crate::broadcast::Priority;
 use crate::proto;
 use crate::time::Civil;
@@ -25,10 +25,10 @@ pub fn request(bytes: &[u8]) {
     }
     if let Ok(form) = serde_json::from_slice::<Air>(body) {
         let _ = api::areas(&form.areas);
-        let _ = form.title.as_deref().map(api::title);
+        let _ = form.title.as_deref().map(broadcasts::title);
         let _ = form.at.as_deref().and_then(when::rfc3339);
-        let _ = form.delay_ms.map(|delay| api::check_delay(delay, &[24_000], form.priority.into()));
-        let _ = form.delay_ms.map(|delay| api::check_delay(delay, &[24_000], Priority::Emergency));
+        let _ = form.delay_ms.map(|delay| broadcasts::check_delay(delay, &[24_000], form.priority.into()));
+        let _ = form.delay_ms.map(|delay| broadcasts::check_delay(delay, &[24_000], Priority::Emergency));
     }
     if let Ok(form) = serde_json::from_slice::<Stop>(body) {
         let _ = api::areas(&form.areas);

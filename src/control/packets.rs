@@ -92,6 +92,27 @@ fn cut(frames: &Frames, samples: u32, now: Civil) -> Result<Made, Failure> {
     Ok(Made { info, secret, packets })
 }
 
+/// The sound `times` times, with silence between.
+pub fn repeat(frames: Frames, times: u32, pause_ms: u32) -> Result<Frames, Failure> {
+    let pause = pause_ms as usize * (RATE as usize / 1_000) / audio::FRAME;
+    let length = (frames.frames.len() + pause).saturating_mul(times as usize);
+    if !TIMES.contains(&times) || pause_ms > LONGEST_PAUSE || times > 1 && length > LONGEST_REPEATED {
+        return Err(Failure::new("air.times", [TIMES.end(), &(LONGEST_PAUSE / 1_000)]));
+    }
+    if times == 1 {
+        return Ok(frames);
+    }
+    let silence = silence(frames.bitrate)?;
+    let mut all = Vec::with_capacity(length);
+    for time in 0..times {
+        if time > 0 {
+            all.resize(all.len() + pause, silence.clone());
+        }
+        all.extend_from_slice(&frames.frames);
+    }
+    Ok(Frames { frames: all, ..frames })
+}
+
 /// The hash of the sound that a rendition becomes, cut so (`track::Print`): as the track's maker and whoever hears all
 /// of it compute it. `None` of no frames.
 pub fn print(frames: &Frames, samples: u32) -> Result<Option<[u8; 32]>, Failure> {
@@ -133,6 +154,12 @@ fn silence(bitrate: u32) -> Result<Bytes, Failure> {
 
 /// µs. Below this delay packets are as short as within one LAN (DESIGN §3: 40–60 ms).
 const SHORT_DELAY: i64 = 500_000;
+/// How often in one broadcast; more than anybody listens to.
+const TIMES: std::ops::RangeInclusive<u32> = 1..=20;
+/// ms.
+const LONGEST_PAUSE: u32 = 60_000;
+/// Frames: three hours.
+const LONGEST_REPEATED: usize = 3 * 3_600 * RATE as usize / audio::FRAME;
 /// µs that a packet needs beyond its own length: the way down, the device's horizon.
 const REPAIR: i64 = 120_000;
 
@@ -173,6 +200,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_sound_is_repeated_with_silence_between_and_not_for_ever() {
+        let once = frames(24_000, 0.5);
+        let thrice = repeat(once.clone(), 3, 1_000).unwrap();
+        let (sound, pause) = (once.frames.len(), 1_000 / 20);
+        assert_eq!(thrice.frames.len(), 3 * sound + 2 * pause);
+        for start in [0, sound + pause, 2 * (sound + pause)] {
+            assert_eq!(thrice.frames[start..start + sound], once.frames);
+        }
+        let quiet = silence(24_000).unwrap();
+        assert!(thrice.frames[sound..sound + pause].iter().all(|frame| *frame == quiet));
+        assert!(thrice.frames.iter().all(|frame| frame.len() == quiet.len()), "hard CBR");
+        assert_eq!(repeat(once.clone(), 1, 0).unwrap(), once);
+        let code = |times, pause| repeat(once.clone(), times, pause).map_err(|failure| failure.code).unwrap_err();
+        for (times, pause) in [(0, 0), (21, 0), (2, 60_001), (u32::MAX, u32::MAX)] {
+            assert_eq!(code(times, pause), "air.times");
+        }
+        let long = Frames { frames: vec![quiet; LONGEST_REPEATED / 2 + 1], bitrate: 24_000 };
+        assert_eq!(repeat(long, 2, 0).map_err(|failure| failure.code).unwrap_err(), "air.times");
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! ```
 //! The key of a second is a file of its own, sealed with a passphrase, in the hands of a person; no node holds it.
 use super::answer::{created, read};
-use super::api::{How, Shared, areas, ordered, put, request, title, unexpected, warnings};
+use super::api::{Shared, areas, ordered, request, unexpected};
+use super::broadcasts::{How, put, title, warnings};
 use super::cli::{DONE, NodeArgs, print_json};
 use super::client::Client;
 use super::enrol::{self, AtHand};

@@ -191,7 +191,7 @@ impl Client {
     }
 
     pub async fn settings(&self, node: Uuid) -> Result<Settings, Failure> {
-        self.get(&format!("/v1/nodes/{node}/settings")).await
+        self.get(&format!("/v1/nodes/{node}/settings"), &[]).await
     }
 }
 

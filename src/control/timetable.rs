@@ -25,7 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct TimetableArgs {
     #[command(subcommand)]
     change: Option<Change>,
@@ -63,7 +63,7 @@ enum Change {
 }
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct AreaArgs {
     #[command(subcommand)]
     change: Option<AreaChange>,

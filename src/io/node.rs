@@ -181,6 +181,7 @@ impl Node {
             daylight: trunk::Daylight::in_zone(offset(config.node.zone)),
             issuer,
             backed: config.clock.error().is_some(),
+            stored: config.stored(),
             // Never the 0 of those who don't say.
             instance: u64::from_be_bytes(random()) | 1,
             tick: TICK,

@@ -26,7 +26,7 @@ pub fn standing(data: &Path, identity: &Identity, key: KeyId) -> io::Result<Stan
 
 #[cfg(test)]
 mod tests {
-    use super::super::identity::{NewNode, Root, SPEAKS, load_authority};
+    use super::super::identity::{NewNode, Rights, Root, SPEAKS, load_authority};
     use super::*;
     use crate::node::Role;
     use crate::proto::Record;

@@ -326,6 +326,11 @@ impl Branch {
                 carried.carry.stored = carried.carry.stored.max(until);
                 self.give_stored(now, track);
             }
+            Command::Unstored { track } => {
+                if let Some(carried) = self.tracks.get_mut(&track) {
+                    carried.carry.stored = 0;
+                }
+            }
             Command::Push(orders) => self.give_push(now, orders),
             Command::Phase(phase) => self.phase = Some(phase),
             Command::Drain => {

@@ -19,6 +19,7 @@ mod renditions;
 mod requests;
 mod rights;
 mod roster;
+mod shelf;
 mod time;
 mod tracks;
 mod tune;
@@ -94,6 +95,7 @@ pub struct Trunk {
     receipts: Receipts,
     roster: Roster,
     held: hands::Held,
+    shelf: shelf::Shelf,
     tick_at: Local,
     /// When this node last gave an order.
     ordered_at: Option<Local>,
@@ -186,6 +188,7 @@ impl Trunk {
             receipts: Receipts::default(),
             roster: Roster::default(),
             held: hands::Held::default(),
+            shelf: shelf::Shelf::default(),
             tick_at: now,
             ordered_at: None,
             tune_at: None,

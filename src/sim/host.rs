@@ -139,6 +139,7 @@ impl Host {
             daylight: self.member.daylight,
             issuer: false,
             backed: self.member.clock.is_some(),
+            stored: self.member.stored,
             instance: self.incarnation,
         };
         self.process = Some(Process {

@@ -63,6 +63,8 @@ pub(super) struct Member {
     pub hands: hands::Options,
     /// Of a clock of its own that it trusts: by how much it is off, and what is said of it, µs.
     pub clock: Option<(i64, u64)>,
+    /// Bytes of disk for stored sound.
+    pub stored: u64,
 }
 
 impl Tree {
@@ -148,6 +150,14 @@ impl Tree {
         self
     }
 
+    /// The newest node has so many bytes of disk for stored sound.
+    pub fn stored(&mut self, bytes: u64) -> &mut Self {
+        if let Some(member) = self.members.last_mut() {
+            member.stored = bytes;
+        }
+        self
+    }
+
     /// The newest node takes sound from two parents at once.
     pub fn both(&mut self) -> &mut Self {
         if let Some(member) = self.members.last_mut() {
@@ -222,6 +232,7 @@ impl Tree {
             daylight: Daylight::in_zone(DAY / 2),
             hands: hands::Options::default(),
             clock: None,
+            stored: u64::MAX,
         });
         self
     }

@@ -103,7 +103,16 @@ impl Orders {
 
 fn grant(to: SigningKey, areas: Vec<Area>, kinds: &[Kind]) -> Grant {
     let (from, until) = (NOW - DAY, NOW + 10 * DAY);
-    Grant { key: to.public(), areas, kinds: kinds.to_vec(), up_to: Priority::Emergency, from, until, name: "a".into() }
+    Grant {
+        key: to.public(),
+        areas,
+        kinds: kinds.to_vec(),
+        up_to: Priority::Emergency,
+        from,
+        until,
+        name: "a".into(),
+        alone_from: 0,
+    }
 }
 
 fn broadcast(number: u64) -> Broadcast {
@@ -121,6 +130,7 @@ fn broadcast(number: u64) -> Broadcast {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
     }
 }
 

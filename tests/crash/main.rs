@@ -205,6 +205,8 @@ fn book(records: Vec<Record>) -> String {
         rendition: Wished::default(),
         daylight: Daylight::in_zone(0),
         issuer: false,
+        backed: false,
+        stored: u64::MAX,
         instance: 1,
     };
     let mut trunk = loa::node::Trunk::new(Local(0), options);
@@ -216,8 +218,8 @@ fn book(records: Vec<Record>) -> String {
     let mut said = String::new();
     while let Some(output) = trunk.poll_output() {
         match output {
-            Output::Reply { reply: Reply::Broadcasts(all), .. } => said += &format!("{all:#?}"),
-            Output::Reply { reply: Reply::Authorities(all), .. } => said += &format!("{all:#?}"),
+            Output::Reply { reply: Reply::Broadcasts(all), .. } => said += &format!("{all:#?}{locks:#?}"),
+            Output::Reply { reply: Reply::Authorities(all, locks), .. } => said += &format!("{all:#?}{locks:#?}"),
             Output::Event(event) => {
                 assert!(!matches!(event.what, What::Refused { .. }), "an order of the journal is refused: {event:?}");
             }

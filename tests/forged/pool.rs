@@ -201,6 +201,7 @@ fn others(bulletin: Uuid) -> Vec<proto::Signed> {
             from: NOW - SECOND,
             until: NOW + DAY,
             name: "puppet".into(),
+            alone_from: 0,
         })
     };
     let mut number = 600_000;

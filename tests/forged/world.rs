@@ -307,6 +307,7 @@ fn make_trunk(now: i64, start: u8) -> Trunk {
         daylight: trunk::Daylight::in_zone(0),
         issuer: false,
         backed: false,
+        stored: u64::MAX,
         instance: 1,
     };
     Trunk::new(Local(now), options)

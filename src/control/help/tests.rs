@@ -8,9 +8,22 @@ use std::collections::BTreeSet;
 fn commands() -> Vec<(String, Command)> {
     let mut whole = Cli::command();
     whole.build();
-    let below = whole.get_subcommands().filter(|one| !one.is_hide_set()).cloned();
-    let below: Vec<(String, Command)> = below.map(|one| (one.get_name().to_owned(), one)).collect();
-    std::iter::once((String::new(), whole)).chain(below).collect()
+    let mut found = Vec::new();
+    add(String::new(), whole, &mut found);
+    found
+}
+
+fn add(path: String, command: Command, found: &mut Vec<(String, Command)>) {
+    for below in command.get_subcommands().filter(|one| !one.is_hide_set()) {
+        let name = below.get_name();
+        match (path.as_str(), name) {
+            // What clap adds to commands that have commands.
+            ("", _) => add(name.to_owned(), below.clone(), found),
+            ("help", _) | (_, "help") => {}
+            (above, name) => add(format!("{above} {name}"), below.clone(), found),
+        }
+    }
+    found.push((path, command));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::audio::Pcm;
 use crate::broadcast::{Priority, Purpose};
 use crate::control::answer::{done, refuse};
 use crate::control::api::{self, Api, Shared};
+use crate::control::broadcasts;
 use crate::control::forms::{self, Level};
 use crate::control::reach;
 use crate::control::text::{Failure, Language, say};
@@ -77,7 +78,7 @@ pub fn wish(uri: &Uri, bitrates: &[u32]) -> Result<Wish, Failure> {
         match name.as_str() {
             "id" => wish.id = value.parse().ok().filter(|id: &Uuid| !id.is_nil()).ok_or_else(|| unread("no UUID"))?,
             "areas" => areas.extend(value.split(',').map(str::to_owned)),
-            "title" => wish.title = api::title(&value)?,
+            "title" => wish.title = broadcasts::title(&value)?,
             "delay_ms" => delay = Some(value.parse::<i64>().map_err(|_| unread("no number of milliseconds"))?),
             "pcm" => {
                 let pcm: Pcm =
@@ -96,7 +97,7 @@ pub fn wish(uri: &Uri, bitrates: &[u32]) -> Result<Wish, Failure> {
         }
     }
     wish.areas = api::areas(&areas)?;
-    wish.delay = delay.map(|delay| api::check_delay(delay, bitrates, wish.priority)).transpose()?;
+    wish.delay = delay.map(|delay| broadcasts::check_delay(delay, bitrates, wish.priority)).transpose()?;
     Ok(wish)
 }
 

@@ -33,6 +33,7 @@ fn grant(key: PublicKey) -> proto::Signed {
         from: NOW - DAY,
         until: NOW + 10 * DAY,
         name: "the nation".into(),
+        alone_from: 0,
     };
     let id = Uuid::from_u128(0x7000_8000_0000_0000_0001);
     let order = Order::new(id, root().id(), 1, NOW - DAY, vec![area("vn")], Body::Grant(grant));
@@ -65,6 +66,7 @@ pub fn account(number: u128, at: Civil) -> Account {
         supersedes: None,
         stored: false,
         resume: false,
+        prepared: false,
     };
     let id = Uuid::from_u128(0x0002_0000_7000_8000_0000_0000_0000 + number);
     let order = Order::new(id, nation().id(), 5, at - SECOND, vec![area("vn/01")], Body::Broadcast(broadcast));

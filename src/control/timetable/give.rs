@@ -64,6 +64,8 @@ pub async fn give(setup: &Setup, id: Uuid, part: &Part) -> Result<(), Failure> {
         others,
         live: false,
         resume: false,
+        second: false,
+        prepared: None,
     };
     match request(&setup.handle, Request::Air(Box::new(air))).await {
         Ok(_) => Ok(()),

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn config(data: &Path) -> Config {
     Config {
-        node: crate::config::Node { data: data.to_owned(), zone: chrono_tz::UTC },
+        node: crate::config::Node { data: data.to_owned(), zone: chrono_tz::UTC, stored_mib: None },
         enrol: None,
         parent: None,
         children: None,

@@ -189,6 +189,10 @@ pub enum Command {
         track: Uuid,
         until: u64,
     },
+    /// Nothing of a stored track is here any more: others needed its room sooner.
+    Unstored {
+        track: Uuid,
+    },
     /// Orders and grants that this node learnt at a join of its own: to every child.
     Push(Vec<proto::Signed>),
     Phase(Phase),

@@ -396,6 +396,7 @@ impl Trunk {
             self.note_first_sound(begins);
         }
         self.judge_rights(now);
+        self.judge_shelf(now);
         if let Some(status) = self.player.as_ref().map(|player| player.status(now)) {
             self.counters.offset = status.offset;
         }

@@ -102,6 +102,7 @@ pub(super) fn relay() -> Trunk {
             daylight: super::Daylight::in_zone(0),
             issuer: false,
             backed: false,
+            stored: u64::MAX,
             instance: 1,
         },
     );

@@ -94,6 +94,10 @@ pub(super) struct Have {
 }
 
 impl Have {
+    pub fn is_empty(&self) -> bool {
+        self.until == 0 && self.beyond.is_empty()
+    }
+
     fn contains(&self, index: u64) -> bool {
         index < self.until || self.beyond.contains(&index)
     }
@@ -112,6 +116,10 @@ impl Track {
     /// Whether every packet is in the store.
     pub fn complete(&self) -> bool {
         self.info.packets.is_some_and(|packets| self.have.until >= packets)
+    }
+
+    pub fn forget_unkept(&mut self) {
+        self.to_keep.clear();
     }
 
     pub fn flows(&self) -> bool {
@@ -504,6 +512,7 @@ mod tests {
             daylight: super::super::Daylight::in_zone(0),
             issuer: false,
             backed: false,
+            stored: u64::MAX,
             instance: 1,
         };
         let mut trunk = Trunk::new(Local(0), options);

@@ -107,6 +107,7 @@ impl Trunk {
         let ahead =
             LEAD + if self.options.branches > 0 { STARTS_SPREAD } else { spread(self.options.node, STARTS_SPREAD) };
         let own = self.late();
+        self.open_shelf();
         let mut next: Option<Civil> = None;
         let mut note = |at: Civil| next = Some(next.map_or(at, |next| next.min(at)));
         for id in self.tracks.keys().copied().collect::<Vec<_>>() {
@@ -277,6 +278,11 @@ impl Trunk {
         if !track.stored || track.fetch.is_some() {
             return;
         }
+        // What is here in part has its room.
+        if track.have.is_empty() && !self.find_room(now, id) {
+            return;
+        }
+        let Some(track) = self.tracks.get_mut(&id) else { return };
         // Half of the time left, so that the slow rate has the other half.
         let window = ((track.info.anchor - civil - LEAD) / 2).clamp(1, FETCH_SPREAD);
         let spread = if track.asked_ahead { 0 } else { spread(node, window) };

@@ -44,6 +44,8 @@ pub struct Options {
     pub issuer: bool,
     /// Its wall clock is trusted where no parent tells the time: it comes as [`Input::Wall`] with its stated error.
     pub backed: bool,
+    /// Bytes that stored sound may take.
+    pub stored: u64,
     /// Drawn at each start: two that speak at once are two nodes with one key.
     pub instance: u64,
 }
@@ -490,7 +492,7 @@ pub struct Counters {
 }
 
 /// Nodes in numbers. Counts of packets and frames are those that speakers added since this node knows of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
     /// By [`STATES`].
     pub speakers: [u64; STATES.len()],
@@ -506,13 +508,29 @@ pub struct Known {
     pub concealed: u64,
 }
 
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            speakers: [0; STATES.len()],
+            relays: [0; STATES.len()],
+            troubled: [0; TROUBLES.len() + 1],
+            out_of_step: 0,
+            received: 0,
+            repaired: 0,
+            lost: 0,
+            concealed: 0,
+        }
+    }
+}
+
 /// What a node can be doing, as loa.proto names it. `unknown`: its relay is lost, or it is of a later release.
 /// `waiting`: it has no place yet. `expelled`: it is no part of the tree any more.
 pub const STATES: [&str; 9] =
     ["unknown", "joining", "idle", "buffering", "sounding", "hushed", "lost", "waiting", "expelled"];
 /// Bounds of the trunk and of its sessions that [`Counters::dropped`] counts by.
-pub const QUEUES: [&str; 11] = [
+pub const QUEUES: [&str; 12] = [
     "tracks",
+    "stored",
     "made_packets",
     "reports",
     "reports_too_long",
@@ -526,7 +544,7 @@ pub const QUEUES: [&str; 11] = [
 ];
 /// Codes of what can be wrong with a node: with its sound, its disk, its clock, its certificate, its right to speak, its
 /// parents, its timetable.
-pub const TROUBLES: [&str; 31] = [
+pub const TROUBLES: [&str; 32] = [
     "authority.expired",
     "authority.expires",
     "authority.revoked",
@@ -541,6 +559,7 @@ pub const TROUBLES: [&str; 31] = [
     "clock.off",
     "clock.stepped",
     "clock.unset",
+    "disk.budget",
     "disk.full",
     "disk.gone",
     "disk.read_only",
