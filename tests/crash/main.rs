@@ -218,7 +218,7 @@ fn book(records: Vec<Record>) -> String {
     let mut said = String::new();
     while let Some(output) = trunk.poll_output() {
         match output {
-            Output::Reply { reply: Reply::Broadcasts(all), .. } => said += &format!("{all:#?}{locks:#?}"),
+            Output::Reply { reply: Reply::Broadcasts(all), .. } => said += &format!("{all:#?}"),
             Output::Reply { reply: Reply::Authorities(all, locks), .. } => said += &format!("{all:#?}{locks:#?}"),
             Output::Event(event) => {
                 assert!(!matches!(event.what, What::Refused { .. }), "an order of the journal is refused: {event:?}");

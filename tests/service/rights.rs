@@ -4,7 +4,7 @@ use loa::broadcast::Placement;
 use loa::control::client::Client;
 use loa::control::text::Language;
 use loa::io::clock;
-use loa::io::identity::{GOVERNS, Identity, Root, load_authority};
+use loa::io::identity::{GOVERNS, Identity, Rights, Root, load_authority};
 use loa::io::store::Store;
 use loa::node::Role;
 use loa::proto::{Record, Signed, record};
@@ -25,8 +25,9 @@ fn a_right_that_ends_soon_is_told_with_its_day_and_is_no_trouble_once_it_is_rene
     };
     // As if it had been granted twelve days ago, for fourteen.
     let area: loa::broadcast::Area = "vn".parse().unwrap();
-    let grant =
-        |days: i64| root.grant(&key, area.clone(), "national", &GOVERNS, clock::wall() - days * 86_400 * SECOND);
+    let grant = |days: i64| {
+        root.grant(&key, area.clone(), "national", &Rights::of(&GOVERNS), clock::wall() - days * 86_400 * SECOND)
+    };
     let stands = Placement { node, area: area.clone(), name: "node".into(), parents: Vec::new() };
     let write = |orders: Vec<Signed>| {
         let records: Vec<Record> =

@@ -1,6 +1,6 @@
 //! A loudspeaker that runs: its switch, and `loa volume` beside it and from above.
 use super::place::{Place, Process, free, json, provision, text, until};
-use loa::io::identity::{NewNode, PLACES, Root};
+use loa::io::identity::{NewNode, PLACES, Rights, Root};
 use loa::node::Role;
 use std::fs;
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ impl Pole {
         let (area, name, authority) = ("vn".parse().unwrap(), "origin".to_owned(), Some("national".to_owned()));
         let origin = NewNode { role: Role::Relay, area, name, authority };
         // Who may place nodes may say how they sound.
-        root.provision_with(&above.data(), &origin, &PLACES, Vec::new()).unwrap();
+        root.provision_with(&above.data(), &origin, &Rights::of(&PLACES), Vec::new()).unwrap();
         provision(&root, &below.data(), Role::Speaker, None);
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         above.configure(&format!(

@@ -65,6 +65,8 @@ impl Relay {
             rendition: Default::default(),
             daylight: trunk::Daylight::in_zone(0),
             issuer: false,
+            backed: false,
+            stored: u64::MAX,
             instance: 1,
         };
         let mut relay = Self {
