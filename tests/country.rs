@@ -165,6 +165,9 @@ fn in_a_whole_country_everybody_lets_out_what_the_rules_say_when_they_say_it_and
         day.world.run_until(at(6, 0, 0));
         day.gives("origin", "Đặc biệt", "vn", Priority::Priority, at(9, 0, 0));
         day.world.cancel("origin", farming.broadcast).unwrap();
+        // Cut off, a province speaks to its own all the same, live.
+        day.world.run_until(at(8, 0, 0));
+        let spoken = day.airs(cut_off, "Tỉnh nói", &Bulletin { live: true, ..Bulletin::new(cut_off, LENGTH) });
         day.world.run_until(at(10, 8, 0));
         let flood = day.wakes("origin", "Lũ quét", cut_off, Purpose::Real, FLOOD);
         day.world.run_until(at(11, 5, 0));
@@ -197,6 +200,8 @@ fn in_a_whole_country_everybody_lets_out_what_the_rules_say_when_they_say_it_and
             }
             sounds("Trưa", at(7, 0, 0), at(7, 0, 24));
             if province == cut_off {
+                let from = spoken.sounds - EPOCH;
+                sounds("Tỉnh nói", from, from + LENGTH);
                 // It has not heard that this was cancelled, nor of what came in its place.
                 sounds("Nông vụ", at(10, 3, 0), at(10, 3, 24));
             } else {

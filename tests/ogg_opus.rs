@@ -1,6 +1,6 @@
 //! Ogg Opus as it leaves: other people's tools read it, find its tags, and play it to the sample.
 use bytes::Bytes;
-use loa::audio::{Encoders, LOOKAHEAD, OggOpus};
+use loa::audio::{Encoders, Frames, LOOKAHEAD, OggOpus};
 use std::path::Path;
 use std::process::Command;
 
@@ -93,4 +93,33 @@ fn tags_that_no_reader_would_take_are_refused() {
 fn a_stream_without_a_frame_is_still_two_headers() {
     let bytes = OggOpus::new(Vec::new(), &[], 1, 312).unwrap().finish(0).unwrap();
     assert_eq!(bytes.windows(4).filter(|four| four == b"OggS").count(), 2);
+}
+
+#[test]
+fn what_was_written_is_read_back_frame_by_frame_and_what_others_made_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.opus");
+    let samples = chirps(48_000);
+    write(&path, &samples, 24_000, &[("TITLE", "Bản tin")]);
+    let mut frames: Vec<Bytes> = Vec::new();
+    let mut keep = |_, frame| {
+        frames.push(frame);
+        Ok(())
+    };
+    let mut encoders = Encoders::new(&[24_000], 5).unwrap();
+    encoders.push(&samples, &mut keep).unwrap();
+    encoders.finish(&mut keep).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(Frames::from_ogg(&bytes).unwrap(), Frames { bitrate: 24_000, frames });
+
+    let code = |bytes: &[u8]| Frames::from_ogg(bytes).map_err(|error| error.code).unwrap_err();
+    let mut changed = bytes.clone();
+    changed[bytes.len() / 2] ^= 1;
+    assert_eq!(code(&changed), "media.damaged", "a page's checksum");
+    assert_eq!(code(b"OggS"), "media.damaged");
+    let foreign = folder.path().join("b.opus");
+    let wav = folder.path().join("b.wav");
+    run("ffmpeg", &["-v", "error", "-y", "-i", path.to_str().unwrap(), wav.to_str().unwrap()]);
+    run("opusenc", &["--quiet", "--framesize", "60", wav.to_str().unwrap(), foreign.to_str().unwrap()]);
+    assert_eq!(code(&std::fs::read(foreign).unwrap()), "media.damaged");
 }

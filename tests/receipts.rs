@@ -4,7 +4,7 @@ mod seed;
 
 use loa::broadcast::Kind;
 use loa::broadcast::receipt::{Outcome, Tally};
-use loa::node::trunk::{Account, Reply, Request};
+use loa::node::trunk::{Account, Reply, Request, Turn};
 use loa::sim::{Aired, Bulletin, Conditions, EPOCH, Hop, Tree, World};
 use loa::time::SECOND;
 use seed::each_seed;
@@ -370,5 +370,29 @@ fn nothing_overflows_and_the_trees_hash_stays_the_same_from_one_seed() {
             (world.hash(), world.civil() - EPOCH)
         };
         assert_eq!(run(), run());
+    });
+}
+
+#[test]
+fn who_was_muted_by_hand_says_so_and_of_a_part_that_it_was_not_whole_and_no_emergency_is() {
+    each_seed(SEEDS, |seed| {
+        let mut world = world(seed);
+        let mute = |world: &mut World, name: &str, mute: bool| {
+            assert!(world.turn(name, Turn { mute: Some(mute), ..Turn::default() }).is_some());
+        };
+        mute(&mut world, "a", true);
+        let aired = air(&mut world, 12);
+        // In the midst of it: one is muted for what is left, another no more.
+        world.run_for(6 * SECOND);
+        mute(&mut world, "c", true);
+        world.run_for(30 * SECOND);
+        let all = account(&mut world, "origin", aired.broadcast);
+        assert_eq!(counts(&all), [(Outcome::Played, 2), (Outcome::Partly, 1), (Outcome::Muted, 1)]);
+        assert_eq!(named(&all), [name("a", Outcome::Muted), name("c", Outcome::Partly)]);
+
+        let aired = world.air("origin", &Bulletin::emergency("vn", 6 * SECOND)).expect("on the air");
+        world.run_for(30 * SECOND);
+        let all = account(&mut world, "origin", aired.broadcast);
+        assert_eq!(counts(&all), [(Outcome::Played, 4)], "a mute is for what is no emergency");
     });
 }

@@ -1,9 +1,10 @@
 //! Ogg Opus out (RFC 7845): frames of 20 ms to a file that every player takes.
 use super::encode::FRAME;
+use super::frames::{Frames, is_frame};
 use crate::time::RATE;
 use bytes::Bytes;
-use ogg::{PacketWriteEndInfo, PacketWriter};
-use std::io::{Error, ErrorKind, Result, Write};
+use ogg::{PacketReader, PacketWriteEndInfo, PacketWriter};
+use std::io::{Cursor, Error, ErrorKind, Result, Write};
 
 /// Writes one rendition as a logical stream.
 ///
@@ -55,6 +56,35 @@ impl<W: Write> OggOpus<W> {
         let mut writer = self.pages.into_inner();
         writer.flush()?;
         Ok(writer)
+    }
+}
+
+impl Frames {
+    /// Of an Ogg file that [`OggOpus`] wrote: one stream, mono, every packet 20 ms and of one size.
+    pub fn from_ogg(bytes: &[u8]) -> std::result::Result<Self, super::Error> {
+        let wrong = |text: String| super::Error::new("media.damaged", format!("Ogg Opus: {text}"));
+        let mut packets = PacketReader::new(Cursor::new(bytes));
+        let mut frames: Vec<Bytes> = Vec::new();
+        for number in 0_u64.. {
+            let packet = packets.read_packet().map_err(|error| wrong(error.to_string()))?;
+            let Some(packet) = packet else { break };
+            match number {
+                0 if packet.data.starts_with(b"OpusHead") && packet.data.get(9) == Some(&1) => {}
+                0 => return Err(wrong("it does not begin as mono Opus".into())),
+                1 => {}
+                _ if is_frame(&packet.data) && frames.first().is_none_or(|first| first.len() == packet.data.len()) => {
+                    frames.push(packet.data.into());
+                }
+                _ => {
+                    return Err(wrong(format!(
+                        "packet {number} is not 20 ms of the size of the others, as loa makes them"
+                    )));
+                }
+            }
+        }
+        let size = frames.first().ok_or_else(|| wrong("there is no sound in it".into()))?.len();
+        // Hard CBR: 50 frames a second.
+        Ok(Self { bitrate: size as u32 * 8 * 50, frames })
     }
 }
 

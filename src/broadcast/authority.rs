@@ -180,6 +180,17 @@ impl Authorities {
         line.into_iter().rev().map(|held| held.signed.clone()).collect()
     }
 
+    /// The same for all who signed an order: what proves it to somebody who knows the roots alone.
+    pub fn chains(&self, signed: &proto::Signed) -> Vec<proto::Signed> {
+        let mut all: Vec<proto::Signed> = Vec::new();
+        for grant in second::signers(signed).flat_map(|key| self.chain(key)) {
+            if !all.contains(&grant) {
+                all.push(grant);
+            }
+        }
+        all
+    }
+
     /// Every signed grant, revocation, lock and release held, for a child that joins and for the journal, in the
     /// order in which they can be checked.
     pub fn all(&self) -> Vec<proto::Signed> {

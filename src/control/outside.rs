@@ -2,7 +2,7 @@
 use super::forms::{Air, Give, Node, Stop};
 use super::media::{self, Media};
 use super::settings::Set;
-use super::{api, broadcasts, live, when};
+use super::{api, broadcasts, live, receipts, when};
 use crate::broadcast::Priority;
 use crate::proto;
 use crate::time::Civil;
@@ -41,6 +41,19 @@ pub fn request(bytes: &[u8]) {
     {
         assert_eq!(Give::new(&order).read().as_ref(), Some(&order), "an order reads back as it was written");
     }
+}
+
+/// A report as `loa verify` reads it; and, so that more than its first line is looked at, lines of it that are chained anew.
+pub fn bundle(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        receipts::outside::read(text);
+        receipts::outside::read(&receipts::outside::chained(text));
+    }
+}
+
+/// What such a report looks like.
+pub fn example(order: &proto::Signed) -> String {
+    receipts::outside::example(order)
 }
 
 /// What the disk holds of an upload, and what a node below says of itself, as people are shown it.

@@ -19,6 +19,7 @@ mod verify;
 pub use command::{ReceiptsArgs, ReportArgs, VerifyArgs, receipts, report, verify};
 pub use query::Ask;
 pub use store::Store;
+pub use verify::outside;
 
 use super::answer::{done, refuse};
 use super::api::{Api, Shared};

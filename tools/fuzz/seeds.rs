@@ -64,6 +64,11 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "dialled" => dialled(),
         "register" => [texts("config", "csv"), vec![bytes(REGISTER)]].concat(),
         "timetable" => [ENTRY, ONCE, POLICIES].map(bytes).to_vec(),
+        "bundle" => orders()
+            .iter()
+            .take(2)
+            .map(|order| loa::control::outside::example(&loa::broadcast::sign(order, &node::authority())).into_bytes())
+            .collect(),
         _ => panic!("target {target} has no seed"),
     }
 }

@@ -70,6 +70,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dialled", dialled),
     ("register", register),
     ("timetable", timetable),
+    ("bundle", bundle),
 ];
 
 /// A datagram that claims to be SRTP.
@@ -285,7 +286,12 @@ pub fn stored_frames(bytes: &[u8]) {
 
 /// Records that carry a good seal and are not Opus.
 pub fn opus_records(bytes: &[u8]) {
-    let mut renderer = Renderer::new();
+    // One for all: to make it takes longer than to use it, and a loudspeaker goes on with its own whatever it was sent.
+    thread_local!(static RENDERER: std::cell::RefCell<Renderer> = std::cell::RefCell::new(Renderer::new()));
+    RENDERER.with_borrow_mut(|renderer| renders(bytes, renderer));
+}
+
+fn renders(bytes: &[u8], renderer: &mut Renderer) {
     let mut out = Vec::new();
     let records = bytes.chunks(100).take(4).map(|piece| piece.to_vec().into()).collect();
     let sound = Arc::new(Sound { index: 0, time: Civil(0), records });
@@ -376,6 +382,11 @@ pub fn shown(bytes: &[u8]) {
     if let Ok(report) = proto::Report::decode(bytes) {
         let _ = session::is_sane_report(&report);
     }
+}
+
+/// A report of what became of orders, as somebody hands it in.
+pub fn bundle(bytes: &[u8]) {
+    loa::control::outside::bundle(bytes);
 }
 
 /// A certificate as a peer shows it, and as a file holds it.

@@ -75,6 +75,10 @@ pub fn parts(outcome: &Outcome) -> Vec<Rows> {
             ("Emergency: order arrives".into(), quantiles(&emergency.order_ms)),
             ("Emergency: first sound".into(), quantiles(&emergency.first_sound_ms)),
             ("Hush: silence".into(), quantiles(&emergency.hush_ms)),
+            (
+                "Emergency: receipts of all".into(),
+                format!("{}, {} without", seconds(emergency.receipts_s), count(emergency.no_receipt)),
+            ),
         ]);
     }
     if !outcome.hostile.is_empty() {

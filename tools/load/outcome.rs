@@ -121,6 +121,12 @@ pub struct Emergency {
     pub reached: u64,
     /// By the order, and by its hush.
     pub not_reached: u64,
+    /// From the origin's acceptance until it had receipts of all of them: the longest of all rounds.
+    #[serde(default)]
+    pub receipts_s: f64,
+    /// Speakers of whom it had none then.
+    #[serde(default)]
+    pub no_receipt: u64,
 }
 
 impl Emergency {

@@ -224,6 +224,8 @@ pub struct Thresholds {
     pub hush_p99_ms: Option<f64>,
     /// Speakers that an emergency did not reach, and those that its hush did not.
     pub not_reached: Option<f64>,
+    /// From an emergency's acceptance until the origin has receipts of all speakers.
+    pub receipts_s: Option<f64>,
     pub storm_all_streaming_s: Option<f64>,
     /// Packets that those lost who streamed before a storm, from its first instant to the end.
     pub others_lost: Option<f64>,

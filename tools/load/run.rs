@@ -106,6 +106,10 @@ impl scenario::Tree for Target {
         self.tree.hush(&self.areas(area)).map(|hushed| hushed.order).map_err(io::Error::other)
     }
 
+    fn reached(&mut self, order: Uuid) -> io::Result<u64> {
+        self.tree.reached(order).map_err(io::Error::other)
+    }
+
     fn cuts(&mut self) -> BTreeMap<String, u64> {
         let mut cuts = BTreeMap::new();
         for (_, text) in self.tree.metrics() {

@@ -27,6 +27,8 @@ pub trait Tree {
     fn emergency(&mut self, area: &str) -> io::Result<Uuid>;
     /// Silences an area for a minute; the order's id.
     fn hush(&mut self, area: &str) -> io::Result<Uuid>;
+    /// Of how many speakers the origin knows that an order reached them.
+    fn reached(&mut self, order: Uuid) -> io::Result<u64>;
     /// What the nodes have cut and dropped until now, by metric and reason.
     fn cuts(&mut self) -> BTreeMap<String, u64>;
     /// What each process has used until now.

@@ -14,7 +14,8 @@ use crate::sockets;
 use crate::world::World;
 use bytes::Bytes;
 use listening::ASK_AGAIN;
-use loa::broadcast::{Area, Placement};
+use loa::broadcast::receipt::State;
+use loa::broadcast::{Area, Order, Placement};
 use loa::io::clock::{self, Now};
 use loa::io::identity::{Mint, Root};
 use loa::io::quic::{self, Driver};
@@ -79,6 +80,9 @@ pub struct Speaker {
     clock: Option<(i64, i64)>,
     report_at: Local,
     nacks: u64,
+    /// Receipts, and when they go up: as a real one's, each speaker's at an instant of its own.
+    owed: Vec<(Local, proto::Receipt)>,
+    batch: u64,
     /// Of the newest emergency.
     first: Option<(Uuid, i64)>,
     pub mischief: Option<Mischief>,
@@ -154,6 +158,8 @@ impl Maker {
             clock: None,
             report_at: Local(0),
             nacks: 0,
+            owed: Vec::new(),
+            batch: 0,
             first: None,
             mischief: None,
         };
@@ -191,7 +197,8 @@ impl Speaker {
             return Some(now.local);
         }
         let session = self.session.as_ref().and_then(Child::poll_timeout).map(|(at, _)| at);
-        [session, self.listen_at].into_iter().flatten().min()
+        let receipts = self.owed.iter().map(|(at, _)| *at).min();
+        [session, self.listen_at, receipts].into_iter().flatten().min()
     }
 
     pub fn parent(&self) -> SocketAddr {
@@ -228,6 +235,7 @@ impl Speaker {
             self.drain(now, hot, world);
         }
         self.misbehave(now, hot, world);
+        self.send_receipts(now);
         self.drain(now, hot, world);
         self.driver.flush(now.instant);
         while let Some(event) = self.driver.poll_event() {
@@ -237,7 +245,8 @@ impl Speaker {
         let session = self.session.as_ref().and_then(Child::poll_timeout).map(|(at, _)| at);
         let quic = self.driver.poll_timeout().map(|at| now.local_at(at));
         let mischief = self.mischief.as_ref().and_then(Mischief::poll_timeout);
-        [session, quic, self.redial_at, self.listen_at, mischief].into_iter().flatten().min()
+        let receipts = self.owed.iter().map(|(at, _)| *at).min().filter(|_| self.joined);
+        [session, quic, self.redial_at, self.listen_at, mischief, receipts].into_iter().flatten().min()
     }
 
     /// Lets the session go without a word and dials again after a moment, or at once.
@@ -412,6 +421,33 @@ impl Speaker {
         self.redial_at = Some(now.local + base / 2 + world.jitter(base));
     }
 
+    /// It will say that it sounds this, or has taken this silence.
+    fn owe(&mut self, now: Now, order: &Order, hush: bool) {
+        let civil = clock::wall().0 + self.error(now);
+        let receipt = proto::Receipt {
+            order: Bytes::copy_from_slice(order.id.as_bytes()),
+            revision: 2,
+            state: if hush { State::Received } else { State::Playing } as u32,
+            received: civil,
+            from: self.first.filter(|(broadcast, _)| *broadcast == order.id).map_or(0, |(_, at)| at),
+            closed: hush,
+            ..Default::default()
+        };
+        // Once the sound has begun, within the three seconds that a receipt may take.
+        let begins = (receipt.from - civil).clamp(0, SECOND);
+        let own = i64::try_from(self.me.node.as_u128() % (SENT as u128)).unwrap_or(0);
+        self.owed.push((now.local + begins + own, receipt));
+    }
+
+    fn send_receipts(&mut self, now: Now) {
+        let Some(session) = self.session.as_mut().filter(|_| self.joined) else { return };
+        let due: Vec<_> = self.owed.extract_if(.., |(at, _)| *at <= now.local).map(|(_, receipt)| receipt).collect();
+        if !due.is_empty() {
+            self.batch += 1;
+            session.receipts(proto::Receipts { batch: self.batch, own: due, sums: Vec::new() });
+        }
+    }
+
     /// What it says of itself in its beats: what a real one says, made up where it has no device.
     fn report(&self, hot: &Hot, now: Now) -> proto::Report {
         let received = hot.ears.iter().map(|ear| ear.tally(u64::MAX >> 1).1).sum();
@@ -455,5 +491,7 @@ fn short(reason: &str) -> &str {
 const DIAL_FIRST: i64 = 200 * MILLISECOND;
 const DIAL_DOUBLINGS: u32 = 5;
 const DIAL_LONGEST: i64 = 5 * SECOND;
+/// A node's receipts go up within this.
+const SENT: i64 = 2 * SECOND;
 /// What it says of itself is made anew so often; beats in between repeat it.
 const REPORT: i64 = 10 * SECOND;

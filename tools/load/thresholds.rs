@@ -36,6 +36,11 @@ pub fn judge(bounds: &Thresholds, outcome: &Outcome) -> Vec<Threshold> {
         ("first_sound_p99_ms", bounds.first_sound_p99_ms, emergency.and_then(|found| p99(&found.first_sound_ms))),
         ("hush_p99_ms", bounds.hush_p99_ms, emergency.and_then(|found| p99(&found.hush_ms))),
         ("not_reached", bounds.not_reached, emergency.map(|found| found.not_reached as f64)),
+        (
+            "receipts_s",
+            bounds.receipts_s,
+            emergency.filter(|found| found.no_receipt == 0).map(|found| found.receipts_s),
+        ),
         ("storm_all_streaming_s", bounds.storm_all_streaming_s, storm.map(|found| found.all_streaming_s)),
         ("others_lost", bounds.others_lost, others_lost),
         ("others_delivery_p99_ms", bounds.others_delivery_p99_ms, others),
@@ -95,7 +100,7 @@ pub fn by_tracks(steps: &[Step]) -> impl Iterator<Item = &Step> {
 
 /// What a threshold is called by people, its unit, and whether it is a lowest value.
 pub fn words(name: &str) -> (&'static str, &'static str, bool) {
-    let known: [(&str, &str, &str); 19] = [
+    let known: [(&str, &str, &str); 20] = [
         ("joined", "Speakers that joined, share", ""),
         ("join_p99_ms", "Time to join, p99", "ms"),
         ("lost", "Packets lost", ""),
@@ -110,6 +115,7 @@ pub fn words(name: &str) -> (&'static str, &'static str, bool) {
         ("first_sound_p99_ms", "Emergency: first sound, p99", "ms"),
         ("hush_p99_ms", "Hush: silence, p99", "ms"),
         ("not_reached", "Emergency: speakers not reached", ""),
+        ("receipts_s", "Emergency: receipts of all", "s"),
         ("storm_all_streaming_s", "Storm: until all stream", "s"),
         ("others_lost", "Storm: packets lost by the others", ""),
         ("others_delivery_p99_ms", "Storm: delivery to the others, p99", "ms"),

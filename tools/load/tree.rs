@@ -258,6 +258,10 @@ impl Tree {
         self.api.hush(areas, 1)
     }
 
+    pub fn reached(&self, order: Uuid) -> Result<u64> {
+        self.api.reached(order)
+    }
+
     pub fn cancel(&self, broadcast: Uuid) -> Result<()> {
         self.api.cancel(broadcast)
     }

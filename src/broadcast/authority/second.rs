@@ -104,6 +104,6 @@ impl Authorities {
     }
 }
 
-fn signers(signed: &proto::Signed) -> impl Iterator<Item = KeyId> {
+pub(super) fn signers(signed: &proto::Signed) -> impl Iterator<Item = KeyId> {
     signed.signatures.iter().filter_map(|signature| KeyId::from_slice(&signature.key))
 }

@@ -94,7 +94,9 @@ fn a_second_signature_by_a_key_of_ones_own_making_or_out_of_place_does_not_count
         land.country.nation.grants(near),
         land.country.nation.grants(careful(&b)),
     ];
-    grants.iter().for_each(|signed| drop(land.takes(signed).unwrap()));
+    for signed in &grants {
+        land.takes(signed).unwrap();
+    }
     let wide = || a.sign(&["vn"], emergency());
     let stranger = Signer::new(99);
     for second in [&own, &local, &stranger, &a] {
@@ -153,7 +155,9 @@ fn the_silence_that_a_stolen_key_ordered_ends_with_its_lock() {
     let mut land = Land::new();
     let said = land.country.nation.sign(&["vn/01"], Body::Broadcast(bulletin(Priority::Normal, 0, 9)));
     let quiet = land.country.commune.sign(&["vn/01/00004"], hush(Priority::Priority, at(9)));
-    [&said, &quiet].into_iter().for_each(|signed| drop(land.takes(signed).unwrap()));
+    for signed in [&said, &quiet] {
+        land.takes(signed).unwrap();
+    }
     assert_eq!(land.sounds(at(1)), None);
     let key = land.country.commune.id();
     land.locks(|country| &country.nation, &["vn/01"], key).unwrap();
@@ -253,7 +257,9 @@ fn of_priority_items_that_collide_the_area_hears_first_what_it_prefers() {
     let older = item(&land.country.nation, 0);
     let newer = item(&land.country.province, 1);
     let emergency = land.country.nation.sign(&["vn/01"], emergency());
-    [&older, &newer].into_iter().for_each(|signed| drop(land.takes(signed).unwrap()));
+    for signed in [&older, &newer] {
+        land.takes(signed).unwrap();
+    }
     let (older, newer) = (order_id(&older), order_id(&newer));
     assert_eq!(land.sounds(at(2)), Some(older));
     let prefers = |by: &Signer, areas: &[&str], first| by.sign(areas, Body::Prefer(Prefer { broadcasts: vec![first] }));
@@ -282,7 +288,9 @@ fn nobody_prefers_what_is_above_their_own_priority() {
     land.takes(&land.country.province.grants(grant)).unwrap();
     let item = |by: &Signer| by.sign(&["vn/01"], Body::Broadcast(bulletin(Priority::Priority, 0, 9)));
     let [older, newer] = [item(&land.country.nation), item(&land.country.province)];
-    [&older, &newer].into_iter().for_each(|signed| drop(land.takes(signed).unwrap()));
+    for signed in [&older, &newer] {
+        land.takes(signed).unwrap();
+    }
     let prefer = Body::Prefer(Prefer { broadcasts: vec![order_id(&newer)] });
     land.takes(&normal.sign(&["vn/01/00004"], prefer)).unwrap();
     assert_eq!(land.sounds(at(2)), Some(order_id(&older)));
@@ -295,7 +303,9 @@ fn a_book_rebuilt_from_what_is_in_force_prefers_the_same() {
     let [older, newer] = [item(&land.country.nation), item(&land.country.province)];
     let prefer = Body::Prefer(Prefer { broadcasts: vec![order_id(&newer)] });
     let prefer = land.country.commune.sign(&["vn/01/00004"], prefer);
-    [&older, &newer, &prefer].into_iter().for_each(|signed| drop(land.takes(signed).unwrap()));
+    for signed in [&older, &newer, &prefer] {
+        land.takes(signed).unwrap();
+    }
     let mut rebuilt = Land::new();
     for signed in land.book.in_force(Some(NOW)) {
         rebuilt.takes(&signed).unwrap();

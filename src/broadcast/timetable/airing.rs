@@ -74,6 +74,9 @@ enum Busy {
     Cancel(Uuid),
 }
 
+/// What is wanted, and the areas for which nothing is kept yet.
+type Open = (Item, BTreeSet<Area>);
+
 /// One time of an entry, and all the areas in which it sounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -180,7 +183,7 @@ impl Airings {
     ) {
         self.pass(now);
         self.until = until;
-        let mut open: BTreeMap<(Civil, Uuid), Vec<(Item, BTreeSet<Area>)>> = BTreeMap::new();
+        let mut open: BTreeMap<(Civil, Uuid), Vec<Open>> = BTreeMap::new();
         for Wanted { item, areas } in wanted {
             open.entry((item.start, item.entry)).or_default().push((item, areas.into_iter().collect()));
         }
@@ -188,7 +191,7 @@ impl Airings {
         for record in self.records.values_mut() {
             let wishes = open.get_mut(&(record.part.item.start, record.part.item.entry));
             let wish = wishes.and_then(|wishes| {
-                let stands = |(item, areas): &&mut (Item, BTreeSet<Area>)| {
+                let stands = |(item, areas): &&mut Open| {
                     *item == record.part.item && record.part.areas.iter().all(|area| areas.contains(area))
                 };
                 wishes.iter_mut().find(stands)

@@ -63,7 +63,7 @@ pub struct VerifyArgs {
     /// A folder with the roots' NAME.crt and NAME.pub
     #[arg(long, value_name = "DIR")]
     roots: PathBuf,
-    /// Sound that a node keeps of an upload (media/…/frames): is it what sounded?
+    /// Sound: is it what sounded? As a node keeps it of an upload (media/…/frames), or an Ogg Opus file of `loa transcode`
     #[arg(long, value_name = "FILE", num_args = 1..)]
     audio: Vec<PathBuf>,
 }
@@ -130,7 +130,11 @@ pub async fn verify(args: VerifyArgs, json: bool, language: Language) -> Result<
         let mut audio = Vec::new();
         for file in &args.audio {
             let bytes = fs::read(file).map_err(|error| unread(file, &error))?;
-            let frames = Frames::from_bytes(&bytes).map_err(|error| unread(file, &error.text))?;
+            let frames = match bytes.starts_with(b"OggS") {
+                true => Frames::from_ogg(&bytes),
+                false => Frames::from_bytes(&bytes),
+            };
+            let frames = frames.map_err(|error| unread(file, &error.text))?;
             audio.push((file.display().to_string(), frames));
         }
         check::verify(&text, &roots, &audio)

@@ -157,6 +157,56 @@ fn sounds(proof: &Proof, order: &Order, audio: &[(String, Frames)]) -> Result<bo
     Ok(false)
 }
 
+/// For fuzzing alone.
+pub mod outside {
+    use super::super::bundle::compose;
+    use super::super::forms::{AsRun, Receipt};
+    use super::*;
+    use crate::control::forms::Give;
+    use serde_json::Value;
+
+    /// Whatever comes of it, nobody is asked whether its signature holds.
+    pub fn read(text: &str) {
+        let peer = |_: &[bytes::Bytes], _: &[u8], _: &[u8], _: Civil| Err("nobody's".to_owned());
+        let _ = check(text, &[], &[], peer);
+        for (number, line) in text.lines().enumerate() {
+            if let Ok(proof) = super::read::<Proof>(line, number)
+                && let Ok(order) = of_order(&proof, &[], number)
+            {
+                let _ = agrees(&proof, &order, number);
+            }
+        }
+    }
+
+    /// One order of which nobody has said anything yet.
+    pub fn example(order: &proto::Signed) -> String {
+        let order = Give::new(order).order;
+        let (receipts, as_run) = (Receipt::default(), vec![AsRun::default()]);
+        let proof = Proof { before: String::new(), order, grants: Vec::new(), receipts, as_run };
+        let mine = |_: &[u8]| Some((Vec::new(), [0; 64]));
+        compose(&[proof], Uuid::nil(), Civil(0), chrono_tz::UTC, mine).unwrap_or_default()
+    }
+
+    /// Each line says of the one before what it should.
+    pub fn chained(text: &str) -> String {
+        let mut before: Option<Vec<u8>> = None;
+        let mut out = String::new();
+        for line in text.lines() {
+            let line = match (serde_json::from_str::<Value>(line), &before) {
+                (Ok(Value::Object(mut fields)), Some(before)) => {
+                    fields.insert("before".to_owned(), hex(before).into());
+                    Value::Object(fields).to_string()
+                }
+                _ => line.to_owned(),
+            };
+            before = Some(hash(&line));
+            out += &line;
+            out.push('\n');
+        }
+        out
+    }
+}
+
 fn read<T: DeserializeOwned>(line: &str, number: usize) -> Result<T, Failure> {
     serde_json::from_str(line).map_err(|error| Failure::new("report.damaged", [&number, &error]))
 }

@@ -155,11 +155,12 @@ impl Profile {
         if !share(thresholds.cpu_r2) || !share(thresholds.memory_r2) {
             return wrong("thresholds", "cpu_r2", "an R² is 0 to 1");
         }
-        let needs: [(&str, bool, Kind); 9] = [
+        let needs: [(&str, bool, Kind); 10] = [
             ("order_p99_ms", thresholds.order_p99_ms.is_some(), Kind::Emergency),
             ("first_sound_p99_ms", thresholds.first_sound_p99_ms.is_some(), Kind::Emergency),
             ("hush_p99_ms", thresholds.hush_p99_ms.is_some(), Kind::Emergency),
             ("not_reached", thresholds.not_reached.is_some(), Kind::Emergency),
+            ("receipts_s", thresholds.receipts_s.is_some(), Kind::Emergency),
             ("storm_all_streaming_s", thresholds.storm_all_streaming_s.is_some(), Kind::Storm),
             ("others_lost", thresholds.others_lost.is_some(), Kind::Storm),
             ("others_delivery_p99_ms", thresholds.others_delivery_p99_ms.is_some(), Kind::Storm),

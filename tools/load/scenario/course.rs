@@ -166,7 +166,7 @@ impl<'a> Course<'a> {
     pub fn emergency(&mut self, rounds: u32) -> io::Result<()> {
         let (options, speakers) = (self.options, self.options.speakers);
         let area = options.area.clone();
-        let round = HUSHED + 2.0 * REACH.as_secs_f64();
+        let round = HUSHED + 2.0 * REACH.as_secs_f64() + RECEIPTS.as_secs_f64();
         self.gather(speakers, options.settle_s + f64::from(rounds) * round + WINDOW)?;
         self.settle()?;
         self.open_window()?;
@@ -182,6 +182,7 @@ impl<'a> Course<'a> {
             if reached < u64::from(speakers) && !unreached.is_empty() {
                 self.event(&format!("not reached, by number: {unreached:?}"));
             }
+            self.receipts(order, reached, &mut found)?;
             self.event("hush");
             let hush = self.tree.hush(&area)?;
             let silenced = self.reach(hush)?;
@@ -216,6 +217,22 @@ impl<'a> Course<'a> {
         found.first_sound_ms = sound.quantiles();
         found.hush_ms = silence.quantiles();
         self.outcome.emergency = Some(found);
+        Ok(())
+    }
+
+    /// Waits until the origin has receipts of all whom its order reached.
+    fn receipts(&mut self, order: Uuid, reached: u64, found: &mut Emergency) -> io::Result<()> {
+        let accepted = i64::try_from(order.as_u128() >> 80).unwrap_or(0) * 1_000;
+        let mut known = 0;
+        let began = Instant::now();
+        while known < reached && began.elapsed() < RECEIPTS && !self.watch.is_over() {
+            self.tick()?;
+            known = self.tree.reached(order)?;
+        }
+        let took = (loa::io::clock::wall().0 - accepted) as f64 / 1e6;
+        self.event(&format!("receipts of {known} after {took:.1} s"));
+        found.receipts_s = found.receipts_s.max(took);
+        found.no_receipt += reached.saturating_sub(known);
         Ok(())
     }
 
@@ -448,6 +465,8 @@ const AIRED: f64 = 30.0;
 const LEAST_STORM: f64 = 10.0;
 /// s: a speaker counts as streaming for about so long after its last packet.
 const RINGS_ON: f64 = 3.0;
+/// Of whom the origin has no receipt by then, it gets none.
+const RECEIPTS: Duration = Duration::from_secs(40);
 /// Whom an order has not reached by then, it does not reach.
 const REACH: Duration = Duration::from_secs(15);
 

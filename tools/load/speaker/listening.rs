@@ -145,6 +145,7 @@ impl Speaker {
                 obeyed = obeyed.max(begins - order.issued.0);
                 self.first = Some((order.id, begins));
             }
+            self.owe(now, order, hush);
             world.heard(order.id, hush, arrival, obeyed);
         }
     }

@@ -96,6 +96,12 @@ impl Api {
         self.runtime.block_on(self.answer(request)).map(|_| ())
     }
 
+    /// Of how many the origin has receipts.
+    pub fn reached(&self, order: Uuid) -> Result<u64> {
+        let answer = self.ask(self.to(Method::GET, &format!("/v1/receipts?broadcast={order}")))?;
+        Ok(answer["receipts"][0]["reached"].as_u64().unwrap_or(0))
+    }
+
     pub fn civil_offset(&self) -> Result<i64> {
         let mut best: Option<(i64, i64)> = None;
         for _ in 0..READINGS {

@@ -144,7 +144,7 @@ impl Trunk {
             relays,
             relays_reached,
             audio,
-            grants: self.chain(row.heard.authority),
+            grants: self.authorities.chains(&row.heard.signed),
         }
     }
 }
