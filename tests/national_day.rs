@@ -11,6 +11,7 @@ use loa::proto;
 use loa::time::{Civil, SECOND};
 use loa::track;
 use std::collections::BTreeMap;
+use std::slice::from_ref;
 use uuid::Uuid;
 
 const MINUTE: i64 = 60 * SECOND;
@@ -119,7 +120,7 @@ impl Country {
     fn gives(&mut self, by: &Speaker, issued: Civil, entries: serde_json::Value) -> BTreeMap<String, Uuid> {
         let entries = Entry::read_all(entries.to_string().as_bytes()).unwrap_or_else(|wrong| panic!("{wrong:?}"));
         let planned =
-            plan(&entries, &Policies::default(), &self.register, &[by.area.clone()], midnight(), midnight() + DAY);
+            plan(&entries, &Policies::default(), &self.register, from_ref(&by.area), midnight(), midnight() + DAY);
         let mut ids = BTreeMap::new();
         for airing in planned.unwrap().airings() {
             let on = NaiveDate::from_ymd_opt(2026, 12, 15).unwrap();
@@ -302,21 +303,21 @@ fn on_a_national_day_everybody_hears_what_the_rules_say_and_nothing_else() {
     // The day itself.
     let of = |place: &Area| governors.iter().find(|governor| governor.area == *place).unwrap();
     let drill = urgent(Purpose::Exercise, at(9, 0), 5 * MINUTE);
-    country.airs(of(&drilled), at(9, 0), &[drilled.clone()], "Diễn tập", drill);
+    country.airs(of(&drilled), at(9, 0), from_ref(&drilled), "Diễn tập", drill);
     let bulletin = broadcast(Priority::Priority, at(15, 0), at(15, 10));
-    country.airs(&nation, at(11, 0), &[vn.clone()], "Đặc biệt", bulletin);
+    country.airs(&nation, at(11, 0), from_ref(&vn), "Đặc biệt", bulletin);
     let cancel = Cancel { broadcast: national["Nông vụ"], at: at(11, 1) };
     country.sends(&nation.key, at(11, 0), vec![vn.clone()], "", Body::Cancel(cancel));
     let storm = urgent(Purpose::Real, at(15, 55), 10 * MINUTE);
-    country.airs(&nation, at(15, 55), &[cut_off.clone()], "Lũ quét", storm);
+    country.airs(&nation, at(15, 55), from_ref(&cut_off), "Lũ quét", storm);
     let quake = urgent(Purpose::Real, at(19, 2), 3 * MINUTE);
-    country.airs(of(&shaken), at(19, 2), &[shaken.clone()], "Động đất", quake);
+    country.airs(of(&shaken), at(19, 2), from_ref(&shaken), "Động đất", quake);
     let silence = Hush { until: at(20, 10), up_to: Priority::Emergency, exempt: Vec::new() };
     country.sends(&of(&hushed).key, at(20, 0), vec![hushed.clone()], "", Body::Hush(silence));
     // By a key that may not: in a neighbour's province, and above its rank.
     let foreign = urgent(Purpose::Real, at(13, 0), 5 * MINUTE);
-    country.airs(of(&shaken), at(13, 0), &[drilled.clone()], FORGED, foreign.clone());
-    country.airs(&local, at(13, 0), &[local.area.clone()], FORGED, foreign);
+    country.airs(of(&shaken), at(13, 0), from_ref(&drilled), FORGED, foreign.clone());
+    country.airs(&local, at(13, 0), from_ref(&local.area), FORGED, foreign);
 
     for place in &communes {
         let province = place.parent().unwrap();

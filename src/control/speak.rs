@@ -203,6 +203,9 @@ impl Meter {
             let short = |micros| when::moment(Civil(micros), self.zone, self.language);
             let (sounds, speech) = (short(aired.sounds_us), short(state.speech_us.unwrap_or(aired.sounds_us)));
             self.say(&say(self.language, "cli.live_on_air", [&aired.id, &sounds, &speech]));
+            for warning in &aired.warnings {
+                self.say(&format!("{} [{}]", warning.text, warning.code));
+            }
         }
         if std::mem::replace(&mut self.silent, state.silent) != state.silent {
             match state.silent {

@@ -10,6 +10,8 @@ use loa::node::Role;
 use loa::proto::{Record, Signed, record};
 use loa::time::SECOND;
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 
 const BULLETIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/bulletin-2.flac");
 
@@ -72,4 +74,12 @@ fn what_nobody_will_hear_is_aired_and_told_of() {
     };
     assert_eq!(codes(&air(&["--json"])), ["air.nobody", "air.hushed"]);
     assert_eq!(codes(&air(&["--json", "--at", "+2h"])), ["air.nobody"], "the silence is over by then");
+
+    let mut live = place.command(&["live", "--area", "vn", "--pcm", "s16le:48000:1", "-"]);
+    let mut live = live.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let noise: Vec<u8> = (0..3 * 96_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 25) as u8).collect();
+    live.stdin.take().unwrap().write_all(&noise).unwrap();
+    let live = live.wait_with_output().unwrap();
+    let said = text(&live.stderr);
+    assert!(said.contains("[air.nobody]") && said.contains("[air.hushed]"), "{said}");
 }

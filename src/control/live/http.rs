@@ -10,6 +10,7 @@ use crate::control::reach;
 use crate::control::text::{Failure, Language, say};
 use crate::io::decoder::Form;
 use crate::io::{clock, identity};
+use crate::time::{Civil, SECOND};
 use axum::Extension;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Path, State};
@@ -53,8 +54,16 @@ pub async fn list(State(api): Shared, Extension(language): Extension<Language>) 
 
 pub async fn one(State(api): Shared, Extension(language): Extension<Language>, Path(id): Path<String>) -> Response {
     let found = id.parse().ok().and_then(|id| api.live.get(id));
-    let found = found.ok_or_else(|| Failure::new("live.unknown", [&format!("{id:?}")]));
-    done(found.map(|source| source.form(api.zone, language)), language)
+    let Some(source) = found else { return refuse(&Failure::new("live.unknown", [&format!("{id:?}")]), language) };
+    let mut form = source.form(api.zone, language);
+    let now = api.handle.snapshot().civil;
+    if let (Some(aired), Some(now)) = (&mut form.broadcast, now)
+        && now - Civil(aired.accepted_us) < WARNED
+    {
+        let (areas, priority) = (source.wish.areas.clone(), source.wish.priority);
+        aired.warnings = broadcasts::warnings(&api, areas, priority, Civil(aired.sounds_us), language).await;
+    }
+    done(Ok(form), language)
 }
 
 /// What a query asks for; `bitrates` are those that it would be aired in.
@@ -150,5 +159,7 @@ async fn stream(begun: Begun, body: Body) {
 }
 
 const NAMES: &str = "id, areas, priority, purpose, title, delay_ms, pcm";
+/// Who will not hear it is looked up for so long after its beginning, µs: it takes a look at every node.
+const WARNED: i64 = 10 * SECOND;
 /// A source that sends nothing for so long has gone, whatever its connection says.
 const STALLED: Duration = Duration::from_secs(60);
