@@ -154,3 +154,36 @@ fn a_small_disk_keeps_what_sounds_soonest_and_the_rest_sounds_all_the_same() {
         assert_eq!(world.faults(), Default::default());
     });
 }
+
+#[test]
+fn a_station_never_gives_up_what_it_made_itself_after_a_restart_either() {
+    each_seed(2, |seed| {
+        let hop = Hop::both(Conditions::clean(20_000, 5_000));
+        let mut tree = Tree::new(seed);
+        tree.err_by(20.0).origin("origin", "vn");
+        tree.station("station", "vn/01/00001", "origin", hop.clone()).stored(90_000);
+        tree.speaker("a", "vn/01/00001", "station", hop);
+        let mut world = World::new(tree);
+        world.run_for(60 * SECOND);
+        let own: Vec<Aired> = [5, 6]
+            .into_iter()
+            .map(|hour| {
+                let at = Some(EPOCH + hour * HOUR);
+                world.air("station", &Bulletin { at, ..Bulletin::new("vn/01/00001", LENGTH) }).expect("given")
+            })
+            .collect();
+        world.run_for(60 * SECOND);
+        world.kill("station");
+        world.run_for(10 * SECOND);
+        world.start("station");
+        world.run_for(60 * SECOND);
+        // Needed sooner, and of more than there is room for.
+        let others = [2, 3, 4].map(|hour| programme(&mut world, hour));
+        world.run_until(HOUR);
+        assert_eq!([world.held("station", own[0].track), world.held("station", own[1].track)], [41, 41]);
+        world.run_until(7 * HOUR);
+        for aired in own.iter().chain(&others) {
+            whole(&world, "a", aired, 100 * MILLISECOND);
+        }
+    });
+}

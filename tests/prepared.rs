@@ -157,3 +157,24 @@ fn one_that_was_withdrawn_or_is_for_elsewhere_is_refused() {
         assert_eq!(world.held("relay", prepared.track), 0, "its disk is free again");
     });
 }
+
+#[test]
+fn an_emergency_takes_prepared_sound_from_whatever_lower_is_sounding_it() {
+    each_seed(3, |seed| {
+        let mut world = world(seed);
+        let prepared = prepares(&mut world);
+        world.run_for(1_500 * SECOND);
+        let air = |world: &mut World, priority, purpose| {
+            world.air_prepared("origin", &prepared, "vn/01", priority, purpose).expect("on the air")
+        };
+        let normal = air(&mut world, Priority::Normal, Purpose::Real);
+        world.run_for(5 * SECOND);
+        let began = world.heard("a").iter().any(|heard| heard.track == Some(normal.track) && heard.what == What::Sound);
+        assert!(began, "the normal one sounds");
+        let urgent = air(&mut world, Priority::Emergency, Purpose::Real);
+        world.run_for(30 * SECOND);
+        for name in SPEAKERS {
+            hears(&world, name, &urgent, 1);
+        }
+    });
+}

@@ -3,8 +3,9 @@
 mod seed;
 
 use loa::broadcast::Kind;
+use loa::broadcast::Stagger;
 use loa::broadcast::receipt::{Outcome, Tally};
-use loa::node::trunk::{Account, Reply, Request, Turn};
+use loa::node::trunk::{Account, Change, Reply, Request, Turn};
 use loa::sim::{Aired, Bulletin, Conditions, EPOCH, Hop, Tree, World};
 use loa::time::SECOND;
 use seed::each_seed;
@@ -394,5 +395,39 @@ fn who_was_muted_by_hand_says_so_and_of_a_part_that_it_was_not_whole_and_no_emer
         world.run_for(30 * SECOND);
         let all = account(&mut world, "origin", aired.broadcast);
         assert_eq!(counts(&all), [(Outcome::Played, 4)], "a mute is for what is no emergency");
+    });
+}
+
+#[test]
+fn a_loudspeaker_that_sounds_later_than_others_says_that_it_played_all_the_same() {
+    each_seed(SEEDS, |seed| {
+        let mut world = world(seed);
+        // The third of three groups: ten seconds behind, beyond the end of a short broadcast.
+        let stagger = Some(Stagger { group: 3, groups: 3, step: 5 * SECOND });
+        world.set("origin", "a", Change { stagger, delay: Some(400_000), ..Default::default() }).unwrap();
+        world.run_for(5 * SECOND);
+        let first = air(&mut world, 8);
+        // Begins when the first is over, but not yet at the one that is late.
+        let at = first.until + SECOND;
+        let next = world.air("origin", &Bulletin { at: Some(at), ..Bulletin::new("vn", 8 * SECOND) }).expect("given");
+        world.run_for(60 * SECOND);
+        for aired in [first, next] {
+            let all = account(&mut world, "origin", aired.broadcast);
+            assert_eq!(counts(&all), [(Outcome::Played, 4)], "{:?}", named(&all));
+        }
+    });
+}
+
+#[test]
+fn of_what_is_kept_ready_it_is_known_who_has_it_and_nothing_that_sounds_makes_a_failure_of_it() {
+    each_seed(SEEDS, |seed| {
+        let mut world = world(seed);
+        let bulletin = Bulletin { prepared: Some(86_400 * SECOND), duration: 5_760, ..Bulletin::new("vn", 6 * SECOND) };
+        let prepared = world.air("origin", &bulletin).expect("prepared");
+        world.run_for(1_500 * SECOND);
+        let aired = air(&mut world, 6);
+        world.run_for(30 * SECOND);
+        assert_eq!(counts(&account(&mut world, "origin", prepared.broadcast)), [(Outcome::Cached, 4)]);
+        assert_eq!(counts(&account(&mut world, "origin", aired.broadcast)), [(Outcome::Played, 4)]);
     });
 }

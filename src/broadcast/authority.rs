@@ -77,6 +77,8 @@ struct Held {
     depth: Option<u8>,
     /// Orders issued before it are dead: the release of a lock on it, or on whoever is above.
     since: Civil,
+    /// The same length if no lock were, and when the first one came: what was placed before stays where it stands.
+    placing: Option<(u8, Civil)>,
     sequence: u64,
     signed: proto::Signed,
 }
@@ -180,10 +182,30 @@ impl Authorities {
         line.into_iter().rev().map(|held| held.signed.clone()).collect()
     }
 
+    fn chain_at(&self, key: KeyId, at: Civil) -> Vec<proto::Signed> {
+        let held = self.grants.get(&key).into_iter().flatten();
+        let serves = |held: &&Held| held.depth.is_some() && held.grant.is_valid(Some(at));
+        let Some(last) = held.filter(serves).max_by_key(|held| held.grant.until) else { return self.chain(key) };
+        let above = |held: &&Held| {
+            let above = self.grants.get(&held.granter).into_iter().flatten();
+            let leads = |above: &&Held| above.depth < held.depth && above.grant.contains(&held.grant);
+            above.filter(serves).filter(leads).max_by_key(|above| above.grant.until)
+        };
+        let mut line: Vec<&Held> = std::iter::successors(Some(last), above).collect();
+        line.reverse();
+        line.into_iter().map(|held| held.signed.clone()).collect()
+    }
+
+    /// Whether somebody signed an order of whom nothing is known here.
+    pub fn lacks_signer(&self, signed: &proto::Signed) -> bool {
+        second::signers(signed).any(|key| self.key(key).is_none())
+    }
+
     /// The same for all who signed an order: what proves it to somebody who knows the roots alone.
-    pub fn chains(&self, signed: &proto::Signed) -> Vec<proto::Signed> {
+    /// Of several grants of a key, one that was valid when the order was issued.
+    pub fn chains(&self, signed: &proto::Signed, issued: Civil) -> Vec<proto::Signed> {
         let mut all: Vec<proto::Signed> = Vec::new();
-        for grant in second::signers(signed).flat_map(|key| self.chain(key)) {
+        for grant in second::signers(signed).flat_map(|key| self.chain_at(key, issued)) {
             if !all.contains(&grant) {
                 all.push(grant);
             }
@@ -328,7 +350,10 @@ impl Authorities {
         let mut refusal = refuse(GRANT_UNKNOWN, format!("no grant is known for key {key}: send its chain first"));
         let mut best: Option<(Priority, u8)> = None;
         for held in self.grants.get(&key).into_iter().flatten() {
+            // A lock must not shut out all whom its key placed, from emergencies too.
+            let placed = held.placing.filter(|(_, locked)| order.is_placement() && order.issued < *locked);
             let depth = match held.depth {
+                _ if placed.is_some() => placed.map_or(MAX_DEPTH, |(depth, _)| depth),
                 Some(_) if strict && order.issued <= held.since => {
                     let text =
                         format!("key {key}, or one above it, was locked when it gave order {}: give it anew", order.id);
@@ -413,6 +438,7 @@ impl Authorities {
             grant: grant.clone(),
             depth: None,
             since: Civil(i64::MIN),
+            placing: None,
             sequence: self.sequence,
             signed: order::keep(signed),
         };
@@ -444,6 +470,23 @@ impl Authorities {
         }
     }
 
+    /// As [`Self::link_of`], locks aside.
+    fn placing_of(&self, held: &Held) -> Option<(u8, Civil)> {
+        let key = held.grant.key.id();
+        if self.revocations.get(&key).into_iter().flatten().any(|revocation| revocation.reaches(&held.grant)) {
+            return None;
+        }
+        if self.roots.contains_key(&held.granter) {
+            return Some((1, self.locks.begins(&held.grant, 1)));
+        }
+        let above = self.grants.get(&held.granter)?;
+        let chains = above.iter().filter(|above| above.grant.contains(&held.grant));
+        let (depth, locked) =
+            chains.filter_map(|above| above.placing).max_by_key(|(depth, locked)| (*locked, u8::MAX - *depth))?;
+        let depth = (depth < MAX_DEPTH).then_some(depth + 1)?;
+        Some((depth, locked.min(self.locks.begins(&held.grant, depth))))
+    }
+
     /// The length of the shortest living chain that ends in `held`, and from when on its orders count.
     fn link_of(&self, held: &Held) -> Option<(u8, Civil)> {
         let key = held.grant.key.id();
@@ -463,7 +506,8 @@ impl Authorities {
     /// Finds every grant's depth anew, from the roots down: no circle of keys that grant to one
     /// another holds itself up.
     fn relink(&mut self) {
-        self.grants.values_mut().flatten().for_each(|held| held.depth = None);
+        self.grants.values_mut().flatten().for_each(|held| (held.depth, held.placing) = (None, None));
+        self.relink_places();
         for _ in 0..MAX_DEPTH {
             let linked: Vec<(KeyId, usize, (u8, Civil))> = self
                 .grants
@@ -478,6 +522,26 @@ impl Authorities {
             for (key, index, (depth, since)) in linked {
                 if let Some(held) = self.grants.get_mut(&key).and_then(|all| all.get_mut(index)) {
                     (held.depth, held.since) = (Some(depth), since);
+                }
+            }
+        }
+    }
+
+    fn relink_places(&mut self) {
+        for _ in 0..MAX_DEPTH {
+            let linked: Vec<(KeyId, usize, (u8, Civil))> = self
+                .grants
+                .iter()
+                .flat_map(|(key, all)| all.iter().enumerate().map(move |(index, held)| (*key, index, held)))
+                .filter(|(_, _, held)| held.placing.is_none())
+                .filter_map(|(key, index, held)| Some((key, index, self.placing_of(held)?)))
+                .collect();
+            if linked.is_empty() {
+                return;
+            }
+            for (key, index, placing) in linked {
+                if let Some(held) = self.grants.get_mut(&key).and_then(|all| all.get_mut(index)) {
+                    held.placing = Some(placing);
                 }
             }
         }

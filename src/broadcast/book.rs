@@ -36,6 +36,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Over because its authority was revoked or locked.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn_at.is_some()
+    }
+
     fn is_cancelled(&self, now: Option<Civil>) -> bool {
         self.cancelled_at.is_some_and(|at| now.is_none_or(|now| at <= now))
     }

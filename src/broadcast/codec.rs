@@ -169,6 +169,10 @@ fn check_life(order: &Order) -> Read<()> {
             order.max_life() / (86_400 * SECOND)
         ));
     }
+    // The newest of these counts: a number that nothing is newer than would stand for ever.
+    let latest = (order.issued + SKEW).0.unsigned_abs();
+    let lasts = matches!(order.body, Body::Placement(_) | Body::Settings(_));
+    ensure(!lasts || order.number <= latest, "number is beyond the µs since 1970 at which it was issued: take those")?;
     match &order.body {
         Body::Broadcast(body) => {
             ensure(body.until <= order.expires, "broadcast.until is after expires: let the order live longer")?;
@@ -289,7 +293,10 @@ fn read_grant(wire: proto::Grant) -> Read<Grant> {
         name: read_text(wire.name, "grant.name", MAX_NAME)?,
         alone_from: u8::try_from(wire.alone_from).unwrap_or(u8::MAX),
     };
-    ensure(grant.alone_from <= MAX_ALONE_FROM, "grant.alone_from: areas have at most 8 segments")?;
+    ensure(
+        grant.alone_from <= Grant::NEVER_ALONE,
+        "grant.alone_from: areas have at most 8 segments; 9 is never alone",
+    )?;
     ensure(grant.from < grant.until, "grant.until is not after grant.from: set it later")?;
     ensure(
         grant.until - grant.from <= MAX_LONG_LIFE,
@@ -520,8 +527,6 @@ const MAX_RENDITIONS: usize = 4;
 const MAX_INVITED: u32 = 10_000;
 /// What wants to sound at once in one place, and more.
 const MAX_PREFERRED: usize = 8;
-/// Areas have no more segments.
-const MAX_ALONE_FROM: u8 = 8;
 /// There are seven kinds.
 const MAX_KINDS: usize = 7;
 /// Bytes; `session/loa.proto`.

@@ -17,11 +17,14 @@ pub struct Grant {
     pub until: Civil,
     pub name: String,
     /// This key may wake one area of so many segments alone: an emergency that does not lie within one such takes a second
-    /// signature. 0: none does.
+    /// signature. 0: none does. [`Self::NEVER_ALONE`]: whatever it gives does.
     pub alone_from: u8,
 }
 
 impl Grant {
+    /// Of somebody who signs beside others only: more segments than an area has.
+    pub const NEVER_ALONE: u8 = 9;
+
     /// Whether it is in force; without trusted time (`None`) dates are not asked.
     pub fn is_valid(&self, now: Option<Civil>) -> bool {
         now.is_none_or(|now| self.from <= now && now < self.until)
@@ -51,6 +54,9 @@ impl Grant {
 
     /// Whether `order` takes a second signature under this grant.
     pub(super) fn needs_second(&self, order: &Order) -> bool {
+        if self.alone_from == Self::NEVER_ALONE {
+            return true;
+        }
         let emergency = matches!(&order.body, Body::Broadcast(broadcast) if broadcast.priority == Priority::Emergency);
         // The area of so many segments that it lies within.
         let unit = |area: &Area| {

@@ -235,6 +235,10 @@ impl Body {
 }
 
 impl Order {
+    pub(super) fn is_placement(&self) -> bool {
+        matches!(self.body, Body::Placement(_))
+    }
+
     /// An order with the lifetime that fits its body: what ends by itself lives until it has ended,
     /// what must outlast other orders (cancel, hush, revocation, placement) as long as its kind may.
     /// See [`Order::until`] for another.

@@ -255,6 +255,8 @@ pub struct Heard {
     /// When it begins to occupy the speakers, and when it no longer does.
     pub begins: Civil,
     pub ends: Civil,
+    /// It does not sound: it is kept ready.
+    pub prepared: bool,
     pub signed: proto::Signed,
 }
 
@@ -273,9 +275,17 @@ impl Heard {
             issued: order.issued,
             begins: order.issued,
             ends: order.issued,
+            prepared: false,
             signed: signed.clone(),
         };
         match &order.body {
+            Body::Broadcast(broadcast) if broadcast.prepared => Some(Self {
+                title: broadcast.title.clone(),
+                priority: broadcast.priority,
+                purpose: broadcast.purpose,
+                prepared: true,
+                ..heard
+            }),
             Body::Broadcast(broadcast) => Some(Self {
                 title: broadcast.title.clone(),
                 priority: broadcast.priority,
@@ -296,7 +306,7 @@ impl Heard {
 
     /// Whether it has sound of its own.
     pub fn sounds(&self) -> bool {
-        self.kind == Kind::Broadcast
+        self.kind == Kind::Broadcast && !self.prepared
     }
 
     /// Whether a node that stands there should do what it says.

@@ -223,7 +223,7 @@ async fn stop(State(api): Shared, Extension(language): Extension<Language>, body
     let work = async {
         let form: forms::Stop = read(body).await?;
         let areas = areas(&form.areas)?;
-        if !(1..=LONGEST_STOP).contains(&form.minutes) {
+        if !(0..=LONGEST_STOP).contains(&form.minutes) {
             return Err(Failure::new("stop.minutes", [&form.minutes, &LONGEST_STOP]));
         }
         // A stop reaches whoever may still appear there, as an emergency does.

@@ -146,6 +146,8 @@ pub(super) async fn put(api: &Api, form: forms::Air, how: How) -> Result<Reply, 
             }
             Ok(reply)
         }
+        // It may yet be on its way to disk if nobody answered in time.
+        Err(failure) if failure.code == "node.silent" => Err(failure),
         other => {
             // Nobody will ever play it.
             let store = api.handle.store();

@@ -62,12 +62,19 @@ pub enum Command {
     Stop {
         #[command(flatten)]
         areas: AreaArgs,
-        /// For how long
+        /// For how long; 0 lifts the silence that was ordered for the same areas
         #[arg(long, default_value_t = 10)]
         minutes: i64,
         /// Also locks this key, as `loa revoke` names it or its beginning: what it said is over, and it says nothing more
         #[arg(long, value_name = "KEY")]
         lock: Option<String>,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Puts a sound file onto a node, for its timetable; says the file's id
+    Upload {
+        /// A sound file
+        file: PathBuf,
         #[command(flatten)]
         node: NodeArgs,
     },
@@ -182,8 +189,8 @@ pub struct AirArgs {
     /// How often a file sounds, up to 20
     #[arg(long, value_name = "COUNT", conflicts_with = "prepared")]
     times: Option<u32>,
-    /// Silence between, up to 60 seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3, requires = "times", value_parser = clap::value_parser!(u32).range(0..=60))]
+    /// Silence between, up to 4 seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, requires = "times", value_parser = clap::value_parser!(u32).range(0..=4))]
     pause: u32,
     #[command(flatten)]
     second: second::Second,
@@ -234,6 +241,15 @@ impl Command {
             Self::Receipts(args) => receipts::receipts(args, json, language).await,
             Self::Report(args) => receipts::report(args, json, language).await,
             Self::Verify(args) => receipts::verify(args, json, language).await,
+            Self::Upload { file, node } => {
+                let media = Client::of(&node, language)?.upload(&file).await?;
+                for warning in media.report.iter().flat_map(|found| report::warnings(found, &media.name, language)) {
+                    eprintln!("loa: {warning}");
+                }
+                let seconds = format!("{:.1}", media.duration);
+                told(json, &media, || say(language, "cli.uploaded", [&media.id, &media.name, &seconds]));
+                Ok(DONE)
+            }
             Self::Air(args) => air(args, json, language).await,
             Self::Live { live, node } => {
                 let whole = speak::live(live, Client::of(&node, language)?, json, language).await?;
@@ -247,12 +263,22 @@ impl Command {
             }
             Self::Stop { areas, minutes, lock, node } => {
                 let (areas, client) = (areas.areas, Client::of(&node, language)?);
+                // A mistake in the key is found before anything falls silent.
+                let lock = match lock {
+                    Some(key) => Some(second::find_key(&client, &key).await?),
+                    None => None,
+                };
                 let done = client.stop(&Stop { areas: areas.clone(), minutes }).await?;
-                let silence = say(language, "cli.stopped", [&minutes, &areas.join(", ")]);
+                let silence = match minutes {
+                    0 => say(language, "cli.stop_lifted", [&areas.join(", ")]),
+                    _ => say(language, "cli.stopped", [&minutes, &areas.join(", ")]),
+                };
                 match lock {
                     None => told(json, &done, || silence),
                     Some(key) => {
-                        let (key, locked) = second::put_lock(&client, &key, areas).await?;
+                        // The silence stands, whatever comes of the lock.
+                        let locked = second::put_lock(&client, &key, areas).await;
+                        let locked = locked.inspect_err(|_| eprintln!("{silence}"))?;
                         let both = serde_json::json!({ "order": done.order, "lock": locked.order });
                         told(json, &both, || silence + "\n" + &say(language, "lock.done", [&key, &locked.order]));
                     }

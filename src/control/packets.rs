@@ -156,8 +156,8 @@ fn silence(bitrate: u32) -> Result<Bytes, Failure> {
 const SHORT_DELAY: i64 = 500_000;
 /// How often in one broadcast; more than anybody listens to.
 const TIMES: std::ops::RangeInclusive<u32> = 1..=20;
-/// ms.
-const LONGEST_PAUSE: u32 = 60_000;
+/// ms: five seconds of silence within a broadcast are a fault (`sound.silent`).
+const LONGEST_PAUSE: u32 = 4_000;
 /// Frames: three hours.
 const LONGEST_REPEATED: usize = 3 * 3_600 * RATE as usize / audio::FRAME;
 /// µs that a packet needs beyond its own length: the way down, the device's horizon.
@@ -216,7 +216,7 @@ mod tests {
         assert!(thrice.frames.iter().all(|frame| frame.len() == quiet.len()), "hard CBR");
         assert_eq!(repeat(once.clone(), 1, 0).unwrap(), once);
         let code = |times, pause| repeat(once.clone(), times, pause).map_err(|failure| failure.code).unwrap_err();
-        for (times, pause) in [(0, 0), (21, 0), (2, 60_001), (u32::MAX, u32::MAX)] {
+        for (times, pause) in [(0, 0), (21, 0), (2, 4_001), (u32::MAX, u32::MAX)] {
             assert_eq!(code(times, pause), "air.times");
         }
         let long = Frames { frames: vec![quiet; LONGEST_REPEATED / 2 + 1], bitrate: 24_000 };

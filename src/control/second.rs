@@ -19,7 +19,7 @@ use super::forms::{self, Aired, Give, Level};
 use super::passphrase;
 use super::table;
 use super::text::{Failure, Language, say};
-use crate::broadcast::{self, Area, Order, countersign};
+use crate::broadcast::{self, Area, Grant, Order, countersign};
 use crate::io::clock;
 use crate::io::identity::{Person, RELEASES, Rights};
 use crate::key::{KeyId, SigningKey};
@@ -272,17 +272,22 @@ pub struct PreferArgs {
     node: NodeArgs,
 }
 
-/// Locks the one key whose name begins so. Returns it.
-pub async fn put_lock(client: &Client, key: &str, areas: Vec<String>) -> Result<(String, forms::Done), Failure> {
+/// The one key whose name begins so.
+pub async fn find_key(client: &Client, key: &str) -> Result<String, Failure> {
     let known = client.authorities().await?.authorities;
     let found = known.iter().filter(|authority| authority.key.starts_with(&key.to_lowercase()));
     let found: BTreeSet<String> = found.map(|authority| authority.key.clone()).collect();
     // A province's own key need not be known above it.
     let in_full = key.parse::<KeyId>().ok().filter(|_| found.is_empty()).map(|key| key.to_string());
     let mut found = found.into_iter().chain(in_full);
-    let (Some(key), None) = (found.next(), found.next()) else { return Err(Failure::new("revoke.unknown", [&key])) };
-    let done = client.send("/v1/locks", &Lock { key: key.clone(), areas }).await?;
-    Ok((key, done))
+    match (found.next(), found.next()) {
+        (Some(key), None) => Ok(key),
+        _ => Err(Failure::new("revoke.unknown", [&key])),
+    }
+}
+
+pub async fn put_lock(client: &Client, key: &str, areas: Vec<String>) -> Result<forms::Done, Failure> {
+    client.send("/v1/locks", &Lock { key: key.to_owned(), areas }).await
 }
 
 /// Makes a person's key, and has the node tell everybody what it may sign.
@@ -294,7 +299,8 @@ pub async fn signer(args: SignerArgs, json: bool, language: Language) -> Result<
     let person = Person::generate();
     let (file, name) = (args.file.clone(), args.name.clone());
     person.seal(&file, &name, &passphrase).map_err(|error| Failure::new("enrol.folder", [&error]))?;
-    let rights = Rights { kinds: &RELEASES, alone_from: 0 };
+    // A key in somebody's pocket says nothing by itself.
+    let rights = Rights { kinds: &RELEASES, alone_from: Grant::NEVER_ALONE };
     let grant = root.grant(&person.public(), area, &name, &rights, clock::wall());
     if let Err(failure) = client.give(&grant).await {
         // A key that may sign nothing is of no use, and its file would be in the way of the next try.

@@ -1,4 +1,5 @@
 //! What people read, in Vietnamese and in English, by its stable code (DESIGN §9).
+use super::when;
 use crate::broadcast;
 use crate::config::{self, Mistake};
 use std::fmt;
@@ -131,7 +132,7 @@ impl Failure {
                 mistakes.iter().map(|one| of_rule(of, one, language)).collect::<Vec<_>>().join("\n")
             }
             (Said::Ready(text), _) | (Said::English(text), Language::English) => text.clone(),
-            (Said::Here(places), _) => fill(pick(&self.code, language), places),
+            (Said::Here(places), _) => fill(pick(&self.code, language), places, language),
             // The detail has the place in it, and it exists in English alone.
             (Said::English(detail), Language::Vietnamese) => match find(&self.code).or_else(|| self.family()) {
                 // A sentence with places of its own has nothing to fill them with.
@@ -187,12 +188,12 @@ fn in_language(mistake: &Mistake, language: Language) -> String {
 
 /// A line of the table with its places filled.
 pub fn say<const N: usize>(language: Language, code: &str, places: [&dyn fmt::Display; N]) -> String {
-    fill(pick(code, language), &places.map(|place| place.to_string()))
+    fill(pick(code, language), &places.map(|place| place.to_string()), language)
 }
 
 /// The same with places that another room has gathered.
 pub fn tell(language: Language, code: &str, places: &[String]) -> String {
-    fill(pick(code, language), places)
+    fill(pick(code, language), places, language)
 }
 
 /// A line of the table that has no places.
@@ -213,14 +214,15 @@ fn find(code: &str) -> Option<&'static Entry> {
     TABLE.iter().find(|entry| entry.code == code)
 }
 
-/// Puts `places[n]` where the text says `{n}`. What is filled in is not looked at again.
-fn fill(text: &str, places: &[String]) -> String {
+/// Puts `places[n]` where the text says `{n}`, times as the reader writes them. What is filled in is not looked at again.
+fn fill(text: &str, places: &[String], language: Language) -> String {
     let mut filled = String::with_capacity(text.len() + 64);
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
         let (number, behind) = after.split_once('}').unwrap_or((after, ""));
-        filled.push_str(number.parse().ok().and_then(|n: usize| places.get(n)).map_or("", String::as_str));
+        let place = number.parse().ok().and_then(|n: usize| places.get(n));
+        filled.push_str(&place.map_or_else(String::new, |place| when::retold_moment(place, language)));
         rest = behind;
     }
     filled.push_str(rest);
@@ -316,7 +318,14 @@ mod tests {
 
     #[test]
     fn what_is_filled_in_cannot_ask_for_more() {
-        assert_eq!(fill("{1} and {0} and {7}{", &["{1}".into(), "b".into()]), "b and {1} and ");
+        let filled = |places: [&str; 2], language| fill("{1} and {0} and {7}{", &places.map(str::to_owned), language);
+        assert_eq!(filled(["{1}", "b"], Language::English), "b and {1} and ");
+        let time = "2026-12-07T08:40:00+07:00";
+        assert_eq!(filled(["a", time], Language::English), format!("{time} and a and "));
+        assert_eq!(
+            filled(["2026-12-07", time], Language::Vietnamese),
+            "07/12/2026 08:40:00 +07:00 and 07/12/2026 and "
+        );
     }
 
     #[test]

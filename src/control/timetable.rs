@@ -12,7 +12,8 @@ pub use desk::{Desk, Setup};
 use super::cli::{DONE, FAILED, NodeArgs, USAGE, print_json};
 use super::client::Client;
 use super::table;
-use super::text::{Failure, Language, of_rule, say, tell};
+use super::text::{self, Failure, Language, of_rule, say, tell};
+use super::when;
 use crate::broadcast::register::{NotThere, Unit, fold};
 use crate::broadcast::timetable::{Entry, MOST_DAYS, Plan, Policies, ROW, instant, plan};
 use crate::broadcast::{Area, Mistake, Register};
@@ -144,6 +145,18 @@ fn dry_run(args: &TimetableArgs, file: &Path, json: bool, language: Language) ->
     Ok(if refused { FAILED } else { DONE })
 }
 
+/// Days as the reader writes them, and words for what becomes of an item.
+fn retell(cells: &mut [String], language: Language) {
+    cells.iter_mut().for_each(|cell| *cell = when::retold_moment(cell, language));
+    for column in ["priority", "result"] {
+        let Some(cell) = ROW.iter().position(|name| *name == column).and_then(|at| cells.get_mut(at)) else { continue };
+        let (word, rest) = cell.split_once(' ').unwrap_or((cell, ""));
+        if let Some(said) = text::plain(language, &format!("timetable.is.{word}")) {
+            *cell = format!("{said} {rest}").trim_end().to_owned();
+        }
+    }
+}
+
 /// A table of all items, and under it a sentence for each that is refused.
 fn picture(plan: &Plan, language: Language) -> String {
     let head = ROW.map(|column| say(language, &format!("timetable.column.{column}"), []));
@@ -151,7 +164,9 @@ fn picture(plan: &Plan, language: Language) -> String {
     if rows.is_empty() {
         return say(language, "timetable.nothing", []) + "\n";
     }
-    let mut text = table::align(std::iter::once(head).chain(rows).collect(), &[]);
+    let mut rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    rows.iter_mut().for_each(|row| retell(row, language));
+    let mut text = table::align(rows, &[]);
     for place in &plan.places {
         for refused in &place.refused {
             for why in &refused.why {

@@ -1,5 +1,6 @@
 //! Times as people write and read them.
 use super::text::{Failure, Language};
+use crate::io::clock;
 use crate::time::{Civil, SECOND};
 use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -32,8 +33,17 @@ pub fn date(at: Civil, zone: Tz, language: Language) -> String {
 pub fn moment(at: Civil, zone: Tz, language: Language) -> String {
     match (DateTime::from_timestamp_micros(at.0), language) {
         (Some(utc), Language::Vietnamese) => written(&utc.with_timezone(&zone), language, "%H:%M:%S"),
+        (Some(utc), Language::English) if !is_today(utc, zone) => {
+            utc.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string()
+        }
         (_, Language::English) | (None, _) => show_short(at, zone),
     }
+}
+
+/// By this machine's clock.
+fn is_today(utc: DateTime<Utc>, zone: Tz) -> bool {
+    let today = DateTime::from_timestamp_micros(clock::wall().0);
+    today.is_some_and(|now| now.with_timezone(&zone).date_naive() == utc.with_timezone(&zone).date_naive())
 }
 
 /// The day alone.
@@ -47,6 +57,19 @@ pub fn day(at: Civil, zone: Tz, language: Language) -> String {
 /// As [`date`], of a time that a node has written in RFC 3339; what is no such time stays as it is.
 pub fn retold(text: &str, language: Language) -> String {
     DateTime::parse_from_rfc3339(text).map_or_else(|_| text.to_owned(), |time| written(&time, language, "%H:%M"))
+}
+
+/// To the second, for people who write days otherwise; a day alone too. In English, and what is neither, as it stands.
+pub fn retold_moment(text: &str, language: Language) -> String {
+    if language == Language::English {
+        return text.to_owned();
+    }
+    let day = || NaiveDate::parse_from_str(text, calendar(Language::English)).ok();
+    match (DateTime::parse_from_rfc3339(text), day()) {
+        (Ok(time), _) => written(&time, language, "%H:%M:%S"),
+        (_, Some(day)) => day.format(calendar(language)).to_string(),
+        _ => text.to_owned(),
+    }
 }
 
 fn written<Z: TimeZone>(time: &DateTime<Z>, language: Language, clock: &str) -> String
@@ -158,7 +181,9 @@ mod tests {
             assert_eq!(retold("-", language), "-");
         }
         assert_eq!(moment(then, ZONE, Language::Vietnamese), "07/12/2026 08:40:59 +07:00");
-        assert_eq!(moment(then, ZONE, Language::English), show_short(then, ZONE));
+        assert_eq!(moment(then, ZONE, Language::English), "2026-12-07 08:40:59");
+        let now = clock::wall();
+        assert_eq!(moment(now, ZONE, Language::English), show_short(now, ZONE), "today's needs no day");
         assert_eq!(date(Civil(i64::MAX), ZONE, Language::English), show(Civil(i64::MAX), ZONE));
     }
 

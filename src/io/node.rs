@@ -65,7 +65,7 @@ impl Node {
             None => None,
         };
         let store = Arc::new(Store::open(data).map_err(of_store)?);
-        let journal = store.journal().map_err(of_store)?;
+        let journal = store.journal_to_start_with().map_err(of_store)?;
         let drivers = match &config.children {
             Some(children) => listen(children, &identity)?,
             None => Vec::new(),

@@ -17,11 +17,14 @@ pub use holder::holder;
 mod edge;
 mod holder;
 mod journal;
+mod lasting;
 mod record;
 mod tracks;
 
 /// Version of the files' form; a program refuses a folder of another one rather than guess.
 pub const VERSION: &str = "1";
+/// Bytes of a journal that is written anew at the next start: a second to read.
+const LONG: u64 = 16 << 20;
 
 /// `journal/`, `tracks/<id>/` and `VERSION` of one data folder, locked by `LOCK`.
 #[derive(Debug)]
@@ -56,6 +59,25 @@ impl Store {
     /// Every record, oldest first.
     pub fn journal(&self) -> io::Result<Vec<proto::Record>> {
         hold(&self.journal).read()
+    }
+
+    /// The same; of a long journal, which is then shorter, what still means anything.
+    pub fn journal_to_start_with(&self) -> io::Result<Vec<proto::Record>> {
+        match hold(&self.journal).length() < LONG {
+            true => self.journal(),
+            false => self.rewrite(lasting::lasting),
+        }
+    }
+
+    /// Puts others in the place of all records. A power cut meanwhile leaves the one or the other.
+    pub fn rewrite(
+        &self,
+        keep: impl FnOnce(Vec<proto::Record>) -> Vec<proto::Record>,
+    ) -> io::Result<Vec<proto::Record>> {
+        let mut journal = hold(&self.journal);
+        let kept = keep(journal.read()?);
+        journal.replace(&kept)?;
+        Ok(kept)
     }
 
     /// Every record of a folder that another process uses.

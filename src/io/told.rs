@@ -86,11 +86,13 @@ impl Told {
 }
 
 /// Troubles that the trunk finds itself.
-const FOUND_HERE: [&str; 7] = [
+const FOUND_HERE: [&str; 9] = [
     "authority.expired",
     "authority.expires",
+    "authority.locked",
     "authority.revoked",
     "authority.ungranted",
+    "disk.budget",
     "clock.stepped",
     "node.expelled",
     "node.waits",

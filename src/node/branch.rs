@@ -326,6 +326,12 @@ impl Branch {
                 carried.carry.stored = carried.carry.stored.max(until);
                 self.give_stored(now, track);
             }
+            Command::Renew { track } => {
+                if let Some(carried) = self.tracks.get_mut(&track) {
+                    carried.ring = Ring::new(self.options.ring);
+                    carried.carry.next = 0;
+                }
+            }
             Command::Unstored { track } => {
                 if let Some(carried) = self.tracks.get_mut(&track) {
                     carried.carry.stored = 0;

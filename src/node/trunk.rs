@@ -10,6 +10,7 @@ mod hands;
 #[cfg(test)]
 mod hostile;
 mod keys;
+mod known;
 mod logs;
 mod orders;
 mod parents;
@@ -28,6 +29,7 @@ mod types;
 pub use calling::Daylight;
 pub use choice::Wished;
 pub use hands::{Change, Loudness, Turn};
+pub use known::*;
 pub use receipts::Account;
 pub use requests::room_for_areas;
 pub use roster::Place;
@@ -96,6 +98,9 @@ pub struct Trunk {
     roster: Roster,
     held: hands::Held,
     shelf: shelf::Shelf,
+    /// Tracks of which it is not known yet what the store holds; and those that it is being asked about.
+    uncounted: BTreeSet<Uuid>,
+    counting: BTreeSet<Uuid>,
     tick_at: Local,
     /// When this node last gave an order.
     ordered_at: Option<Local>,
@@ -131,7 +136,7 @@ enum Pending {
     /// Packets fetched ahead are on disk.
     Kept { track: Uuid, indices: Vec<u64> },
     /// Packets of an own stored track, to be aired.
-    Air { track: Uuid },
+    Air { track: Uuid, from: u64 },
     /// A node that a token admits.
     Admission(Box<Admission>),
     /// A certificate for whoever asked for it.
@@ -189,6 +194,8 @@ impl Trunk {
             roster: Roster::default(),
             held: hands::Held::default(),
             shelf: shelf::Shelf::default(),
+            uncounted: BTreeSet::new(),
+            counting: BTreeSet::new(),
             tick_at: now,
             ordered_at: None,
             tune_at: None,
@@ -475,8 +482,10 @@ impl Trunk {
             (Pending::Receipts(_), _) => {}
             (Pending::Kept { track, indices }, Done::Ok) => self.handle_kept(now, track, &indices),
             (Pending::Kept { .. }, _) => {}
-            (Pending::Air { track }, Done::Packets { packets, .. }) => self.handle_fetched_to_air(now, track, packets),
-            (Pending::Air { track }, _) => self.handle_fetched_to_air(now, track, Vec::new()),
+            (Pending::Air { track, from }, Done::Packets { packets, .. }) => {
+                self.handle_fetched_to_air(now, track, from, packets);
+            }
+            (Pending::Air { track, from }, _) => self.handle_fetched_to_air(now, track, from, Vec::new()),
         }
     }
 

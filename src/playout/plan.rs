@@ -204,7 +204,7 @@ impl Player {
         }
         let index = next / duration;
         if self.buffer.track(id).is_some_and(|track| track.has(index)) {
-            voice.whole &= next == done;
+            voice.whole &= next.saturating_sub(done) <= MISSED;
             begin(voice, Part::Speech { next }, civil, &mut self.events);
             return None;
         }
@@ -388,6 +388,9 @@ const ONE_STEP: f64 = 10_000.0;
 /// Samples (1 ms) of lateness at which a beginning is still played from its first sample: what two
 /// clocks may differ by when speech follows a tone.
 const HARDLY: f64 = 48.0;
+/// Samples (50 ms) of its beginning that a broadcast may lack and still be whole: what went before it ends with a fade as
+/// long, and on a device that is a little slow, a little late.
+const MISSED: u64 = 2_400;
 /// Samples over which sound enters anywhere but at its beginning: one step, short enough to lose
 /// nothing of a word and long enough not to click.
 const FADE_IN: f32 = 480.0;

@@ -27,6 +27,8 @@ struct File {
     certain: Vec<u8>,
     pending: Vec<Change>,
     named: bool,
+    /// Another name that it had, and what had this one: so it is until the folder is synced, or not.
+    before: Option<(PathBuf, Box<File>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +51,7 @@ impl Disk {
                     todo.push(path);
                 } else if name != Path::new("LOCK") {
                     let certain = fs::read(&path).unwrap();
-                    disk.files.insert(name, File { certain, pending: Vec::new(), named: true });
+                    disk.files.insert(name, File { certain, pending: Vec::new(), named: true, before: None });
                 }
             }
         }
@@ -77,9 +79,17 @@ impl Disk {
             Act::SyncFolder(path) => {
                 let folder = below(path);
                 let within = |path: &Path| path.parent() == Some(folder.as_path());
-                self.files.iter_mut().filter(|(path, _)| within(path)).for_each(|(_, file)| file.named = true);
+                self.files.iter_mut().filter(|(path, _)| within(path)).for_each(|(_, file)| {
+                    (file.named, file.before) = (true, None);
+                });
                 self.folders.iter_mut().filter(|(path, _)| within(path)).for_each(|(_, named)| *named = true);
                 self.removed.retain(|path, _| !within(path));
+            }
+            Act::Rename { from, to } => {
+                let mut file = self.files.remove(&below(from)).expect("it was made");
+                let old = self.files.remove(&below(to)).expect("only what is there is replaced");
+                (file.named, file.before) = (true, Some((below(from), Box::new(old))));
+                self.files.insert(below(to), file);
             }
             Act::Remove(path) => {
                 let path = below(path);
@@ -119,7 +129,10 @@ impl Disk {
             }
         }
         for (path, file) in &self.files {
-            if there.contains(path.parent().unwrap()) && (file.named || dice.one_in(2)) {
+            if let Some((other, old)) = file.before.as_ref().filter(|_| dice.one_in(2)) {
+                fs::write(into.join(path), old.left(dice)).unwrap();
+                fs::write(into.join(other), file.left(dice)).unwrap();
+            } else if there.contains(path.parent().unwrap()) && (file.named || dice.one_in(2)) {
                 fs::write(into.join(path), file.left(dice)).unwrap();
             }
         }

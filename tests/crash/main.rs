@@ -31,6 +31,8 @@ use uuid::Uuid;
 enum Step {
     Open,
     Append(Vec<Record>),
+    /// The journal, of the same records.
+    Rewrite,
     Keep(Uuid, Vec<u64>),
     Settle(Uuid),
     Forget(Uuid),
@@ -67,7 +69,7 @@ impl Promise {
                 let kept = self.kept.get(track).cloned().unwrap_or_default();
                 self.settled.insert(*track, kept);
             }
-            Entry::Begins(_) | Entry::Act(_) | Entry::Ends(Step::Open) => {}
+            Entry::Begins(_) | Entry::Act(_) | Entry::Ends(Step::Open | Step::Rewrite) => {}
         }
     }
 }
@@ -107,6 +109,7 @@ impl Life {
                     indices.iter().map(|index| sound.tracks[track][*index as usize].clone()).collect();
                 self.store().keep(*track, &packets).unwrap();
             }
+            Step::Rewrite => drop(self.store().rewrite(|records| records).unwrap()),
             Step::Settle(track) => self.store().settle(*track).unwrap(),
             Step::Forget(track) => self.store().forget(*track).unwrap(),
         }
@@ -123,7 +126,7 @@ impl Life {
         let tracks: Vec<Uuid> = sound.tracks.keys().copied().collect();
         for _ in 0..3 + dice.below(STEPS) {
             let track = *dice.pick(&tracks).unwrap();
-            let step = match dice.below(12) {
+            let step = match dice.below(13) {
                 0..5 => Step::Append(orders.draw(dice)),
                 5..8 => {
                     let (from, count) = (dice.below(PACKETS), 1 + dice.below(30));
@@ -131,6 +134,7 @@ impl Life {
                 }
                 8..10 => Step::Settle(track),
                 10 => Step::Forget(track),
+                11 => Step::Rewrite,
                 _ => Step::Open,
             };
             self.step(step, sound);

@@ -31,6 +31,7 @@ struct Lock {
     depth: u8,
     /// Where its giver may silence.
     wide: Vec<Area>,
+    issued: Civil,
     expires: Civil,
     sequence: u64,
     signed: proto::Signed,
@@ -78,6 +79,12 @@ impl Locks {
             since = since.max(lifted.map(|release| release.issued).min()?);
         }
         Some(since)
+    }
+
+    /// When the first lock on it came, lifted or not.
+    pub fn begins(&self, grant: &Grant, depth: u8) -> Civil {
+        let reaching = self.held.values().filter(|lock| lock.reaches(grant, depth));
+        reaching.map(|lock| lock.issued).min().unwrap_or(Civil(i64::MAX))
     }
 
     /// In force for somebody who joins: released ones too, as they say what is dead.
@@ -147,6 +154,7 @@ impl Authorities {
             up_to: order.up_to,
             depth: order.depth,
             wide: self.areas(order.authority, Kind::Hush),
+            issued: order.issued,
             expires: order.expires,
             sequence: self.sequence,
             signed,

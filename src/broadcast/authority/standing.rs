@@ -9,6 +9,8 @@ pub enum Standing {
     Until(Civil),
     /// Its grant has ended.
     Expired(Civil),
+    /// It, or one above it, is locked, until two administrators release it.
+    Locked,
     /// It, or one above it, is revoked.
     Revoked,
     /// No grant is known for it.
@@ -24,6 +26,7 @@ impl Standing {
             }
             Self::Until(_) => None,
             Self::Expired(_) => Some("authority.expired"),
+            Self::Locked => Some("authority.locked"),
             Self::Revoked => Some("authority.revoked"),
             Self::Ungranted => Some("authority.ungranted"),
         }
@@ -36,8 +39,11 @@ impl Authorities {
         match self.until(key) {
             Some(until) if now.is_some_and(|now| until <= now) => Standing::Expired(until),
             Some(until) => Standing::Until(until),
-            None if self.grants.contains_key(&key) => Standing::Revoked,
-            None => Standing::Ungranted,
+            None => match self.grants.get(&key) {
+                Some(held) if held.iter().any(|held| self.is_locked(held)) => Standing::Locked,
+                Some(_) => Standing::Revoked,
+                None => Standing::Ungranted,
+            },
         }
     }
 }
@@ -58,6 +64,7 @@ mod tests {
         assert_eq!(told(Standing::Until(Civil(i64::MAX)), end.0), None, "a root's");
         assert_eq!(Standing::Until(end).trouble(None), None, "nobody knows the day");
         assert_eq!(told(Standing::Expired(end), end.0), Some("authority.expired"));
+        assert_eq!(told(Standing::Locked, 0), Some("authority.locked"));
         assert_eq!(told(Standing::Revoked, 0), Some("authority.revoked"));
         assert_eq!(told(Standing::Ungranted, 0), Some("authority.ungranted"));
     }

@@ -312,3 +312,58 @@ fn a_book_rebuilt_from_what_is_in_force_prefers_the_same() {
     }
     assert_eq!(rebuilt.sounds(at(2)), Some(order_id(&newer)));
 }
+
+#[test]
+fn whom_a_key_placed_before_its_lock_stands_where_it_was_placed_and_whom_it_places_later_does_not() {
+    let mut land = Land::new();
+    let place = || {
+        let placement =
+            Placement { node: fresh_id(), area: area("vn/01/00004"), name: "Cột 1".into(), parents: Vec::new() };
+        Body::Placement(placement)
+    };
+    // A minute before the lock, and in the same µs.
+    let mut before = land.country.province.order(&["vn/01/00004"], place());
+    before.issued = before.issued + -60 * SECOND;
+    let before = sign(&before, &land.country.province.key);
+    let later = land.country.province.sign(&["vn/01/00004"], place());
+    let stands = |land: &Land, signed: &proto::Signed| {
+        land.country.authorities.check(signed, Some(NOW)).map(|_| ()).map_err(|refusal| refusal.code)
+    };
+    assert_eq!((stands(&land, &before), stands(&land, &later)), (Ok(()), Ok(())));
+    let key = land.country.province.id();
+    let lock = land.locks(|country| &country.nation, &["vn/01"], key).unwrap();
+    assert_eq!((stands(&land, &before), stands(&land, &later)), (Ok(()), Err("order.locked")));
+    let spoken = land.country.province.sign(&["vn/01"], Body::Broadcast(bulletin(Priority::Normal, 0, 9)));
+    assert_eq!(stands(&land, &spoken), Err("order.locked"));
+    // Released: still so.
+    let release = land.country.root.sign(&["vn"], Body::Release(Release { lock }));
+    land.takes(&release).unwrap();
+    assert_eq!((stands(&land, &before), stands(&land, &later)), (Ok(()), Err("order.locked")));
+    // A revocation is another thing.
+    let revoke = land.country.root.sign(&["vn/01"], Body::Revoke(Revoke { key, epoch: 3 }));
+    land.takes(&revoke).unwrap();
+    assert_eq!(stands(&land, &before), Err("order.revoked"));
+}
+
+#[test]
+fn a_key_that_is_never_to_sign_alone_says_nothing_alone_and_is_a_second_like_any_other() {
+    let mut land = Land::new();
+    let [a, pocket, other] = [21, 22, 23].map(Signer::new);
+    let beside = |key: &Signer| Grant {
+        alone_from: Grant::NEVER_ALONE,
+        ..grant(key, &["vn"], &[Kind::Broadcast, Kind::Hush], Priority::Emergency, 11)
+    };
+    for signed in [careful(&a), beside(&pocket), beside(&other)].map(|grant| land.country.root.grants(grant)) {
+        land.takes(&signed).unwrap();
+    }
+    for body in [
+        emergency(),
+        Body::Broadcast(bulletin(Priority::Normal, 0, 5)),
+        hush(Priority::Emergency, at(5)),
+        Body::Lock(Lock { key: a.id() }),
+    ] {
+        assert_eq!(code(land.takes(&pocket.sign(&["vn"], body))), "order.second");
+    }
+    assert!(land.takes(&also_signed_by(a.sign(&["vn"], emergency()), &[&pocket])).is_ok());
+    assert!(land.takes(&also_signed_by(pocket.sign(&["vn"], emergency()), &[&other])).is_ok());
+}

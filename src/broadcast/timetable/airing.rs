@@ -129,6 +129,8 @@ pub enum Listed {
     Known,
     Ended,
     Cancelled,
+    /// Its authority was locked or revoked.
+    Withdrawn,
 }
 
 impl Airings {
@@ -258,10 +260,14 @@ impl Airings {
                 (State::Promised, Some(Listed::Known)) => State::Given,
                 // Somebody has taken it off the air: it is not given again.
                 (State::Promised | State::Given, Some(Listed::Cancelled)) => State::Cancelled,
+                // Its key was locked or revoked: what is wanted is given anew, under another id, once it may be.
+                (State::Promised | State::Given, Some(Listed::Withdrawn)) => State::Withdrawn,
                 (State::Promised | State::Given, Some(Listed::Ended)) => State::Aired,
                 // The node has lost it: it is given again, as the same broadcast.
                 (State::Given, None) if record.part.item.end > now => State::Promised,
-                (State::Cancelling, None | Some(Listed::Cancelled | Listed::Ended)) => State::Withdrawn,
+                (State::Cancelling, None | Some(Listed::Cancelled | Listed::Withdrawn | Listed::Ended)) => {
+                    State::Withdrawn
+                }
                 (state, _) => state,
             };
             self.changed |= state != record.state;
@@ -302,6 +308,14 @@ impl Airings {
                 self.list_at = now;
                 self.handle_fault(now, id, fault, GIVE_AGAIN);
             }
+        }
+    }
+
+    /// It could not be given now: there is time, and other things to do.
+    pub fn handle_busy(&mut self, now: Civil, id: Uuid) {
+        self.busy = None;
+        if let Some(record) = self.records.get_mut(&id) {
+            record.again = now + BUSY_AGAIN;
         }
     }
 
@@ -549,6 +563,8 @@ const SHORTEST: i64 = 2 * SECOND;
 /// µs by which a live source is opened before it sounds: a name is resolved, a link is made, a decoder fills.
 pub const OPEN_AHEAD: i64 = 8 * SECOND;
 const OPEN_AGAIN: i64 = 3 * SECOND;
+/// µs until one is tried again for which there was no time.
+const BUSY_AGAIN: i64 = 5 * SECOND;
 /// µs until what was refused is tried again: somebody must upload a file or mend a disk.
 const GIVE_AGAIN: i64 = 180 * SECOND;
 const CANCEL_AGAIN: i64 = 10 * SECOND;

@@ -88,6 +88,7 @@ fn right(config: &Config, identity: &Identity, name: &str, key: KeyId, report: &
                 _ => report.ok("authority.fine", [&name, &until_shown]),
             }
         }
+        Standing::Locked => report.mistake("authority.locked", [&name]),
         Standing::Revoked => report.mistake("authority.revoked", [&name]),
         Standing::Ungranted => report.mistake("authority.ungranted", [&name, &folder]),
     }

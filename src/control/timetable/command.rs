@@ -6,6 +6,7 @@ use crate::control::cli::{DONE, FAILED, NodeArgs, print_json};
 use crate::control::client::Client;
 use crate::control::table;
 use crate::control::text::{Failure, Language, say, tell};
+use crate::control::when;
 use chrono::NaiveDate;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,7 @@ fn picture(shown: &Shown, language: Language) -> String {
     let rows = shown.rows.iter().map(|row| {
         let mut cells: [String; ROW.len()] = Default::default();
         cells.iter_mut().zip(row).for_each(|(cell, text)| cell.clone_from(text));
+        super::retell(&mut cells, language);
         cells
     });
     let mut text = table::align(std::iter::once(head).chain(rows).collect(), &[]);
@@ -99,7 +101,7 @@ fn picture(shown: &Shown, language: Language) -> String {
         text += &format!("{area} {title:?}: {} [{code}]\n", tell(language, code, places));
     }
     for (title, start, code, why) in &shown.faults {
-        text += &format!("{title:?} {start}: {why} [{code}]\n");
+        text += &format!("{title:?} {}: {why} [{code}]\n", when::retold_moment(start, language));
     }
     text
 }
@@ -122,12 +124,19 @@ pub async fn set(what: What, args: &SetArgs, json: bool, language: Language) -> 
     let changed = match args.dry_run {
         true => would,
         false => {
-            let by = args.by.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_default();
+            let by = args
+                .by
+                .clone()
+                .or_else(|| std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok())
+                .unwrap_or_default();
             query.push(("by", by));
             let changed = client.put_table(what, &query, bytes).await?;
             if !json {
                 let newest = &changed.newest;
                 println!("{}", say(language, "timetable.set", [&newest.version, &newest.by, &newest.at]));
+                if !changed.refused.is_empty() {
+                    println!("{}", say(language, "timetable.set_refused", [&changed.refused.len()]));
+                }
             }
             changed
         }
@@ -160,7 +169,8 @@ fn changes(changes: &Changes, language: Language) -> String {
         ("timetable.goes_on", goes_on),
     ] {
         for Row { title, start, end, areas, why, .. } in rows {
-            text += &say(language, code, [start, end, title, &areas.join(", ")]);
+            let [start, end] = [start, end].map(|time| when::retold_moment(time, language));
+            text += &say(language, code, [&start, &end, title, &areas.join(", ")]);
             for (code, places) in why {
                 text += &format!(": {} [{code}]", tell(language, code, places));
             }

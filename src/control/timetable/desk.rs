@@ -191,6 +191,7 @@ impl Desk {
                     Ok(Reply::Broadcasts(all)) => {
                         let listed = |state: &str| match state {
                             "cancelled" => Listed::Cancelled,
+                            "withdrawn" => Listed::Withdrawn,
                             "ended" => Listed::Ended,
                             _ => Listed::Known,
                         };
@@ -212,7 +213,11 @@ impl Desk {
             Output::Give { id, part } => {
                 let given = give::give(&self.setup, id, &part).await;
                 let now = self.now().unwrap_or_default();
-                self.hold().airings.handle_given(now, id, given.map_err(|failure| fault(&failure)));
+                let mut state = self.hold();
+                match given {
+                    Ok(false) => state.airings.handle_busy(now, id),
+                    given => state.airings.handle_given(now, id, given.map(|_| ()).map_err(|failure| fault(&failure))),
+                }
             }
             Output::Cancel { id } => {
                 let cancelled = match self.request(Request::Cancel { broadcast: id }).await {

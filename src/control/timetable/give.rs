@@ -13,8 +13,8 @@ use crate::time::{SECOND, micros};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Given when this is `Ok`.
-pub async fn give(setup: &Setup, id: Uuid, part: &Part) -> Result<(), Failure> {
+/// Given when this is `Ok(true)`; not yet, as uploads are being encoded, when it is `Ok(false)`.
+pub async fn give(setup: &Setup, id: Uuid, part: &Part) -> Result<bool, Failure> {
     let Plays::Media { sha256, length } = &part.item.plays else {
         return Err(Failure::new("live.start", [&"a live source is opened, not given ahead"]));
     };
@@ -22,7 +22,11 @@ pub async fn give(setup: &Setup, id: Uuid, part: &Part) -> Result<(), Failure> {
     let now = setup.handle.snapshot().civil.ok_or_else(|| Failure::new("time.unknown", []))?;
     let (library, store, sha256) = (setup.library.clone(), setup.handle.store(), sha256.clone());
     // A minute of sound takes 25 ms; who encodes an upload takes the turn for longer, and days are left.
-    let turn = setup.encoders.acquire().await;
+    // Cancels and live sources do not wait behind it.
+    let turn = match tokio::time::timeout(TURN, setup.encoders.acquire()).await {
+        Ok(turn) => turn,
+        Err(_) => return Ok(false),
+    };
     let _turn = turn.map_err(|_| Failure::new("node.stopping", []))?;
     let mut tracks = blocking(move || {
         let media = library.get(&sha256)?.ok_or_else(|| Failure::new("media.unknown", [&format!("{sha256:?}")]))?;
@@ -43,6 +47,8 @@ pub async fn give(setup: &Setup, id: Uuid, part: &Part) -> Result<(), Failure> {
                 let kept = store.keep(track.info.id, piece);
                 kept.map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
             }
+            // The order is on disk before it is given; without its sound it would be silence.
+            store.settle(track.info.id).map_err(|error| Failure::from_room("store.failed", error.to_string()))?;
             tracks.push((track.info, track.secret));
         }
         Ok(tracks)
@@ -68,7 +74,7 @@ pub async fn give(setup: &Setup, id: Uuid, part: &Part) -> Result<(), Failure> {
         prepared: None,
     };
     match request(&setup.handle, Request::Air(Box::new(air))).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(failure) => {
             // It may yet be on its way to disk if nobody answered in time; else nobody will ever play them.
             if failure.code != "node.silent" {
@@ -80,7 +86,7 @@ pub async fn give(setup: &Setup, id: Uuid, part: &Part) -> Result<(), Failure> {
                 .await;
             }
             // The very same broadcast.
-            if failure.code == "broadcast.known" { Ok(()) } else { Err(failure) }
+            if failure.code == "broadcast.known" { Ok(true) } else { Err(failure) }
         }
     }
 }
@@ -100,3 +106,5 @@ const MOST_CUT: i64 = SECOND / 4;
 const SILENT: Duration = Duration::from_secs(10);
 /// Packets in one write to the store.
 const KEPT_AT_ONCE: usize = 1_024;
+/// For one that encodes an upload to be done.
+const TURN: Duration = Duration::from_secs(1);

@@ -216,6 +216,9 @@ fn shown(plan: &Plan, records: &[Record], now: Civil, zone: Tz) -> Shown {
                     None => state.to_owned(),
                 };
             }
+            if let (true, None, true, Some(row)) = (sounds, record, item.start < now, rows.get_mut(at)) {
+                row[RESULT] = PAST.to_owned();
+            }
             at += 1;
         }
     }
@@ -315,9 +318,12 @@ async fn put(desk: &Arc<Desk>, asked: &Put, changed: Changed, now: Civil) -> Res
         rows.truncate(MOST_ROWS);
         rows
     };
-    let (sounds, stops) = (rows(new.beyond(&old, now)), rows(old.beyond(&new, now)));
     let sounding = |wanted: &&Wanted| wanted.item.start <= now && now < wanted.item.end;
     let ends = |wanted: &&Wanted| !new.wanted.iter().any(|other| other.item == wanted.item);
+    let cut = |wanted: &&Wanted| asked.now && gone.contains(&wanted.item.entry);
+    let cut: Vec<Wanted> = old.wanted.iter().filter(sounding).filter(cut).cloned().collect();
+    let stops = cut.into_iter().chain(old.beyond(&new, now)).collect();
+    let (sounds, stops) = (rows(new.beyond(&old, now)), rows(stops));
     let goes_on = if asked.now {
         let kept = |wanted: &&Wanted| !gone.contains(&wanted.item.entry);
         rows(old.wanted.iter().filter(sounding).filter(ends).filter(kept).cloned().collect())
@@ -397,6 +403,8 @@ async fn whole(body: Body) -> Result<Bytes, Failure> {
     }
 }
 
+/// Of a time that was over before anything could be given for it.
+const PAST: &str = "past";
 /// Column of [`crate::broadcast::timetable::ROW`].
 const RESULT: usize = 6;
 /// Of each list in an answer, and areas of a row.

@@ -37,6 +37,10 @@ pub enum Act {
     Sync(PathBuf),
     /// The names in a folder are.
     SyncFolder(PathBuf),
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
     /// A folder was removed with what was in it.
     Remove(PathBuf),
 }
@@ -92,6 +96,13 @@ impl Edge {
     pub(super) fn sync_folder(&self, path: &Path) -> io::Result<()> {
         File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| at(path, error))?;
         self.tell(|| Act::SyncFolder(path.to_owned()));
+        Ok(())
+    }
+
+    /// Over what has that name, if anything.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to).map_err(|error| at(to, error))?;
+        self.tell(|| Act::Rename { from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }
 

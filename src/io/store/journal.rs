@@ -70,6 +70,29 @@ impl Journal {
         Ok((records, whole))
     }
 
+    pub fn length(&self) -> u64 {
+        self.end
+    }
+
+    /// These in the place of all that is there. A power cut meanwhile leaves the one or the other.
+    pub fn replace(&mut self, records: &[proto::Record]) -> io::Result<()> {
+        let path = self.path.with_extension("new");
+        let edge = self.edge.clone();
+        let mut anew = Self { file: edge.open(&path)?, edge, path, end: 0, broken: false };
+        anew.edge.cut(&anew.file, &anew.path, 0)?;
+        let mut bytes = Vec::new();
+        for record in records {
+            record::write(&record.encode_to_vec(), &mut bytes);
+        }
+        anew.put(0, &bytes).map_err(|error| at(&anew.path, error))?;
+        self.edge.rename(&anew.path, &self.path)?;
+        if let Some(folder) = self.path.parent() {
+            self.edge.sync_folder(folder)?;
+        }
+        (self.file, self.end, self.broken) = (anew.file, bytes.len() as u64, false);
+        Ok(())
+    }
+
     /// On disk when it returns, all of them. A power cut meanwhile leaves all or none.
     pub fn append(&mut self, records: &[proto::Record]) -> io::Result<()> {
         let mut bytes = Vec::new();

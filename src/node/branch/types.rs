@@ -189,6 +189,10 @@ pub enum Command {
         track: Uuid,
         until: u64,
     },
+    /// A track's packets go out once more, from the first.
+    Renew {
+        track: Uuid,
+    },
     /// Nothing of a stored track is here any more: others needed its room sooner.
     Unstored {
         track: Uuid,

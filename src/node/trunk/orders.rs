@@ -87,6 +87,19 @@ impl Trunk {
         }
     }
 
+    /// No room for all that is held: what begins last goes, and what stops things stays.
+    fn unpark_last(&mut self) {
+        let begins = |signed: &proto::Signed| match Order::decode(&signed.payload).ok()?.body {
+            Body::Broadcast(broadcast) if !broadcast.prepared => Some(broadcast.begins()),
+            Body::Broadcast(_) => Some(Civil(i64::MAX)),
+            _ => None,
+        };
+        let last = self.parked.iter().enumerate().filter_map(|(at, (signed, _))| Some((begins(signed)?, at)));
+        let at = last.max().map_or(0, |(_, at)| at);
+        self.parked.remove(at);
+        self.dropped("parked_orders");
+    }
+
     /// An order from outside, or given here.
     pub(super) fn handle_order(&mut self, now: Local, signed: proto::Signed, from: From) {
         if matches!(from, From::Push) && self.is_known_expulsion(&signed) {
@@ -97,14 +110,14 @@ impl Trunk {
             Ok(order) => order,
             // What a parent pushes comes before its clock has been read: held until it has.
             Err(refusal)
-                if matches!(refusal.code, "order.grant_unknown" | "order.no_time")
-                    && !matches!(from, From::Own { .. }) =>
+                if !matches!(from, From::Own { .. })
+                    && (matches!(refusal.code, "order.grant_unknown" | "order.no_time")
+                        || refusal.code == "order.second" && self.authorities.lacks_signer(&signed)) =>
             {
-                if self.parked.len() >= PARKED {
-                    self.parked.pop_front();
-                    self.dropped("parked_orders");
-                }
                 self.parked.push_back((signed, from));
+                if self.parked.len() > PARKED {
+                    self.unpark_last();
+                }
                 return;
             }
             Err(refusal) => return self.refuse_order(now, &refusal, from),

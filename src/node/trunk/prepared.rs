@@ -2,15 +2,16 @@
 //! once, wherever the network is by then.
 //!
 //! A prepared broadcast and those that air its sound name the same tracks, each with an anchor of its own. One of them at
-//! a time has a track here: what sounds or is to sound before what waits, the sooner first; when it is over the next has
-//! it. Nothing else differs from other stored tracks: who lacks the packets listens, and a parent airs what it has.
+//! a time has a track here: of what is on the air or about to be what wins it, then what is to come, the sooner first, then
+//! what waits; when it is over the next has it. Nothing else differs from other stored tracks: who lacks the packets listens, and a parent airs what it has.
 
 use super::drafts::SIGNED_WITHIN;
 use super::requests::{Airing, DELAY, EMERGENCY_DELAY, EXPIRES_AFTER, Refused, instants, no_authority};
-use super::{AirPrepared, Trunk};
+use super::{AirPrepared, Command, Trunk};
 use crate::broadcast::{Body, Broadcast, Entry, Priority, State};
-use crate::time::Local;
+use crate::time::{Civil, Local, SECOND};
 use crate::track::Info;
+use std::cmp::Reverse;
 use uuid::Uuid;
 
 impl Trunk {
@@ -22,12 +23,23 @@ impl Trunk {
         let over = |entry: &Entry| match (entry.cancelled_at, civil) {
             (Some(at), Some(civil)) => at <= civil,
             (Some(_), None) => true,
-            (None, civil) => civil.is_some_and(|civil| entry.broadcast.ends() <= civil),
+            (None, Some(civil)) => sounded_by(entry).unwrap_or(entry.broadcast.ends()) <= civil,
+            (None, None) => false,
         };
         let live = |entry: &&Entry| matches!(entry.state, State::Known | State::Sounding) && !over(entry);
-        let rank = |entry: &&Entry| (entry.broadcast.prepared, entry.broadcast.begins(), entry.id);
-        let Some(holder) = self.book.all().filter(live).filter(of).min_by_key(rank) else { return false };
+        let rank = |entry: &&Entry| {
+            let broadcast = &entry.broadcast;
+            let later = civil.is_some_and(|civil| broadcast.begins() > civil + SOON);
+            (broadcast.prepared, later, Reverse((broadcast.priority, broadcast.purpose)), broadcast.begins(), entry.id)
+        };
+        let mut sharing: Vec<&Entry> = self.book.all().filter(live).filter(of).collect();
+        sharing.sort_by_key(|entry| rank(entry));
+        let shared = sharing.iter().filter(|entry| !entry.broadcast.prepared).count() > 1;
+        let Some(holder) = sharing.first() else { return false };
         if holder.id == track.broadcast {
+            if let Some(track) = self.tracks.get_mut(&id) {
+                track.shared = shared;
+            }
             return true;
         }
         let (broadcast, areas, delay) = (holder.id, holder.areas.clone(), holder.broadcast.delay);
@@ -40,12 +52,14 @@ impl Trunk {
         (track.areas, track.emergency, track.delay, track.info) = (areas, emergency, delay, info);
         // No parent counts anybody in: it took the track for what it was before.
         (track.again, track.asks, track.insist_at, track.source) = (true, true, None, None);
+        track.shared = shared;
         if let Some(key) = &mut track.key {
             key.renew();
         }
         if let Some(player) = &mut self.player {
             player.handle_renewed(id);
         }
+        self.tell_branches(Command::Renew { track: id });
         true
     }
 
@@ -104,8 +118,18 @@ impl Trunk {
     }
 }
 
+/// When the last of its sound has left, whatever it says of itself.
+fn sounded_by(entry: &Entry) -> Option<Civil> {
+    let broadcast = &entry.broadcast;
+    let info = broadcast.renditions.first().filter(|_| !broadcast.prepared)?;
+    Some(info.instant(info.packets?) + broadcast.delay)
+}
+
 /// Whether both are the same packets.
 fn alike(one: &Info, other: &Info) -> bool {
     let packets = |info: &Info| (info.id, info.ssrc, info.duration, info.key_hash, info.bitrate, info.packets);
     packets(one) == packets(other) && one.sign == other.sign
 }
+
+/// µs ahead of its beginning a broadcast has its sound, should another sound it until then.
+const SOON: i64 = 2 * SECOND;

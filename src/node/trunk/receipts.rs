@@ -90,6 +90,8 @@ struct Row {
     /// When this node took it in, and held all of its packets ahead of air time.
     received: Civil,
     cached: Option<Civil>,
+    /// From a root down to all who signed it, as they were when it came.
+    grants: Vec<proto::Signed>,
     own: Option<Own>,
     /// Children by name.
     entries: BTreeMap<Uuid, Entry>,
@@ -137,6 +139,7 @@ impl Row {
             heard,
             received,
             cached: None,
+            grants: Vec::new(),
             own: None,
             entries: BTreeMap::new(),
             sums: BTreeMap::new(),
@@ -191,12 +194,13 @@ impl Trunk {
         }
         self.make_room(civil);
         let mut row = Row::new(Heard { ends, ..heard }, civil);
+        row.grants = self.authorities.chains(signed, order.issued);
         if own {
             let mut receipt = match row.heard.sounds() && row.heard.ends <= civil {
                 true => Receipt::missed(order.id, civil),
                 false => Receipt::new(order.id, civil),
             };
-            if !row.heard.sounds() {
+            if !row.heard.sounds() && !row.heard.prepared {
                 receipt.close_done();
             }
             row.own = Some(Own::new(receipt));
@@ -311,6 +315,7 @@ impl Trunk {
         if let Some(row) = self.receipts.rows.get_mut(&order.id) {
             // Who was expected then is not who stands here now.
             row.counted = true;
+            row.own.iter_mut().for_each(|own| own.unsaid = true);
         }
     }
 

@@ -71,7 +71,9 @@ impl Trunk {
     }
 
     fn siblings<'a>(&'a self, track: &'a Track) -> impl Iterator<Item = &'a Track> {
-        self.tracks.values().filter(|other| other.broadcast == track.broadcast && other.info.id != track.info.id)
+        let renditions = self.book.get(track.broadcast).map_or(&[][..], |entry| &entry.broadcast.renditions);
+        let others = renditions.iter().filter(|info| info.id != track.info.id);
+        others.filter_map(|info| self.tracks.get(&info.id)).filter(|other| other.broadcast == track.broadcast)
     }
 
     /// From `from` on, the first packet that has not come in any rendition.

@@ -333,13 +333,15 @@ impl Trunk {
 
     fn request_hush(&mut self, now: Local, id: u64, areas: Vec<Area>, duration: i64) -> Result<(), Refused> {
         let civil = self.now_or_refuse(now)?;
-        if !(SECOND..=HUSH_LONGEST).contains(&duration) {
+        // One of no length takes the place of an earlier one for the same areas.
+        if duration != 0 && !(SECOND..=HUSH_LONGEST).contains(&duration) {
             return Err(("hush.duration", "a hush lasts from one second to one day; give its minutes".into()));
         }
         let key = self.options.authority.as_ref().ok_or_else(no_authority)?.id();
         let until = civil + duration;
         let hush = Hush { until, up_to: self.authorities.highest(key, Kind::Hush), exempt: Vec::new() };
-        self.give(now, id, areas, until + EXPIRES_AFTER, Body::Hush(hush))
+        let lasts = if duration == 0 { HUSH_LONGEST } else { EXPIRES_AFTER };
+        self.give(now, id, areas, until + lasts, Body::Hush(hush))
     }
 
     fn give(&mut self, now: Local, id: u64, areas: Vec<Area>, expires: Civil, body: Body) -> Result<(), Refused> {
@@ -369,6 +371,7 @@ impl Trunk {
                 from: entry.broadcast.from,
                 until: entry.broadcast.until,
                 state: match entry.state {
+                    State::Cancelled if entry.is_withdrawn() => "withdrawn",
                     State::Cancelled => "cancelled",
                     State::Ended => "ended",
                     State::Sounding => "sounding",

@@ -12,7 +12,7 @@ impl Trunk {
         let standing = self.authorities.standing(key, civil);
         self.counters.granted = Some(match standing {
             Standing::Until(until) | Standing::Expired(until) => until,
-            Standing::Revoked | Standing::Ungranted => Civil::default(),
+            Standing::Locked | Standing::Revoked | Standing::Ungranted => Civil::default(),
         });
         let found = standing.trouble(civil);
         for (code, text) in TOLD {
@@ -35,6 +35,11 @@ const TOLD: &[(&str, &str)] = &[
         "may speak no more, its grant has ended: renew it with `loa enrol --root FILE --renew FOLDER`",
     ),
     ("authority.expires", "renew its grant with `loa enrol --root FILE --renew FOLDER`"),
+    (
+        "authority.locked",
+        "is locked, or one above it is: nobody acts on its orders until two administrators release it: \
+         `loa release LOCK --second FILE`",
+    ),
     (
         "authority.revoked",
         "is revoked, or one above it is: nobody acts on its orders; if it should speak, enrol the node anew with a root, \

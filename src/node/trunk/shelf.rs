@@ -86,9 +86,12 @@ impl Trunk {
         Some((!prepared && !track.emergency, at, id))
     }
 
-    /// What a track would free, and how soon it is needed: neither what was made here nor what is on the air.
+    /// What a track would free, and how soon it is needed: neither what was made here, by an earlier process too, nor what
+    /// is on the air.
     fn gives_way(&self, id: Uuid, track: &Track) -> Option<(Need, u64)> {
-        let may = takes(track) && !track.made_here && track.source.is_none() && !track.listening;
+        let own = self.options.authority.as_ref().map(|key| key.id());
+        let ours = own.is_some() && self.book.get(track.broadcast).map(|entry| entry.authority) == own;
+        let may = takes(track) && !track.made_here && !ours && track.source.is_none() && !track.listening;
         Some((self.need(id).filter(|_| may)?, bytes(track)))
     }
 
@@ -96,6 +99,12 @@ impl Trunk {
         let Some(track) = self.tracks.get_mut(&id) else { return };
         track.have = Have::default();
         track.forget_unkept();
+        let shed = |pending: &mut Pending| matches!(pending, Pending::Kept { track, .. } if *track == id);
+        self.jobs.values_mut().filter_map(|pending| shed(pending).then_some(pending)).for_each(|pending| {
+            // Written before it is forgotten: nothing of it is there then.
+            *pending = Pending::Record;
+        });
+        let Some(track) = self.tracks.get_mut(&id) else { return };
         if track.fetch.take().is_some_and(|fetch| fetch.asked) {
             self.parents.unlisten(now, id);
         }

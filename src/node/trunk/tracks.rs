@@ -50,6 +50,8 @@ pub(super) struct Track {
     pub made_here: bool,
     /// Another broadcast had it before: its packets go out once more.
     pub again: bool,
+    /// Several broadcasts are to sound it: which of them has it is looked at again.
+    pub shared: bool,
 }
 
 pub(super) struct Keyed {
@@ -184,6 +186,7 @@ impl Trunk {
             asked_ahead: false,
             made_here: made.is_some(),
             again: false,
+            shared: false,
             info,
         };
         let track_id = track.info.id;
@@ -206,9 +209,32 @@ impl Trunk {
 
     /// After a restart: what does the store hold of it?
     fn count_stored(&mut self, track: Uuid) {
-        let Some(held) = self.tracks.get(&track) else { return };
-        let Some(packets) = held.info.packets else { return };
-        self.job(Pending::Air { track }, Job::Fetch { track, from: 0, until: packets.min(READ) });
+        if self.tracks.get(&track).is_some_and(|held| held.info.packets.is_some()) {
+            self.uncounted.insert(track);
+            self.count_more();
+        }
+    }
+
+    /// A few at a time: others wait for the disk too.
+    fn count_more(&mut self) {
+        while self.counting.len() < COUNTING
+            && let Some(track) = self.uncounted.pop_first()
+        {
+            let Some(packets) = self.tracks.get(&track).and_then(|held| held.info.packets) else { continue };
+            self.counting.insert(track);
+            self.job(Pending::Air { track, from: 0 }, Job::Fetch { track, from: 0, until: packets.min(READ) });
+        }
+    }
+
+    fn counted(&mut self, track: Uuid) {
+        if self.counting.remove(&track) {
+            self.count_more();
+        }
+    }
+
+    /// Whether it is not known yet what the store holds of a track.
+    pub(super) fn is_uncounted(&self, track: Uuid) -> bool {
+        self.counting.contains(&track) || self.uncounted.contains(&track)
     }
 
     /// The broadcast is over, or other renditions took its place.
@@ -256,7 +282,8 @@ impl Trunk {
             self.counters.delivery = civil - sound.time;
         }
         if ahead {
-            if track.stored {
+            // Of a transfer that is not wanted any more the rest still comes.
+            if track.stored && track.fetch.is_some() {
                 track.to_keep.push(packet);
                 if let Some(fetch) = &mut track.fetch {
                     // It comes: no reason to ask again yet.
@@ -334,14 +361,21 @@ impl Trunk {
         }
         source.reading = true;
         let (from, until) = (source.read, end.min(source.read + READ));
-        self.job(Pending::Air { track: id }, Job::Fetch { track: id, from, until });
+        self.job(Pending::Air { track: id, from }, Job::Fetch { track: id, from, until });
     }
 
-    pub(super) fn handle_fetched_to_air(&mut self, now: Local, id: Uuid, packets: Vec<Packet>) {
+    pub(super) fn handle_fetched_to_air(&mut self, now: Local, id: Uuid, from: u64, packets: Vec<Packet>) {
+        if !self.tracks.contains_key(&id) {
+            return self.counted(id);
+        }
         let Some(track) = self.tracks.get_mut(&id) else { return };
         let Some(source) = &mut track.source else {
             return self.handle_counted(now, id, &packets);
         };
+        if from != source.read {
+            // Asked for when another broadcast aired it.
+            return;
+        }
         source.reading = false;
         match packets.last() {
             Some(last) => source.read = last.index + 1,
@@ -359,10 +393,12 @@ impl Trunk {
         packets.iter().for_each(|packet| track.have.insert(packet.index));
         let next = packets.last().map_or(total, |last| last.index + 1);
         if next < total {
-            self.job(Pending::Air { track: id }, Job::Fetch { track: id, from: next, until: total.min(next + READ) });
+            let job = Job::Fetch { track: id, from: next, until: total.min(next + READ) };
+            self.job(Pending::Air { track: id, from: next }, job);
             return;
         }
         let until = track.have.until;
+        self.counted(id);
         self.tell_branches(Command::Stored { track: id, until });
         self.tune(now);
     }
@@ -475,6 +511,8 @@ const SEEN: usize = 256;
 const KEEP: usize = 32;
 /// Packets read at a time when airing from the store.
 const READ: u64 = 32;
+/// Tracks that are counted at once after a restart.
+const COUNTING: usize = 32;
 /// A fetch that brings nothing is repeated after this.
 const FETCH_AGAIN: i64 = 15 * SECOND;
 /// One that ended is continued after this.
@@ -558,6 +596,7 @@ mod tests {
             asked_ahead: false,
             made_here: false,
             again: false,
+            shared: false,
             info,
         };
         trunk.tracks.insert(Uuid::from_u128(3), track);

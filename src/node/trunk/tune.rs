@@ -111,6 +111,9 @@ impl Trunk {
         let mut next: Option<Civil> = None;
         let mut note = |at: Civil| next = Some(next.map_or(at, |next| next.min(at)));
         for id in self.tracks.keys().copied().collect::<Vec<_>>() {
+            if self.tracks.get(&id).is_some_and(|track| track.shared) {
+                self.hand_over(now, id);
+            }
             let Some(track) = self.tracks.get(&id) else { continue };
             let Some(entry) = self.book.get(track.broadcast) else {
                 self.end_track(now, id);
@@ -269,13 +272,13 @@ impl Trunk {
     /// because a child asks for it, at once: the child has spread it.
     fn plan_fetch(&mut self, now: Local, civil: Civil, id: Uuid) {
         let wanted = self.wanted_ahead(id);
-        let node = self.options.node;
+        let (node, uncounted) = (self.options.node, self.is_uncounted(id));
         let Some(track) = self.tracks.get_mut(&id) else { return };
         if !wanted {
             track.fetch = track.fetch.take().filter(|fetch| fetch.asked);
             return;
         }
-        if !track.stored || track.fetch.is_some() {
+        if !track.stored || track.fetch.is_some() || uncounted {
             return;
         }
         // What is here in part has its room.

@@ -144,7 +144,7 @@ impl Trunk {
             relays,
             relays_reached,
             audio,
-            grants: self.authorities.chains(&row.heard.signed),
+            grants: row.grants.clone(),
         }
     }
 }

@@ -16,13 +16,15 @@ pub struct Own {
     pub held: u32,
     /// Packets that were missing when they were due.
     lost: u64,
+    /// Out of the journal, where nothing is said of what became of it.
+    pub unsaid: bool,
     /// What keeps it from sounding, should it never.
     why: &'static str,
 }
 
 impl Own {
     pub fn new(receipt: Receipt) -> Self {
-        Self { receipt, sent: 0, held: 0, lost: 0, why: "track.packets" }
+        Self { receipt, sent: 0, held: 0, lost: 0, unsaid: false, why: "track.packets" }
     }
 }
 
@@ -55,7 +57,7 @@ impl Trunk {
             .into_iter()
             .flat_map(|entry| &entry.broadcast.renditions)
             .find_map(|info| self.receipts.prints.get(&info.id)?.of(info.packets?));
-        let ends = self.receipts.rows.get(&broadcast).map_or(at, |row| row.heard.ends);
+        let ends = self.receipts.rows.get(&broadcast).map_or(at, |row| row.heard.ends) + self.late();
         self.change_own(now, broadcast, |own| {
             let lasted = own.receipt.from.map_or(0, |from| at - from).max(packet);
             let packets = (lasted / packet.max(1)).max(1).unsigned_abs();
@@ -103,16 +105,27 @@ impl Trunk {
         let Some(row) = self.receipts.rows.get_mut(&broadcast) else { return };
         row.cached.get_or_insert(civil);
         row.dirty = true;
-        self.change_own(now, broadcast, |own| own.receipt.handle_cached(civil));
+        let prepared = row.heard.prepared;
+        self.change_own(now, broadcast, |own| {
+            own.receipt.handle_cached(civil) | (prepared && own.receipt.close_done())
+        });
     }
 
     /// What is silenced while it is on, and what is over.
     pub(super) fn settle_own(&mut self, now: Local, civil: Civil) {
         let open = |row: &Row| row.own.as_ref().is_some_and(|own| !own.receipt.closed);
         let open: Vec<Uuid> = self.receipts.rows.iter().filter(|(_, row)| open(row)).map(|(id, _)| *id).collect();
+        // Everything sounds so much later here.
+        let late = self.late();
         for id in open {
-            let Some(row) = self.receipts.rows.get(&id) else { continue };
-            let (begins, ends, over) = (row.heard.begins, row.heard.ends, row.is_over(civil));
+            let Some(row) = self.receipts.rows.get_mut(&id).filter(|row| !row.heard.prepared) else { continue };
+            let (begins, ends, over) = (row.heard.begins + late, row.heard.ends + late, row.is_over(civil - late));
+            let since = self.receipts.since;
+            if over && row.own.as_ref().is_some_and(|own| own.unsaid) && since.is_none_or(|since| since >= ends) {
+                // An earlier release, which gave none, may have played it.
+                row.own = None;
+                continue;
+            }
             if over {
                 let entry = self.book.get(id);
                 let stopped = is_stopped(row, entry) || entry.is_some_and(|entry| entry.state == State::Cancelled);

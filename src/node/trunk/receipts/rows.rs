@@ -1,6 +1,6 @@
 //! A relay's rows: an entry for each child that an order concerns, judged and summed.
 
-use super::{Ack, ENTRIES, Entry, Held, Kind, Outcome, QUEUE, Receipt, Row, Sum, Totals};
+use super::{Ack, ENTRIES, Entry, Held, Outcome, QUEUE, Receipt, Row, Sum, Totals};
 use crate::broadcast::Area;
 use crate::node::branch::Told;
 use crate::node::trunk::below::Line;
@@ -211,7 +211,7 @@ impl Trunk {
 
     /// The newest broadcast that has begun.
     fn totals(&self) -> Totals {
-        let sounding = self.receipts.rows.values().filter(|row| row.heard.kind == Kind::Broadcast);
+        let sounding = self.receipts.rows.values().filter(|row| row.heard.sounds());
         let mut totals = Totals::default();
         let Some(newest) = sounding.max_by_key(|row| (row.heard.issued, row.heard.order)) else { return totals };
         for tally in newest.sums.values().flat_map(|held| held.sum.areas.values()) {
