@@ -63,10 +63,8 @@ impl Store {
 
     /// The same; of a long journal, which is then shorter, what still means anything.
     pub fn journal_to_start_with(&self) -> io::Result<Vec<proto::Record>> {
-        match hold(&self.journal).length() < LONG {
-            true => self.journal(),
-            false => self.rewrite(lasting::lasting),
-        }
+        let long = hold(&self.journal).length() >= LONG;
+        if long { self.rewrite(lasting::lasting) } else { self.journal() }
     }
 
     /// Puts others in the place of all records. A power cut meanwhile leaves the one or the other.

@@ -4,6 +4,7 @@ mod calling;
 #[cfg(test)]
 mod ceilings;
 mod choice;
+mod counting;
 mod drafts;
 mod enrol;
 mod hands;

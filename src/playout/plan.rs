@@ -243,6 +243,7 @@ impl Player {
             voice.closing.get_or_insert(Closing::End);
         }
         let (track, index, from) = (program.track.id, next / duration, (next % duration) as u32);
+        let broadcast = program.broadcast;
         let count = (duration - u64::from(from)).min(STEP.into()) as u32;
         let held = self.buffer.track(track).and_then(|track| track.get(index)).cloned();
         let content = match held {
@@ -258,8 +259,11 @@ impl Player {
             if matches!(content, Content::Sound { .. }) && track.use_packet(index) {
                 self.counters.played += 1;
             }
-            track.done = after;
-            track.forget_before(after / duration);
+            // What another broadcast is to play once more from its beginning is not done with this.
+            if track.program.as_ref().is_none_or(|next| next.broadcast == broadcast) {
+                track.done = after;
+                track.forget_before(after / duration);
+            }
         }
         let ratio = self.follow()?;
         let gain = self.ramp(count, Part::Speech { next: after })?;

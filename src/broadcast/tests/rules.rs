@@ -322,9 +322,9 @@ fn whom_a_key_placed_before_its_lock_stands_where_it_was_placed_and_whom_it_plac
         Body::Placement(placement)
     };
     // A minute before the lock, and in the same µs.
-    let mut before = land.country.province.order(&["vn/01/00004"], place());
-    before.issued = before.issued + -60 * SECOND;
-    let before = sign(&before, &land.country.province.key);
+    let (by, then) = (&land.country.province, NOW + -60 * SECOND);
+    let before = Order::new(fresh_id(), by.id(), 1, then, vec![area("vn/01/00004")], place());
+    let before = sign(&before, &by.key);
     let later = land.country.province.sign(&["vn/01/00004"], place());
     let stands = |land: &Land, signed: &proto::Signed| {
         land.country.authorities.check(signed, Some(NOW)).map(|_| ()).map_err(|refusal| refusal.code)

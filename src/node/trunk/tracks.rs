@@ -104,7 +104,7 @@ impl Have {
         index < self.until || self.beyond.contains(&index)
     }
 
-    fn insert(&mut self, index: u64) {
+    pub fn insert(&mut self, index: u64) {
         if index >= self.until {
             self.beyond.insert(index);
         }
@@ -205,36 +205,6 @@ impl Trunk {
         if let Some((secret, brought)) = self.early.remove(&track_id) {
             self.handle_key(now, track_id, secret, if restored { Brought::Journal } else { brought });
         }
-    }
-
-    /// After a restart: what does the store hold of it?
-    fn count_stored(&mut self, track: Uuid) {
-        if self.tracks.get(&track).is_some_and(|held| held.info.packets.is_some()) {
-            self.uncounted.insert(track);
-            self.count_more();
-        }
-    }
-
-    /// A few at a time: others wait for the disk too.
-    fn count_more(&mut self) {
-        while self.counting.len() < COUNTING
-            && let Some(track) = self.uncounted.pop_first()
-        {
-            let Some(packets) = self.tracks.get(&track).and_then(|held| held.info.packets) else { continue };
-            self.counting.insert(track);
-            self.job(Pending::Air { track, from: 0 }, Job::Fetch { track, from: 0, until: packets.min(READ) });
-        }
-    }
-
-    fn counted(&mut self, track: Uuid) {
-        if self.counting.remove(&track) {
-            self.count_more();
-        }
-    }
-
-    /// Whether it is not known yet what the store holds of a track.
-    pub(super) fn is_uncounted(&self, track: Uuid) -> bool {
-        self.counting.contains(&track) || self.uncounted.contains(&track)
     }
 
     /// The broadcast is over, or other renditions took its place.
@@ -386,23 +356,6 @@ impl Trunk {
         self.air_due(now);
     }
 
-    /// A piece of what the store held at a restart.
-    fn handle_counted(&mut self, now: Local, id: Uuid, packets: &[Packet]) {
-        let Some(track) = self.tracks.get_mut(&id) else { return };
-        let Some(total) = track.info.packets else { return };
-        packets.iter().for_each(|packet| track.have.insert(packet.index));
-        let next = packets.last().map_or(total, |last| last.index + 1);
-        if next < total {
-            let job = Job::Fetch { track: id, from: next, until: total.min(next + READ) };
-            self.job(Pending::Air { track: id, from: next }, job);
-            return;
-        }
-        let until = track.have.until;
-        self.counted(id);
-        self.tell_branches(Command::Stored { track: id, until });
-        self.tune(now);
-    }
-
     /// When the next stored packet is to be aired.
     pub(super) fn next_air(&self) -> Option<(Local, Reason)> {
         if !self.counters.synced {
@@ -510,9 +463,7 @@ const SEEN: usize = 256;
 /// Packets gathered before a write.
 const KEEP: usize = 32;
 /// Packets read at a time when airing from the store.
-const READ: u64 = 32;
-/// Tracks that are counted at once after a restart.
-const COUNTING: usize = 32;
+pub(super) const READ: u64 = 32;
 /// A fetch that brings nothing is repeated after this.
 const FETCH_AGAIN: i64 = 15 * SECOND;
 /// One that ended is continued after this.

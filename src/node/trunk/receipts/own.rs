@@ -119,7 +119,10 @@ impl Trunk {
         let late = self.late();
         for id in open {
             let Some(row) = self.receipts.rows.get_mut(&id).filter(|row| !row.heard.prepared) else { continue };
-            let (begins, ends, over) = (row.heard.begins + late, row.heard.ends + late, row.is_over(civil - late));
+            // Until its first sound, what went before it may have the loudspeaker.
+            let delay = self.book.get(id).map_or(0, |entry| entry.broadcast.delay);
+            let (begins, ends, over) =
+                (row.heard.begins + delay + late, row.heard.ends + late, row.is_over(civil - late));
             let since = self.receipts.since;
             if over && row.own.as_ref().is_some_and(|own| own.unsaid) && since.is_none_or(|since| since >= ends) {
                 // An earlier release, which gave none, may have played it.
