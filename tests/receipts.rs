@@ -406,11 +406,14 @@ fn a_loudspeaker_that_sounds_later_than_others_says_that_it_played_all_the_same(
         let stagger = Some(Stagger { group: 3, groups: 3, step: 5 * SECOND });
         world.set("origin", "a", Change { stagger, delay: Some(400_000), ..Default::default() }).unwrap();
         world.run_for(5 * SECOND);
-        let first = air(&mut world, 8);
+        let given = |world: &mut World, at| {
+            world.air("origin", &Bulletin { at: Some(at), ..Bulletin::new("vn", 8 * SECOND) }).expect("given")
+        };
+        let at = world.civil() + 120 * SECOND;
+        let first = given(&mut world, at);
         // Begins when the first is over, but not yet at the one that is late.
-        let at = first.until + SECOND;
-        let next = world.air("origin", &Bulletin { at: Some(at), ..Bulletin::new("vn", 8 * SECOND) }).expect("given");
-        world.run_for(60 * SECOND);
+        let next = given(&mut world, first.until + SECOND);
+        world.run_for(200 * SECOND);
         for aired in [first, next] {
             let all = account(&mut world, "origin", aired.broadcast);
             assert_eq!(counts(&all), [(Outcome::Played, 4)], "{:?}", named(&all));
