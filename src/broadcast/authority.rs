@@ -146,6 +146,7 @@ impl Authorities {
         }
         let vouched = self.vouch(order, now, true, signed)?;
         self.check_release(&vouched, now, signed)?;
+        self.check_lock(&vouched)?;
         Ok(vouched)
     }
 

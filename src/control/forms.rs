@@ -461,16 +461,53 @@ pub struct Event {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "lowercase")]
 pub enum What {
-    Order { id: Uuid, kind: String, title: String },
-    Refused { code: String, text: String },
-    Began { broadcast: Uuid, sounds: String, sounds_us: i64 },
-    Ended { broadcast: Uuid, ends: String, ends_us: i64, whole: bool },
-    Parent { parent: usize, up: bool, reason: String },
-    Child { node: Uuid, up: bool },
-    Enrolled { node: Uuid },
-    Trouble { code: String, text: String },
-    Note { code: String, text: String, broadcast: Option<Uuid> },
-    Mended { code: String, text: String },
+    Order {
+        id: Uuid,
+        kind: String,
+        title: String,
+    },
+    Refused {
+        code: String,
+        text: String,
+    },
+    Began {
+        broadcast: Uuid,
+        sounds: String,
+        sounds_us: i64,
+    },
+    Ended {
+        broadcast: Uuid,
+        ends: String,
+        ends_us: i64,
+        /// Of a node that sounds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        whole: Option<bool>,
+    },
+    Parent {
+        parent: usize,
+        up: bool,
+        reason: String,
+    },
+    Child {
+        node: Uuid,
+        up: bool,
+    },
+    Enrolled {
+        node: Uuid,
+    },
+    Trouble {
+        code: String,
+        text: String,
+    },
+    Note {
+        code: String,
+        text: String,
+        broadcast: Option<Uuid>,
+    },
+    Mended {
+        code: String,
+        text: String,
+    },
 }
 
 impl Event {

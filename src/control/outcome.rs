@@ -41,7 +41,7 @@ impl Speaker {
             }
             What::Ended { broadcast: id, whole, .. } if id == broadcast => {
                 // Pre-empted and resumed, it ends more than once; the last word counts.
-                self.ended = Some(whole);
+                self.ended = Some(whole == Some(true));
             }
             _ => {}
         }
@@ -222,11 +222,11 @@ mod tests {
     fn a_speaker_that_played_all_of_this_broadcast_and_no_other_is_whole() {
         let mut heard = speaker("a");
         heard.handle_event(THIS, &event(What::Began { broadcast: Uuid::nil(), at: Civil(1) }));
-        heard.handle_event(THIS, &event(What::Ended { broadcast: Uuid::nil(), at: Civil(1), whole: true }));
+        heard.handle_event(THIS, &event(What::Ended { broadcast: Uuid::nil(), at: Civil(1), whole: Some(true) }));
         assert!(!heard.has_ended());
         heard.handle_event(THIS, &event(What::Began { broadcast: THIS, at: Civil(1_600_000) }));
         heard.handle_event(THIS, &event(What::Began { broadcast: THIS, at: Civil(1_900_000) }));
-        heard.handle_event(THIS, &event(What::Ended { broadcast: THIS, at: Civil(2_000_000), whole: true }));
+        heard.handle_event(THIS, &event(What::Ended { broadcast: THIS, at: Civil(2_000_000), whole: Some(true) }));
         heard.handle_report(Node { received: 130, lost: 1, ..Default::default() });
         heard.handle_played(&[chunk(0, 570_000.0), chunk(0, 590_000.0), chunk(480, 610_250.0)]);
         heard.handle_played(&[chunk(0, 100.0)]);
@@ -241,7 +241,7 @@ mod tests {
     fn one_silent_speaker_is_named_and_the_whole_is_not_whole() {
         let mut heard = speaker("a");
         heard.handle_event(THIS, &event(What::Began { broadcast: THIS, at: Civil(1) }));
-        heard.handle_event(THIS, &event(What::Ended { broadcast: THIS, at: Civil(2), whole: true }));
+        heard.handle_event(THIS, &event(What::Ended { broadcast: THIS, at: Civil(2), whole: Some(true) }));
         let outcome = Outcome::new(THIS, 0, 0.0, &[heard, speaker("b")]);
         assert!(!outcome.whole);
         assert_eq!(outcome.missing(), "b: no sound (received 0)");

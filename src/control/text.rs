@@ -155,10 +155,30 @@ impl Failure {
 
     /// The exit code of a command that ends with this (DESIGN §9).
     pub fn exit(&self) -> u8 {
-        let usage = ["config.", "usage."].iter().any(|family| self.code.starts_with(family));
+        let usage = USAGE.iter().any(|family| self.code.starts_with(family));
         if usage { 2 } else { 1 }
     }
 }
+
+/// Codes of what was written wrongly, on the command line or in a configuration.
+const USAGE: &[&str] = &[
+    "config.",
+    "usage.",
+    "request.",
+    "area.invalid",
+    "area.missing",
+    "area.many",
+    "broadcast.time",
+    "broadcast.title",
+    "broadcast.id",
+    "node.id",
+    "token.range",
+    "volume.range",
+    "volume.floor",
+    "volume.hour",
+    "volume.delay",
+    "volume.group",
+];
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -391,7 +391,7 @@ impl Trunk {
                     if whole {
                         self.below.ended = Some(broadcast);
                     }
-                    self.event(now, What::Ended { broadcast, at, whole });
+                    self.event(now, What::Ended { broadcast, at, whole: Some(whole) });
                     self.report_now(now);
                 }
                 playout::Event::Lost { .. } => {}

@@ -31,7 +31,7 @@ fn live(length: i64) -> Bulletin {
 /// Whether it ended there, and whether as a whole.
 fn ended(world: &World, speaker: &str, broadcast: Uuid) -> Vec<bool> {
     let of = |what: &What| match what {
-        What::Ended { broadcast: id, whole, .. } if *id == broadcast => Some(*whole),
+        What::Ended { broadcast: id, whole, .. } if *id == broadcast => Some(*whole == Some(true)),
         _ => None,
     };
     world.events(speaker).iter().filter_map(|(_, event)| of(&event.what)).collect()

@@ -115,7 +115,7 @@ impl Tree {
                 if let What::Ended { broadcast: id, whole, .. } = self.events.recv().await.unwrap().what
                     && id.to_string() == broadcast
                 {
-                    return whole;
+                    return whole == Some(true);
                 }
             }
         };

@@ -83,7 +83,9 @@ async fn two_loudspeakers_hear_one_live_source_in_two_renditions_and_their_relay
         let ended = async {
             loop {
                 match events.recv().await.unwrap().what {
-                    What::Ended { broadcast: id, whole, .. } if id.to_string() == broadcast => return whole,
+                    What::Ended { broadcast: id, whole, .. } if id.to_string() == broadcast => {
+                        return whole == Some(true);
+                    }
                     _ => {}
                 }
             }

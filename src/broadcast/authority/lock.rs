@@ -5,7 +5,8 @@
 //! everything beneath along, as a revocation does. What was said before its release is dead. A release that comes before
 //! its lock waits for it; whoever stands on the chains of those who signed it can't be released by it.
 
-use super::super::{Area, Grant, Kind, Order, Priority, area, order};
+use super::super::refusal::*;
+use super::super::{Area, Body, Grant, Kind, Order, Priority, Refusal, area, order};
 use super::{Authorities, Vouched};
 use crate::key::KeyId;
 use crate::proto;
@@ -49,6 +50,15 @@ struct Release {
     expires: Civil,
     sequence: u64,
     signed: proto::Signed,
+}
+
+/// For one more lock.
+#[derive(PartialEq)]
+enum Room {
+    Free,
+    /// In place of this one.
+    Of(Uuid),
+    None,
 }
 
 impl Lock {
@@ -104,17 +114,31 @@ impl Locks {
         self.held.len() != before
     }
 
-    /// Room for a lock by `by`; whoever stands nearer the root takes the place of whoever stands further.
-    fn make_room(&mut self, by: KeyId, depth: u8) -> bool {
-        if self.held.values().filter(|lock| lock.by == by).count() >= MAX_LOCKS_PER_AUTHORITY {
-            return false;
+    /// Whether a lock by `by` has room. Who is no root gives so many at most; whoever stands nearer the root takes the
+    /// place of whoever stands further.
+    fn room(&self, by: KeyId, depth: u8) -> Room {
+        let own = || self.held.values().filter(|lock| lock.by == by).count();
+        if depth > 0 && own() >= MAX_LOCKS_PER_AUTHORITY {
+            return Room::None;
         }
         if self.held.len() < MAX_LOCKS {
-            return true;
+            return Room::Free;
         }
         let deepest = self.held.iter().max_by_key(|(_, lock)| (lock.depth, lock.sequence));
-        let gone = deepest.filter(|(_, lock)| lock.depth > depth).map(|(id, _)| *id);
-        gone.is_some_and(|id| self.held.remove(&id).is_some())
+        deepest.filter(|(_, lock)| lock.depth > depth).map_or(Room::None, |(id, _)| Room::Of(*id))
+    }
+
+    /// One that lifts the lock takes the place of one that does not: whoever gives useless ones must not keep the proper
+    /// one out. Before the lock is known, a root's does.
+    fn make_room_beside(&mut self, lock: Uuid, release: &Release) -> bool {
+        let locked = self.held.get(&lock);
+        let serves = |release: &Release| locked.map_or(release.root, |lock| release.lifts(lock));
+        let Some(others) = self.releases.get_mut(&lock) else { return true };
+        if others.len() < MAX_RELEASES_PER_LOCK {
+            return true;
+        }
+        let useless = others.iter().position(|other| !serves(other));
+        useless.filter(|_| serves(release)).map(|at| others.remove(at)).is_some()
     }
 
     fn make_room_for_release(&mut self) -> bool {
@@ -131,12 +155,30 @@ impl Locks {
 
 impl Authorities {
     pub(super) fn admit_lock(&mut self, order: &Vouched, key: KeyId, signed: &proto::Signed) {
-        if self.locks.held.contains_key(&order.id) || !self.locks.make_room(order.authority, order.depth) {
+        if self.locks.held.contains_key(&order.id) {
             return;
+        }
+        match self.locks.room(order.authority, order.depth) {
+            Room::Free => {}
+            Room::Of(other) => drop(self.locks.held.remove(&other)),
+            Room::None => return,
         }
         let lock = self.lock(order, key, order::keep(signed));
         self.locks.held.insert(order.id, lock);
         self.relink();
+    }
+
+    /// Refuses a lock for which there is no room, so that nobody believes it holds.
+    pub(super) fn check_lock(&self, order: &Vouched) -> Result<(), Refusal> {
+        let new = matches!(order.body, Body::Lock(_)) && !self.locks.held.contains_key(&order.id);
+        if !new || self.locks.room(order.authority, order.depth) != Room::None {
+            return Ok(());
+        }
+        let text = format!(
+            "lock {} finds no room: {MAX_LOCKS_PER_AUTHORITY} of one authority and {MAX_LOCKS} in all hold; revoke the key, or release locks that have done their work",
+            order.id
+        );
+        Err(refuse(FULL, text))
     }
 
     /// Whether a lock would take anything from `key`, as far as is known here: a province's own is known below alone.
@@ -163,8 +205,7 @@ impl Authorities {
 
     pub(super) fn admit_release(&mut self, order: &Vouched, lock: Uuid, signed: &proto::Signed) {
         let held = self.locks.releases.get(&lock).map_or(&[][..], Vec::as_slice);
-        let full = held.len() >= MAX_RELEASES_PER_LOCK;
-        if full || held.iter().any(|held| held.id == order.id) || !self.locks.make_room_for_release() {
+        if held.iter().any(|held| held.id == order.id) {
             return;
         }
         let root = signed.signatures.iter().filter_map(|signature| KeyId::from_slice(&signature.key));
@@ -178,6 +219,9 @@ impl Authorities {
             sequence: self.sequence,
             signed: order::keep(signed),
         };
+        if !self.locks.make_room_beside(lock, &release) || !self.locks.make_room_for_release() {
+            return;
+        }
         self.locks.releases.entry(lock).or_default().push(release);
         self.relink();
     }

@@ -237,6 +237,42 @@ fn a_release_that_comes_first_waits_for_its_lock_but_not_if_the_locked_had_a_han
 }
 
 #[test]
+fn releases_that_lift_nothing_do_not_keep_the_proper_one_out() {
+    let mut land = Land::new();
+    let key = land.country.commune.id();
+    let lock = land.locks(|country| &country.nation, &["vn/01"], key).unwrap();
+    let release = |land: &Land, areas: &[&str]| {
+        let signed = land.country.nation.sign(areas, Body::Release(Release { lock }));
+        also_signed_by(signed, &[&land.second])
+    };
+    for _ in 0..9 {
+        let narrow = release(&land, &["vn/01/00004"]);
+        land.takes(&narrow).unwrap();
+    }
+    assert_eq!(land.country.authorities.locks().count(), 1);
+    let proper = release(&land, &["vn/01"]);
+    land.takes(&proper).unwrap();
+    assert_eq!(land.country.authorities.locks().count(), 0);
+}
+
+#[test]
+fn a_lock_without_room_is_refused_and_a_roots_still_holds() {
+    let mut land = Land::new();
+    let full = loop {
+        let other = Signer::new(100 + u8::try_from(land.country.authorities.locks().count()).unwrap());
+        match land.locks(|country| &country.nation, &["vn/01"], other.id()) {
+            Ok(_) => {}
+            Err(full) => break full,
+        }
+    };
+    assert_eq!((full.code, land.country.authorities.locks().count()), ("order.full", 64));
+    assert!(full.text.contains("revoke the key"), "{full}");
+    let key = land.country.commune.id();
+    land.locks(|country| &country.root, &["vn"], key).unwrap();
+    assert_eq!(land.country.authorities.locks().count(), 65);
+}
+
+#[test]
 fn a_revoked_key_takes_what_it_said_along_and_a_node_told_in_another_order_agrees() {
     for revoked_first in [false, true] {
         let mut land = Land::new();

@@ -6,7 +6,7 @@ use crate::audio::Frames;
 use crate::broadcast::receipt::Outcome;
 use crate::control::cli::{DONE, NodeArgs, SHORT, print_json};
 use crate::control::client::Client;
-use crate::control::text::{Failure, Language, say};
+use crate::control::text::{Failure, Language, plain, say};
 use crate::control::{blocking, table, when};
 use crate::io::statement::Roots;
 use crate::time::Civil;
@@ -185,10 +185,14 @@ fn picture(list: &Receipts, language: Language) -> String {
     let head = head.map(|code| say(language, code, []));
     let mut text = table::align(std::iter::once(head).chain(rows).collect(), &[3, 4, 5, 6, 7]);
     for order in &list.receipts {
-        if order.exceptions.is_empty() && order.unnamed == 0 {
+        // One that came to what the table says of everybody has nothing to add.
+        if order.exceptions.is_empty() && order.unnamed == 0 && order.outcomes.len() < 2 {
             continue;
         }
-        text += &format!("\n{} ({})\n", what(order, language), order.id);
+        let outcomes =
+            order.outcomes.iter().map(|(outcome, count)| format!("{} {count}", sheet::named(language, outcome)));
+        let outcomes: Vec<String> = outcomes.collect();
+        text += &format!("\n{} ({}): {}\n", what(order, language), order.id, outcomes.join(", "));
         let rows = order.exceptions.iter().take(SHOWN).map(|node| {
             let name = if node.name.is_empty() { node.node.to_string() } else { node.name.clone() };
             [format!("  {name}"), node.area.clone(), sheet::named(language, &node.outcome), why(node, language)]
@@ -213,7 +217,7 @@ fn what(order: &Receipt, language: Language) -> String {
 fn why(node: &Exception, language: Language) -> String {
     let mut said = Vec::new();
     if !node.why.is_empty() {
-        said.push(node.why.clone());
+        said.push(reason(&node.why, language));
     }
     if let Some(by) = node.by {
         said.push(say(language, "receipts.by", [&by]));
@@ -222,6 +226,11 @@ fn why(node: &Exception, language: Language) -> String {
         said.push(say(language, "receipts.lost", [&node.lost_per_mille]));
     }
     said.join(", ")
+}
+
+/// In words, or the code of a later release.
+pub fn reason(code: &str, language: Language) -> String {
+    plain(language, &format!("why.{code}")).unwrap_or(code).to_owned()
 }
 
 /// Of the table of texts.
@@ -262,9 +271,10 @@ mod tests {
 
     #[test]
     fn the_table_says_who_was_reached_and_names_who_was_not_in_both_languages() {
-        let outcomes = [("played".to_owned(), 3), ("not_reached".to_owned(), 1)].into();
+        let outcomes = [("played".to_owned(), 3), ("failed".to_owned(), 1)].into();
         let area = OfArea { area: "vn/01".into(), expected: 4, reached: 3, outcomes, ..Default::default() };
-        let node = Exception { name: "cột 7".into(), outcome: "not_reached".into(), ..Default::default() };
+        let why = "track.packets".into();
+        let node = Exception { name: "cột 7".into(), outcome: "failed".into(), why, ..Default::default() };
         let mut order = Receipt {
             kind: "broadcast".into(),
             title: "Bản tin".into(),
@@ -280,8 +290,9 @@ mod tests {
         for text in [&vietnamese, &english] {
             assert!(text.contains("Bản tin") && text.contains("cột 7"), "{text}");
         }
-        assert!(english.contains("not reached") && english.contains("2 more"), "{english}");
-        assert_ne!(vietnamese, english);
+        assert!(english.contains("failed 1, played 3") && english.contains("2 more"), "{english}");
+        assert!(english.contains("no sound came") && vietnamese.contains("không có âm thanh"), "{vietnamese}");
+        assert_eq!(reason("moon.full", Language::English), "moon.full");
     }
 
     #[test]

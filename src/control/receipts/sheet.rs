@@ -4,6 +4,7 @@
 //! `;`: where the decimal sign is a comma, as in Vietnamese settings, Excel takes no comma between cells. A cell that a
 //! formula could begin (`=`, `+`, `-`, `@`, a tab or a carriage return) has a `'` before it, so that a title from afar
 //! computes nothing on an auditor's machine. The rest is RFC 4180.
+use super::command::reason;
 use super::forms::{AsRunLog, Receipts};
 use crate::control::text::{Language, say};
 
@@ -47,8 +48,8 @@ pub fn receipts(list: &Receipts, language: Language) -> String {
             let (from, to) = (node.from.clone().unwrap_or_default(), node.to.clone().unwrap_or_default());
             let (uuid, lost) = (node.node.to_string(), node.lost_per_mille.to_string());
             let by = node.by.map(|by| by.to_string()).unwrap_or_default();
-            let name = named(language, &node.outcome);
-            let rest = [&node.area, &uuid, &node.name, &name, "", &from, &to, &lost, &by, &node.why, &order.signed_by];
+            let (name, why) = (named(language, &node.outcome), reason(&node.why, language));
+            let rest = [&node.area, &uuid, &node.name, &name, "", &from, &to, &lost, &by, &why, &order.signed_by];
             sheet.line(head.iter().map(|cell| cell.as_str()).chain(rest));
         }
     }

@@ -6,7 +6,7 @@ use crate::broadcast::Kind;
 #[derive(Clone, Copy, Debug)]
 pub struct Rights<'a> {
     pub kinds: &'a [Kind],
-    /// See [`Grant::alone_from`].
+    /// See [`crate::broadcast::Grant::alone_from`].
     pub alone_from: u8,
 }
 

@@ -164,7 +164,7 @@ fn a_bulletin_sounds_whole_and_in_step_at_two_speakers_behind_a_relay() {
             let whole = tokio::time::timeout(PATIENCE, async {
                 loop {
                     if let What::Ended { whole, .. } = events.recv().await.unwrap().what {
-                        return whole;
+                        return whole == Some(true);
                     }
                 }
             });

@@ -45,6 +45,7 @@ mod account;
 mod own;
 mod rows;
 mod send;
+mod shares;
 
 pub use account::Account;
 
@@ -56,6 +57,7 @@ use crate::time::{Civil, Local, SECOND};
 use crate::track::{Print, Sound};
 use own::Own;
 use send::Flight;
+use shares::Shares;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -64,6 +66,7 @@ pub(super) struct Receipts {
     rows: BTreeMap<Uuid, Row>,
     /// Entries in all rows.
     entries: usize,
+    shares: Shares,
     /// When this process first knew the time: before, the node was off.
     since: Option<Civil>,
     /// Hashes of tracks under way.
@@ -121,6 +124,8 @@ struct Entry {
 
 struct Held {
     sum: Sum,
+    /// Who brought it.
+    child: Uuid,
     /// Revisions that went up, and that the parent holds.
     sent: u64,
     held: u64,
@@ -334,6 +339,7 @@ impl Receipts {
     fn remove(&mut self, order: Uuid) {
         if let Some(row) = self.rows.remove(&order) {
             self.entries -= row.entries.len();
+            row.sums.values().for_each(|held| self.shares.give_back(held.child, shares::size(&held.sum)));
         }
     }
 

@@ -62,7 +62,7 @@ impl Trunk {
         }
         if self.player.is_none() {
             let at = self.time.civil(now).unwrap_or_default();
-            self.event(now, What::Ended { broadcast, at, whole: false });
+            self.event(now, What::Ended { broadcast, at, whole: None });
         }
     }
 

@@ -418,7 +418,8 @@ pub enum What {
     Ended {
         broadcast: Uuid,
         at: Civil,
-        whole: bool,
+        /// `None`: nothing sounds at this node.
+        whole: Option<bool>,
     },
     Parent {
         parent: usize,

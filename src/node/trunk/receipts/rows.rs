@@ -1,6 +1,6 @@
 //! A relay's rows: an entry for each child that an order concerns, judged and summed.
 
-use super::{Ack, ENTRIES, Entry, Held, Outcome, QUEUE, Receipt, Row, Sum, Totals};
+use super::{Ack, ENTRIES, Entry, Held, Outcome, QUEUE, Receipt, Row, Sum, Totals, shares};
 use crate::broadcast::Area;
 use crate::node::branch::Told;
 use crate::node::trunk::below::Line;
@@ -87,7 +87,7 @@ impl Trunk {
     }
 
     /// `child`: who brought it. It may speak for itself and for relays that it leads to.
-    fn take_sum(&mut self, child: Uuid, sum: Sum) {
+    fn take_sum(&mut self, child: Uuid, mut sum: Sum) {
         let leads = |relay: Uuid| {
             let mut at = relay;
             for _ in 0..DEEPEST {
@@ -109,12 +109,18 @@ impl Trunk {
         if row.sums.len() >= RELAYS && !row.sums.contains_key(&sum.relay) {
             return self.dropped(QUEUE);
         }
-        let held =
-            row.sums.entry(sum.relay).or_insert_with(|| Held { sum: Sum::new(order, sum.relay), sent: 0, held: 0 });
-        if held.sum.revision < sum.revision {
-            held.sum = sum;
-            self.receipts.changed(order);
+        let known = row.sums.get(&sum.relay);
+        if known.is_some_and(|held| held.sum.revision >= sum.revision) {
+            return;
         }
+        let (sent, held) = known.map_or((0, 0), |known| (known.sent, known.held));
+        // A relay that has moved is brought by another.
+        let before = known.map(|known| (known.child, shares::size(&known.sum)));
+        if !self.receipts.shares.take(child, before, &mut sum) {
+            return self.dropped(QUEUE);
+        }
+        row.sums.insert(sum.relay, Held { sum, child, sent, held });
+        self.receipts.changed(order);
     }
 
     /// Sums anew what has changed, and what the time alone changes.
@@ -200,7 +206,8 @@ impl Trunk {
         row.dirty = false;
         row.settled = civil >= row.heard.ends + GRACE && civil >= row.received + GRACE;
         row.judged_at = civil + pause(row, civil);
-        let held = row.sums.entry(own).or_insert_with(|| Held { sum: Sum::new(order, own), sent: 0, held: 0 });
+        let held =
+            row.sums.entry(own).or_insert_with(|| Held { sum: Sum::new(order, own), child: own, sent: 0, held: 0 });
         if held.sum.revision == 0 || !held.sum.says(&sum) {
             // Above that of an earlier process too.
             sum.revision = (held.sum.revision + 1).max(civil.0.max(0).unsigned_abs());
