@@ -133,6 +133,9 @@ impl Branch {
             child.session.unavailable(track, "you listen to as many tracks as a session may");
             return;
         }
+        // It comes live now, so that the rest of a transfer would come twice.
+        child.transfers.retain(|transfer| transfer.track != track);
+        self.fetchers.remove(&(track, link));
         let next = carried.next();
         if !told {
             child.session.budget(now, track, carry.rate);

@@ -228,12 +228,16 @@ impl Trunk {
 
     /// A candidate from a parent: verified before it is kept, forwarded or sounded.
     pub(super) fn handle_sound_packet(&mut self, now: Local, id: Uuid, packet: Packet, via: Via) -> Result<(), Reject> {
+        let civil = self.time.civil(now);
         let track = self.tracks.get_mut(&id).ok_or(Reject::UnknownSsrc)?;
         let key = track.key.as_mut().ok_or(Reject::UnknownSsrc)?;
         if track.info.packets.is_some_and(|packets| packet.index >= packets) {
             return Err(Reject::OutOfWindow);
         }
-        let ahead = via == Via::Bulk && !track.listening;
+        // The rest of a transfer, which comes although it is listened to by now, is not on the air yet: whoever were handed
+        // it as if it were would take what lies before it for past.
+        let early = civil.is_some_and(|civil| track.info.instant(packet.index) > civil + track.info.packet_micros());
+        let ahead = via == Via::Bulk && (early || !track.listening);
         if ahead && track.have.contains(packet.index) || key.seen.get(packet.index).is_some() {
             return Err(Reject::Duplicate);
         }
@@ -248,7 +252,7 @@ impl Trunk {
         self.counters.received += 1;
         self.sound_bytes += (packet.bytes.len() + BELOW) as u64;
         self.time.handle_seal(sound.time);
-        if let (Via::Live, Some(civil)) = (via, self.time.civil(now)) {
+        if let (Via::Live, Some(civil)) = (via, civil) {
             self.counters.delivery = civil - sound.time;
         }
         if ahead {

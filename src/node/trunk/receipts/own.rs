@@ -143,7 +143,10 @@ impl Trunk {
                 if let Some(own) = self.receipts.rows.get_mut(&id).and_then(|row| row.own.as_mut()) {
                     own.why = why;
                 }
-                if let Some(silence) = self.silence(now, id) {
+                // The tuner is asked ahead: what follows at the end does not cut in.
+                if civil + NEAR < ends
+                    && let Some(silence) = self.silence(now, id)
+                {
                     self.change_own(now, id, |own| own.receipt.handle_silenced(civil, silence));
                 }
             }
