@@ -11,6 +11,7 @@ mod lead;
 mod sessions;
 
 use super::keys::Brought;
+use super::tracks::Came;
 use super::{Address, Area, From, Link, Output, Packet, Peer, Role, Trunk, What};
 use crate::proto;
 use crate::session::child::{self, Child, Event, Me, Wish};
@@ -329,12 +330,13 @@ impl Trunk {
                 let packet = Packet { index, bytes };
                 let log = self.logs.contains_key(&track);
                 let result = match log {
-                    true => self.handle_log_packet(now, packet, track),
+                    true => self.handle_log_packet(now, packet, track).map(|()| Came::Now),
                     false => self.handle_sound_packet(now, track, packet, via),
                 };
                 let Some(joined) = &mut self.parents.slots[slot].session else { return };
                 match result {
-                    Ok(()) | Err(Reject::Duplicate) => {
+                    Ok(Came::Ahead) => {}
+                    Ok(Came::Now) | Err(Reject::Duplicate) => {
                         joined.child.handle_accepted(now, track, index, via);
                         if log {
                             joined.heard = now;

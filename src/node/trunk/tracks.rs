@@ -71,6 +71,13 @@ impl Keyed {
     }
 }
 
+/// A packet of a parent: of what is on the air, or of a transfer ahead of it.
+#[derive(PartialEq)]
+pub(super) enum Came {
+    Now,
+    Ahead,
+}
+
 /// Airing from the store.
 pub(super) struct Source {
     /// Next index to air.
@@ -227,7 +234,13 @@ impl Trunk {
     }
 
     /// A candidate from a parent: verified before it is kept, forwarded or sounded.
-    pub(super) fn handle_sound_packet(&mut self, now: Local, id: Uuid, packet: Packet, via: Via) -> Result<(), Reject> {
+    pub(super) fn handle_sound_packet(
+        &mut self,
+        now: Local,
+        id: Uuid,
+        packet: Packet,
+        via: Via,
+    ) -> Result<Came, Reject> {
         let civil = self.time.civil(now);
         let track = self.tracks.get_mut(&id).ok_or(Reject::UnknownSsrc)?;
         let key = track.key.as_mut().ok_or(Reject::UnknownSsrc)?;
@@ -235,9 +248,12 @@ impl Trunk {
             return Err(Reject::OutOfWindow);
         }
         // The rest of a transfer, which comes although it is listened to by now, is not on the air yet: whoever were handed
-        // it as if it were would take what lies before it for past.
+        // it as if it were would take what lies before it for past, and it comes once more when it is.
         let early = civil.is_some_and(|civil| track.info.instant(packet.index) > civil + track.info.packet_micros());
-        let ahead = via == Via::Bulk && (early || !track.listening);
+        if early && track.listening && via == Via::Bulk {
+            return Ok(Came::Ahead);
+        }
+        let ahead = via == Via::Bulk && !track.listening;
         if ahead && track.have.contains(packet.index) || key.seen.get(packet.index).is_some() {
             return Err(Reject::Duplicate);
         }
@@ -267,7 +283,7 @@ impl Trunk {
                     self.keep(id);
                 }
             }
-            return Ok(());
+            return Ok(Came::Ahead);
         }
         key.seen.insert(packet.clone());
         let sounds_as = track.sounds_as;
@@ -276,7 +292,7 @@ impl Trunk {
             player.handle_sound(now, sounds_as, Arc::new(sound));
         }
         self.handle_flow(now, id);
-        Ok(())
+        Ok(Came::Now)
     }
 
     /// Sends what has gathered to the store.
