@@ -214,6 +214,12 @@ async fn a_timetable_is_aired_by_itself_once_each_through_a_restart_and_as_peopl
     assert_eq!(dry.status.code(), Some(1), "something is refused: {told} {}", text(&dry.stderr));
     assert!(told.contains("sounds ") && told.contains("sáng  (vn)"), "{told}");
     assert!(told.contains("[timetable.media_long]") && told.contains("[timetable.not_approved]"), "{told}");
+    let doubts = |told: &str| told.lines().filter(|line| line.contains("[timetable.doubt_")).count();
+    assert!(told.contains("[timetable.doubt_media]") && doubts(&told) == 1, "{told}");
+    let doubtful =
+        [entry(9, "không nguồn", live("nobody"), at(950)), entry(10, "đã qua", media(&file, 3_000_000), at(-90_000))];
+    let told = text(&put(&tree, &[&entries[..], &doubtful].concat(), &["--dry-run"]).stdout);
+    assert!(told.contains("[timetable.doubt_stream]") && told.contains("[timetable.doubt_past]"), "{told}");
     assert_eq!(tree.get("/v1/timetable").await.expect("an answer")["version"], 0, "a dry run changes nothing");
     put(&tree, &entries, &[]);
     let standing = tree.get("/v1/timetable").await.expect("an answer");

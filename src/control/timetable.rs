@@ -2,6 +2,7 @@
 //! timetable that a node airs by itself.
 mod command;
 mod desk;
+mod doubts;
 mod give;
 pub mod http;
 mod store;

@@ -157,8 +157,8 @@ fn check(what: What, file: &Path, bytes: &[u8]) -> Result<(), Vec<Mistake>> {
 }
 
 fn changes(changes: &Changes, language: Language) -> String {
-    let Changes { sounds, stops, refused, goes_on, left_out, .. } = changes;
-    if [sounds, stops, refused, goes_on].iter().all(|rows| rows.is_empty()) {
+    let Changes { sounds, stops, refused, goes_on, left_out, doubts, .. } = changes;
+    if [sounds, stops, refused, goes_on].iter().all(|rows| rows.is_empty()) && doubts.is_empty() {
         return say(language, "timetable.same", []) + "\n";
     }
     let mut text = String::new();
@@ -176,6 +176,9 @@ fn changes(changes: &Changes, language: Language) -> String {
             }
             text.push('\n');
         }
+    }
+    for (code, places) in doubts {
+        text += &format!("{} [{code}]\n", tell(language, code, places));
     }
     if *left_out > 0 {
         text += &(say(language, "timetable.left_out", [left_out]) + "\n");

@@ -156,6 +156,11 @@ impl Desk {
         Ok(asked)
     }
 
+    /// Whether the sound of an entry is here; asked after [`Desk::ask`] has looked.
+    pub fn has(&self, sha256: &str) -> bool {
+        self.hold().lengths.contains_key(sha256)
+    }
+
     async fn plan(&self, now: Civil) {
         let tables = {
             let mut state = self.hold();

@@ -10,6 +10,7 @@
 //! A change is taken whole or not at all; with `version` only if nobody has changed it since. With `dry_run` nothing is
 //! changed. What sounds now goes on to its end, unless `now` says that entries which are gone or disabled stop at once.
 use super::desk::{Changed, Desk};
+use super::doubts::doubts;
 use super::store::{Change, Tables};
 use crate::broadcast::register::{NotThere, Register};
 use crate::broadcast::timetable::airing::{Record, Wanted};
@@ -59,6 +60,9 @@ pub struct Changes {
     pub goes_on: Vec<Row>,
     /// How many rows were left out of these lists.
     pub left_out: usize,
+    /// Code and places of what will not sound although nothing refuses it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<(String, Vec<String>)>,
 }
 
 /// One time of an entry.
@@ -305,6 +309,7 @@ async fn put(desk: &Arc<Desk>, asked: &Put, changed: Changed, now: Civil) -> Res
     let after = changed.apply(&before);
     let window = desk.window(now);
     let (old, new) = (desk.ask(before.clone(), window).await?, desk.ask(after.clone(), window).await?);
+    let doubts = doubts(desk, &before.entries.value, &after, now);
     let gone = gone(&before.entries.value, &after.entries.value);
     let stop = if asked.now { gone.clone() } else { BTreeSet::new() };
     let newest = match asked.dry_run {
@@ -333,7 +338,7 @@ async fn put(desk: &Arc<Desk>, asked: &Put, changed: Changed, now: Civil) -> Res
     let mut refused = refused(&new.plan, &old.plan, &after.areas.value, now);
     left_out += refused.len().saturating_sub(MOST_ROWS);
     refused.truncate(MOST_ROWS);
-    Ok(Changes { newest, dry_run: asked.dry_run, sounds, stops, refused, goes_on, left_out })
+    Ok(Changes { newest, dry_run: asked.dry_run, sounds, stops, refused, goes_on, left_out, doubts })
 }
 
 /// Entries that are removed or disabled.
