@@ -3,6 +3,7 @@
 use super::desk::Desk;
 use super::store::Tables;
 use crate::broadcast::timetable::{Entry, Plays, When, instant};
+use crate::control::when;
 use crate::time::Civil;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -23,10 +24,12 @@ pub fn doubts(desk: &Desk, before: &[Entry], after: &Tables, now: Civil) -> Vec<
             }
             Plays::Media { .. } | Plays::Live { .. } => {}
         }
-        if let (When::Once(at), Some(area)) = (&entry.when, entry.areas.first())
-            && instant(after.areas.value.zone(area), *at) + entry.plays.length() <= now
-        {
-            doubts.push(("timetable.doubt_past".to_owned(), vec![title, at.format("%d/%m/%Y %H:%M").to_string()]));
+        if let When::Once(at) = &entry.when {
+            let zone = entry.zone(&after.areas.value);
+            let at = instant(zone, *at);
+            if at + entry.plays.length() <= now {
+                doubts.push(("timetable.doubt_past".to_owned(), vec![title, when::show(at, zone)]));
+            }
         }
         if doubts.len() >= MOST {
             break;
