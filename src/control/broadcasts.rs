@@ -16,6 +16,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use chrono_tz::Tz;
 use tracing::Instrument;
+use uuid::Uuid;
 
 pub(super) async fn air(State(api): Shared, Extension(language): Extension<Language>, body: Body) -> Response {
     let work = async {
@@ -24,7 +25,7 @@ pub(super) async fn air(State(api): Shared, Extension(language): Extension<Langu
         match put(&api, form, How::Air).await {
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 let mut aired = forms::Aired::new(broadcast, [accepted, from, until, sounds], api.zone);
-                aired.warnings = warnings(&api, wanted, priority, sounds, language).await;
+                aired.warnings = warnings(&api, broadcast, wanted, priority, sounds, language).await;
                 Ok(aired)
             }
             other => Err(unexpected(other)),
@@ -33,9 +34,11 @@ pub(super) async fn air(State(api): Shared, Extension(language): Extension<Langu
     created(work.await, language)
 }
 
-/// Who will not hear what is on the air now, as far as is known: nobody stands there, or it is silenced.
+/// Who will not hear what is on the air now, as far as is known: nobody stands there, it is silenced, or something else
+/// goes before it.
 pub(super) async fn warnings(
     api: &Api,
+    broadcast: Uuid,
     areas: Vec<Area>,
     priority: Priority,
     at: Civil,
@@ -44,9 +47,11 @@ pub(super) async fn warnings(
     let reached = known(api).await.unwrap_or_default();
     let mut told: Vec<Failure> =
         reach::empty(&areas, &reached).into_iter().map(|area| Failure::new("air.nobody", [area])).collect();
-    if let Ok(Reply::Silenced(silenced)) = request(api, Request::Silenced { areas, priority, at }).await {
+    let silenced = Request::Silenced { broadcast, areas, priority, at };
+    if let Ok(Reply::Silenced { hushed, behind }) = request(api, silenced).await {
         let until = |until| when::moment(until, api.zone, language);
-        told.extend(silenced.iter().map(|(area, end)| Failure::new("air.hushed", [area, &until(*end)])));
+        told.extend(hushed.iter().map(|(area, end)| Failure::new("air.hushed", [area, &until(*end)])));
+        told.extend(behind.iter().map(|(area, title, end)| Failure::new("air.behind", [area, title, &until(*end)])));
     }
     told.iter().map(|one| forms::Fault { code: one.code.clone(), text: one.text(language) }).collect()
 }

@@ -104,7 +104,7 @@ pub(super) async fn sign(State(api): Shared, Extension(language): Extension<Lang
             Ok(Reply::Aired { broadcast, accepted, from, until, sounds, .. }) => {
                 let mut aired = Aired::new(broadcast, [accepted, from, until, sounds], api.zone);
                 if let Some((areas, priority)) = spoken {
-                    aired.warnings = warnings(&api, areas, priority, sounds, language).await;
+                    aired.warnings = warnings(&api, broadcast, areas, priority, sounds, language).await;
                 }
                 Ok(Given::Aired(aired))
             }

@@ -67,11 +67,12 @@ fn what_nobody_will_hear_is_aired_and_told_of() {
     let aired = air(&[]);
     assert_eq!(aired.status.code(), Some(0), "{}", text(&aired.stderr));
     assert!(text(&aired.stderr).contains("vn: no loudspeaker is known to stand there"), "{}", text(&aired.stderr));
-    assert_eq!(place.loa(&["stop", "--area", "vn"]).status.code(), Some(0));
     let codes = |output: &std::process::Output| -> Vec<String> {
         let warnings = json(output)["warnings"].as_array().cloned().unwrap_or_default();
         warnings.iter().map(|one| one["code"].as_str().unwrap().to_owned()).collect()
     };
+    assert_eq!(codes(&air(&["--json"])), ["air.nobody", "air.behind"], "the one before is still on");
+    assert_eq!(place.loa(&["stop", "--area", "vn"]).status.code(), Some(0));
     assert_eq!(codes(&air(&["--json"])), ["air.nobody", "air.hushed"]);
     assert_eq!(codes(&air(&["--json", "--at", "+2h"])), ["air.nobody"], "the silence is over by then");
 

@@ -87,7 +87,7 @@ fn loa_volume_sets_this_machine_and_those_below_another() {
         let said = text(&output.stderr);
         assert!(output.status.code() == Some(exit) && said.contains(&format!("[{code}]")), "{words:?}: {said}");
     };
-    refused(&pole.below, &["--normal", "-31"], "volume.range", 1);
+    refused(&pole.below, &["--normal", "-31"], "volume.range", 2);
     refused(&pole.below, &["--emergency", "-3"], "usage.volume_here", 2);
     // The origin has no loudspeaker of its own.
     refused(&pole.above, &["--mute"], "playout.none", 1);

@@ -61,7 +61,7 @@ pub async fn one(State(api): Shared, Extension(language): Extension<Language>, P
         && now - Civil(aired.accepted_us) < WARNED
     {
         let (areas, priority) = (source.wish.areas.clone(), source.wish.priority);
-        aired.warnings = broadcasts::warnings(&api, areas, priority, Civil(aired.sounds_us), language).await;
+        aired.warnings = broadcasts::warnings(&api, aired.id, areas, priority, Civil(aired.sounds_us), language).await;
     }
     done(Ok(form), language)
 }

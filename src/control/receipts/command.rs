@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_table_says_who_was_reached_and_names_who_was_not_in_both_languages() {
-        let outcomes = [("played".to_owned(), 3), ("failed".to_owned(), 1)].into();
+        let outcomes = [("played".to_owned(), 2), ("failed".to_owned(), 1), ("not_reached".to_owned(), 1)].into();
         let area = OfArea { area: "vn/01".into(), expected: 4, reached: 3, outcomes, ..Default::default() };
         let why = "track.packets".into();
         let node = Exception { name: "cột 7".into(), outcome: "failed".into(), why, ..Default::default() };
@@ -290,7 +290,7 @@ mod tests {
         for text in [&vietnamese, &english] {
             assert!(text.contains("Bản tin") && text.contains("cột 7"), "{text}");
         }
-        assert!(english.contains("failed 1, played 3") && english.contains("2 more"), "{english}");
+        assert!(english.contains("failed 1, not reached 1, played 2") && english.contains("2 more"), "{english}");
         assert!(english.contains("no sound came") && vietnamese.contains("không có âm thanh"), "{vietnamese}");
         assert_eq!(reason("moon.full", Language::English), "moon.full");
     }

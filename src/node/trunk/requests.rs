@@ -4,7 +4,7 @@ use super::drafts::SIGNED_WITHIN;
 use super::keys::Brought;
 use super::{Air, From, Granted, Listed, Locked, Pending, Reply, Request, Trunk, What};
 use crate::broadcast::{
-    Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, Purpose, State, Tone,
+    Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, Purpose, State, Tone, choose,
 };
 use crate::key::KeyId;
 use crate::proto::{self, record};
@@ -48,8 +48,15 @@ impl Trunk {
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }
-            Request::Silenced { areas, priority, at } => {
-                let reply = Reply::Silenced(self.book.silenced(&areas, priority, at));
+            Request::Silenced { broadcast, areas, priority, at } => {
+                let hushed = self.book.silenced(&areas, priority, at);
+                let before = |area: &Area| {
+                    let chosen = choose(&self.book, area, Some(at)).broadcast.filter(|chosen| *chosen != broadcast)?;
+                    let entry = self.book.get(chosen)?;
+                    Some((area.clone(), entry.broadcast.title.clone(), entry.broadcast.ends()))
+                };
+                let behind = areas.iter().filter_map(before).collect();
+                let reply = Reply::Silenced { hushed, behind };
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }

@@ -188,8 +188,9 @@ pub enum Request {
     },
     Nodes,
     Broadcasts,
-    /// Where a broadcast of this priority would be silenced at `at`.
+    /// Where this broadcast does not sound at `at` although it is on.
     Silenced {
+        broadcast: Uuid,
         areas: Vec<Area>,
         priority: Priority,
         at: Civil,
@@ -348,8 +349,12 @@ pub enum Reply {
     Loudness(super::Loudness),
     Nodes(Vec<proto::Report>),
     Authorities(Vec<Granted>, Vec<Locked>),
-    /// Each such area, and until when it is silent.
-    Silenced(Vec<(Area, Civil)>),
+    Silenced {
+        /// Each such area, and until when nobody may speak there.
+        hushed: Vec<(Area, Civil)>,
+        /// What sounds in its stead, and until when.
+        behind: Vec<(Area, String, Civil)>,
+    },
     Receipts {
         version: u64,
         accounts: Vec<super::Account>,
