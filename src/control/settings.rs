@@ -119,9 +119,6 @@ impl Set {
         let limit = |hours: &Hours| {
             let minute = |text: &str| minute_of_day(text).ok_or_else(|| Failure::new("volume.hour", [&text]));
             let (from, until) = (minute(&hours.from)?, minute(&hours.until)?);
-            if from == until {
-                return Err(Failure::new("volume.hours_same", [&hours.from]));
-            }
             Ok(HourLimit { from, until, most: volume(hours.most_db)? })
         };
         let hours = self.hours.map(|hours| hours.iter().map(limit).collect::<Result<Vec<_>, Failure>>()).transpose()?;
@@ -340,7 +337,6 @@ mod tests {
         let hours = |from: &str| Hours { from: from.into(), until: "06:00".into(), most_db: -12.0 };
         assert_eq!(refused(Set { hours: Some(vec![hours("24:00")]), ..set() }), "volume.hour");
         assert_eq!(refused(Set { hours: Some(vec![hours("21:00"); 9]), ..set() }), "volume.hours");
-        assert_eq!(refused(Set { hours: Some(vec![hours("06:00")]), ..set() }), "volume.hours_same");
         for (number, of, step_ms) in [(0, 3, 1), (4, 3, 1), (1, 17, 1), (1, 3, 5_001), (1, 2, -1), (1, 2, i64::MAX)] {
             assert_eq!(refused(Set { group: Some(Group { number, of, step_ms }), ..set() }), "volume.group");
         }
