@@ -277,6 +277,15 @@ async fn a_timetable_is_aired_by_itself_once_each_through_a_restart_and_as_peopl
     })
     .await;
     tree.until("and its slot ends", async |tree| tree.shown("hỏng").await.starts_with("missed")).await;
+    let register = "code,name:vi,kind,zone\nvn,Việt Nam,country,Asia/Ho_Chi_Minh\nvn/01,Hà Nội,city,\n";
+    std::fs::write(tree.folder.path().join("areas.csv"), register).expect("written");
+    let register = tree.folder.path().join("areas.csv").display().to_string();
+    let done = tree.loa(&["area", "set", &register, "--by", "Trần Thị Bình"]);
+    assert_eq!(done.status.code(), Some(0), "{}{}", text(&done.stdout), text(&done.stderr));
+    let policies = json!([{"area": "vn/01", "gap_minutes": 1}, {"area": "vn/10", "gap_minutes": 1}]);
+    let policies = write(tree.folder.path(), "lost.json", &policies.to_string()).display().to_string();
+    let told = text(&tree.loa(&["timetable", "policies", &policies, "--dry-run"]).stdout);
+    assert!(told.contains("no area vn/10") && !told.contains("no area vn/01"), "{told}");
     let wrong = tree.loa(&["timetable", "set", "policies.json"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong.stderr).contains("[read.missing]"), "{}", text(&wrong.stderr));

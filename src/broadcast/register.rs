@@ -200,16 +200,20 @@ impl Register {
         area.lineage().find_map(|at| self.units.get(at)?.zone).unwrap_or(self.zone)
     }
 
+    /// Whether an area was ever there, or lies deeper than the register goes.
+    pub fn knows(&self, area: &Area) -> bool {
+        match self.nearest(area) {
+            Some(unit) => unit.code == *area || !self.children.contains_key(&unit.code),
+            None => self.units.is_empty(),
+        }
+    }
+
     /// Whether an area is there on a day: it and all that contains it. Where the register knows some parts of a unit,
     /// another part is unknown; where it knows none, it does not go that deep, and takes any. Gives the nearest unit
     /// that it knows.
     pub fn resolve(&self, area: &Area, on: NaiveDate) -> Result<Option<&Unit>, NotThere> {
         let nearest = self.nearest(area);
-        let known = match nearest {
-            Some(unit) => unit.code == *area || !self.children.contains_key(&unit.code),
-            None => self.units.is_empty(),
-        };
-        if !known {
+        if !self.knows(area) {
             return Err(NotThere::Unknown { area: area.clone(), near: self.near(area, on) });
         }
         for unit in area.lineage().filter_map(|at| self.units.get(at)) {

@@ -309,7 +309,7 @@ async fn put(desk: &Arc<Desk>, asked: &Put, changed: Changed, now: Civil) -> Res
     let after = changed.apply(&before);
     let window = desk.window(now);
     let (old, new) = (desk.ask(before.clone(), window).await?, desk.ask(after.clone(), window).await?);
-    let doubts = doubts(desk, &before.entries.value, &after, now);
+    let doubts = doubts(desk, &before, &after, now);
     let gone = gone(&before.entries.value, &after.entries.value);
     let stop = if asked.now { gone.clone() } else { BTreeSet::new() };
     let newest = match asked.dry_run {
