@@ -204,8 +204,13 @@ pub async fn run(args: VolumeArgs, json: bool, language: Language) -> Result<u8,
         (Some(named), _) => {
             let id = places::named(named, &nodes)?;
             nodes.retain(|node| node.id == id);
-            if nodes.is_empty() {
-                return Err(Failure::new("node.none", [named]));
+            match nodes.first() {
+                None => return Err(Failure::new("node.none", [named])),
+                // A station may have a loudspeaker of its own, and then says how loud it is.
+                Some(node) if node.role == "relay" && node.volume_db.is_none() && form != Set::default() => {
+                    return Err(Failure::new("volume.relay", [&node.name, &node.area]));
+                }
+                Some(_) => {}
             }
         }
         (None, Some(area)) => {

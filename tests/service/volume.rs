@@ -41,9 +41,13 @@ impl Pole {
 
     /// What the loudspeaker says of itself, as the origin has it.
     fn seen(&self) -> serde_json::Value {
+        self.node("speaker")
+    }
+
+    fn node(&self, role: &str) -> serde_json::Value {
         let nodes = json(&self.above.loa(&["nodes", "--json"]));
         let nodes = nodes["nodes"].as_array().unwrap();
-        nodes.iter().find(|node| node["role"] == "speaker").cloned().unwrap_or_default()
+        nodes.iter().find(|node| node["role"] == role).cloned().unwrap_or_default()
     }
 }
 
@@ -96,6 +100,8 @@ fn loa_volume_sets_this_machine_and_those_below_another() {
     refused(&pole.above, &[&id, "--emergency", "-20"], "volume.floor", 1);
     refused(&pole.above, &[&id, "--hours", "night"], "usage.hours", 2);
     refused(&pole.above, &["--area", "vn/09", "--mute"], "volume.nobody", 1);
+    let own = pole.node("relay")["id"].as_str().unwrap().to_owned();
+    refused(&pole.above, &[&own, "--mute"], "volume.relay", 1);
     let all_day = ["--hours", "00:00-00:00=-9", "--delay", "120", "--group", "2/3", "--step", "1000"];
     let given =
         pole.above.loa(&[&["volume", "--area", "vn", "--unmute", "--priority", "-4", "--json"], &all_day[..]].concat());
