@@ -51,7 +51,10 @@ pub(super) async fn warnings(
     if let Ok(Reply::Silenced { hushed, behind }) = request(api, silenced).await {
         let until = |until| when::moment(until, api.zone, language);
         told.extend(hushed.iter().map(|(area, end)| Failure::new("air.hushed", [area, &until(*end)])));
-        told.extend(behind.iter().map(|(area, title, end)| Failure::new("air.behind", [area, title, &until(*end)])));
+        told.extend(behind.iter().map(|behind| {
+            let code = if behind.wholly { "air.unheard" } else { "air.behind" };
+            Failure::new(code, [&behind.area, &behind.title, &until(behind.until)])
+        }));
     }
     told.iter().map(|one| forms::Fault { code: one.code.clone(), text: one.text(language) }).collect()
 }

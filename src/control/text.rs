@@ -155,16 +155,21 @@ impl Failure {
 
     /// The exit code of a command that ends with this (DESIGN §9).
     pub fn exit(&self) -> u8 {
-        let usage = USAGE.iter().any(|family| self.code.starts_with(family));
+        let usage = USAGE.iter().any(|code| match code.ends_with('.') {
+            true => self.code.starts_with(code),
+            false => self.code == *code,
+        });
         if usage { 2 } else { 1 }
     }
 }
 
-/// Codes of what was written wrongly, on the command line or in a configuration.
+/// Codes of what was written wrongly, on the command line or in a configuration, and families of them.
 const USAGE: &[&str] = &[
     "config.",
     "usage.",
-    "request.",
+    "request.json",
+    "request.query",
+    "request.too_long",
     "area.invalid",
     "area.missing",
     "area.many",
@@ -176,6 +181,7 @@ const USAGE: &[&str] = &[
     "volume.range",
     "volume.floor",
     "volume.hour",
+    "volume.hours",
     "volume.delay",
     "volume.group",
 ];
@@ -359,5 +365,8 @@ mod tests {
         let failure = Failure::from_room(strange, "loa.toml:3:1: unknown field bad");
         assert!(failure.text(Language::Vietnamese).starts_with("cấu hình"));
         assert_eq!(failure.exit(), 2);
+        let exits =
+            ["area.invalid", "volume.range", "node.identity", "request.cut"].map(|code| Failure::new(code, []).exit());
+        assert_eq!(exits, [2, 2, 1, 1]);
     }
 }

@@ -35,7 +35,7 @@
 //! | said and not taken: 8 MiB of control, 512 KiB of bulk; then it is cut | 8.5 MiB | `io::quic::tests` |
 //! | all children together: said and not taken | 128 MiB, whoever holds most is cut | `io::quic::tests` |
 //! | sessions of one node | 2, and 60 joins in two minutes | `node::branch::guard` |
-//! | all children together: receipts | 256 orders, 400,000 entries of 200 bytes, 4,096 sums an order | `node::trunk::receipts` |
+//! | all children together: receipts | 256 orders, 400,000 entries of 200 bytes; 8,192 sums an order, 512 MiB of them in all, half of it and of them by one | `node::trunk::receipts` |
 //!
 //! | for one parent | bound | shown by |
 //! |---|---|---|

@@ -1,4 +1,5 @@
 //! The trunk: broadcasts, tracks, tuner, clock, playout, parent sessions.
+mod behind;
 mod below;
 mod calling;
 #[cfg(test)]

@@ -366,6 +366,14 @@ impl Parent {
         }
     }
 
+    /// The rest of a transfer does not come: its stream, if one is open, ends here.
+    pub fn end_bulk(&mut self, track: Uuid) {
+        if let Some(at) = self.transfers.iter().position(|transfer| transfer.track == track) {
+            let stream = self.transfers.swap_remove(at).stream;
+            self.departures.push_back(Departure::BulkEnd { stream });
+        }
+    }
+
     /// Answers a NACK: the same bytes as media, now and 20 ms later (once only when the budget is half
     /// used, not at all when it is spent); without bytes, tells the child that they are missing here.
     pub fn answer(&mut self, now: Local, track: Uuid, index: u64, bytes: Option<Bytes>) {

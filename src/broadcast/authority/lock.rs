@@ -114,15 +114,23 @@ impl Locks {
         self.held.len() != before
     }
 
-    /// Whether a lock by `by` has room. Who is no root gives so many at most; whoever stands nearer the root takes the
-    /// place of whoever stands further.
+    fn is_lifted(&self, id: &Uuid, lock: &Lock) -> bool {
+        self.releases.get(id).into_iter().flatten().any(|release| release.lifts(lock))
+    }
+
+    /// Whether a lock by `by` has room. Who is no root has so many in force at most; those that were lifted go first, the
+    /// oldest before others, and whoever stands nearer the root takes the place of whoever stands further.
     fn room(&self, by: KeyId, depth: u8) -> Room {
-        let own = || self.held.values().filter(|lock| lock.by == by).count();
+        let own = || self.held.iter().filter(|(id, lock)| lock.by == by && !self.is_lifted(id, lock)).count();
         if depth > 0 && own() >= MAX_LOCKS_PER_AUTHORITY {
             return Room::None;
         }
         if self.held.len() < MAX_LOCKS {
             return Room::Free;
+        }
+        let lifted = self.held.iter().filter(|(id, lock)| self.is_lifted(id, lock));
+        if let Some((id, _)) = lifted.min_by_key(|(_, lock)| lock.sequence) {
+            return Room::Of(*id);
         }
         let deepest = self.held.iter().max_by_key(|(_, lock)| (lock.depth, lock.sequence));
         deepest.filter(|(_, lock)| lock.depth > depth).map_or(Room::None, |(id, _)| Room::Of(*id))
@@ -145,16 +153,27 @@ impl Locks {
         if self.releases.values().map(Vec::len).sum::<usize>() < MAX_LOCKS {
             return true;
         }
-        // One that waits for a lock that never came.
-        let idle = self.releases.iter().filter(|(lock, _)| !self.held.contains_key(lock));
-        let oldest = idle.min_by_key(|(_, all)| all.iter().map(|release| release.sequence).min());
-        let gone = oldest.map(|(lock, _)| *lock);
-        gone.is_some_and(|lock| self.releases.remove(&lock).is_some())
+        // One that lifts nothing, or that waits for a lock that never came.
+        let idle = |lock: &Uuid, release: &Release| self.held.get(lock).is_none_or(|lock| !release.lifts(lock));
+        let each = self.releases.iter().flat_map(|(lock, all)| all.iter().map(move |release| (*lock, release)));
+        let oldest = each.filter(|(lock, release)| idle(lock, release)).min_by_key(|(_, release)| release.sequence);
+        let Some((lock, id)) = oldest.map(|(lock, release)| (lock, release.id)) else { return false };
+        if let Some(all) = self.releases.get_mut(&lock) {
+            all.retain(|release| release.id != id);
+            if all.is_empty() {
+                self.releases.remove(&lock);
+            }
+        }
+        true
     }
 }
 
 impl Authorities {
     pub(super) fn admit_lock(&mut self, order: &Vouched, key: KeyId, signed: &proto::Signed) {
+        // The places of what has expired are free; at a restart everything comes back out of the journal first.
+        if self.locks.expire(self.newest) {
+            self.relink();
+        }
         if self.locks.held.contains_key(&order.id) {
             return;
         }
@@ -175,7 +194,7 @@ impl Authorities {
             return Ok(());
         }
         let text = format!(
-            "lock {} finds no room: {MAX_LOCKS_PER_AUTHORITY} of one authority and {MAX_LOCKS} in all hold; revoke the key, or release locks that have done their work",
+            "lock {} finds no room: {MAX_LOCKS_PER_AUTHORITY} of one authority or {MAX_LOCKS} in all are in force; revoke the key, or release locks that have done their work",
             order.id
         );
         Err(refuse(FULL, text))
@@ -228,10 +247,7 @@ impl Authorities {
 
     /// The locks in force: the order's id, the key, and where.
     pub fn locks(&self) -> impl Iterator<Item = (Uuid, KeyId, &[Area])> {
-        let lifted = |id: &Uuid, lock: &Lock| {
-            self.locks.releases.get(id).into_iter().flatten().any(|release| release.lifts(lock))
-        };
-        let in_force = self.locks.held.iter().filter(move |(id, lock)| !lifted(id, lock));
+        let in_force = self.locks.held.iter().filter(|(id, lock)| !self.locks.is_lifted(id, lock));
         in_force.map(|(id, lock)| (*id, lock.key, lock.areas.as_deref().unwrap_or_default()))
     }
 

@@ -216,6 +216,45 @@ mod tests {
     }
 
     #[test]
+    fn a_child_that_listens_to_what_it_fetches_leaves_no_stream_open() {
+        let (mut branch, mut now) = (branch(), Local(0));
+        let mut open = std::collections::BTreeSet::new();
+        // More than a child reads at once, in less time than a child may be silent.
+        for turn in 0..12_i64 {
+            say(&mut branch, now, Body::Fetch(proto::Fetch { track: id(10), from: 0, until: PACKETS }));
+            let until = Local((turn + 1) * 2 * SECOND);
+            let mut begun = false;
+            while now < until {
+                while let Some(output) = branch.poll_output() {
+                    match output {
+                        Output::Job { job, work: Job::Fetch { track, from, until } } => {
+                            let packet = |index| Packet { index, bytes: Bytes::from_static(&[0; LENGTH]) };
+                            let packets = (from..until).map(packet).collect();
+                            branch.handle_input(now, Input::Done { job, done: Done::Packets { track, packets } });
+                        }
+                        Output::Send { departure: Departure::Bulk { stream, .. }, .. } => {
+                            begun |= open.insert(stream);
+                        }
+                        Output::Send { departure: Departure::BulkEnd { stream }, .. } => {
+                            open.remove(&stream);
+                        }
+                        _ => {}
+                    }
+                }
+                now = branch.poll_timeout().map_or(until, |(at, _)| at).clamp(now, until);
+                branch.handle_timeout(now);
+            }
+            assert!(begun && open.len() == 1, "the transfer is under way: {open:?}");
+            say(&mut branch, now, Body::Listen(proto::Listen { track: id(10), from: 0 }));
+            let ended = std::iter::from_fn(|| branch.poll_output()).any(|output| {
+                matches!(output, Output::Send { departure: Departure::BulkEnd { stream }, .. } if open.remove(&stream))
+            });
+            assert!(ended && open.is_empty(), "turn {turn}: {open:?}");
+            say(&mut branch, now, Body::Unlisten(proto::Unlisten { track: id(10) }));
+        }
+    }
+
+    #[test]
     fn a_child_that_goes_before_it_is_admitted_has_left() {
         let mut branch = Branch::new(Local(0), Options::default());
         branch.handle_input(Local(0), Input::Up { link: LINK, peer: PEER });

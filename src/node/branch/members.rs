@@ -134,7 +134,7 @@ impl Branch {
             return;
         }
         // It comes live now, so that the rest of a transfer would come twice.
-        child.transfers.retain(|transfer| transfer.track != track);
+        child.end_transfer(track);
         self.fetchers.remove(&(track, link));
         let next = carried.next();
         if !told {

@@ -275,8 +275,14 @@ impl Branch {
 impl Child {
     fn forget(&mut self, now: Local, track: Uuid) {
         self.listens.retain(|held| *held != track);
-        self.transfers.retain(|transfer: &Transfer| transfer.track != track);
+        self.end_transfer(track);
         self.session.unlistened(now, track);
+    }
+
+    /// A stream that were left open would be one less for good.
+    pub(super) fn end_transfer(&mut self, track: Uuid) {
+        self.transfers.retain(|transfer: &Transfer| transfer.track != track);
+        self.session.end_bulk(track);
     }
 }
 

@@ -57,7 +57,7 @@ use crate::time::{Civil, Local, SECOND};
 use crate::track::{Print, Sound};
 use own::Own;
 use send::Flight;
-use shares::Shares;
+use shares::{Held, Shares};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -122,15 +122,6 @@ struct Entry {
     back: Option<Civil>,
 }
 
-struct Held {
-    sum: Sum,
-    /// Who brought it.
-    child: Uuid,
-    /// Revisions that went up, and that the parent holds.
-    sent: u64,
-    held: u64,
-}
-
 /// A child's message, to be acknowledged.
 pub(super) struct Ack {
     branch: usize,
@@ -164,7 +155,7 @@ impl Row {
     /// Whether a parent still has to hear something of it.
     fn is_owed(&self) -> bool {
         self.own.as_ref().is_some_and(|own| own.held < own.receipt.revision)
-            || self.sums.values().any(|held| held.held < held.sum.revision)
+            || self.sums.values().any(|held| held.held < held.revision)
     }
 }
 
@@ -339,7 +330,7 @@ impl Receipts {
     fn remove(&mut self, order: Uuid) {
         if let Some(row) = self.rows.remove(&order) {
             self.entries -= row.entries.len();
-            row.sums.values().for_each(|held| self.shares.give_back(held.child, shares::size(&held.sum)));
+            row.sums.values().for_each(|held| self.shares.give_back(held.child, held.size()));
         }
     }
 

@@ -4,7 +4,7 @@ use super::drafts::SIGNED_WITHIN;
 use super::keys::Brought;
 use super::{Air, From, Granted, Listed, Locked, Pending, Reply, Request, Trunk, What};
 use crate::broadcast::{
-    Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, Purpose, State, Tone, choose,
+    Area, Body, Broadcast, Cancel, Grant, Hush, Invite, Kind, Order, Priority, Purpose, State, Tone,
 };
 use crate::key::KeyId;
 use crate::proto::{self, record};
@@ -50,13 +50,7 @@ impl Trunk {
             }
             Request::Silenced { broadcast, areas, priority, at } => {
                 let hushed = self.book.silenced(&areas, priority, at);
-                let before = |area: &Area| {
-                    let chosen = choose(&self.book, area, Some(at)).broadcast.filter(|chosen| *chosen != broadcast)?;
-                    let entry = self.book.get(chosen)?;
-                    Some((area.clone(), entry.broadcast.title.clone(), entry.broadcast.ends()))
-                };
-                let behind = areas.iter().filter_map(before).collect();
-                let reply = Reply::Silenced { hushed, behind };
+                let reply = Reply::Silenced { hushed, behind: self.behind(broadcast, &areas, at) };
                 self.outputs.push_back(super::Output::Reply { id, reply });
                 Ok(())
             }

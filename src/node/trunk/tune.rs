@@ -155,6 +155,8 @@ impl Trunk {
             }
             if civil < starts {
                 note(starts);
+                // An emergency that waited for its key listened to ask for it.
+                self.stop_listening(now, id);
                 self.plan_fetch(now, civil, id);
             } else if self.wanted(id) {
                 self.start_listening(now, civil, id);

@@ -352,8 +352,7 @@ pub enum Reply {
     Silenced {
         /// Each such area, and until when nobody may speak there.
         hushed: Vec<(Area, Civil)>,
-        /// What sounds in its stead, and until when.
-        behind: Vec<(Area, String, Civil)>,
+        behind: Vec<Behind>,
     },
     Receipts {
         version: u64,
@@ -395,6 +394,16 @@ pub struct Listed {
     pub until: Civil,
     pub state: &'static str,
     pub prepared: bool,
+}
+
+/// What sounds somewhere in the stead of another.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    pub area: Area,
+    pub title: String,
+    pub until: Civil,
+    /// Until the end of the other.
+    pub wholly: bool,
 }
 
 /// What happened, numbered; HTTP, audit and receipts share the numbers.

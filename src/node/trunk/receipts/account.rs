@@ -56,7 +56,8 @@ impl Trunk {
 
     fn account(&self, civil: Civil, row: &Row) -> Account {
         let own = self.options.node;
-        let mut sums: BTreeMap<Uuid, Sum> = row.sums.iter().map(|(relay, held)| (*relay, held.sum.clone())).collect();
+        let mut sums: BTreeMap<Uuid, Sum> =
+            row.sums.iter().filter_map(|(relay, held)| Some((*relay, held.sum()?))).collect();
         // What relays say by name of those that went elsewhere.
         for (relay, sum) in &mut sums {
             let elsewhere = |named: &Named| {

@@ -1,6 +1,6 @@
 //! A relay's rows: an entry for each child that an order concerns, judged and summed.
 
-use super::{Ack, ENTRIES, Entry, Held, Outcome, QUEUE, Receipt, Row, Sum, Totals, shares};
+use super::{Ack, ENTRIES, Entry, Held, Outcome, QUEUE, Receipt, Row, Sum, Totals};
 use crate::broadcast::Area;
 use crate::node::branch::Told;
 use crate::node::trunk::below::Line;
@@ -106,20 +106,20 @@ impl Trunk {
         }
         let order = sum.order;
         let Some(row) = self.receipts.rows.get_mut(&order) else { return };
-        if row.sums.len() >= RELAYS && !row.sums.contains_key(&sum.relay) {
-            return self.dropped(QUEUE);
+        if !row.sums.contains_key(&sum.relay) {
+            let brought = || row.sums.values().filter(|held| held.child == child).count();
+            if row.sums.len() >= 2 * RELAYS || row.sums.len() >= RELAYS && brought() >= RELAYS {
+                return self.dropped(QUEUE);
+            }
         }
         let known = row.sums.get(&sum.relay);
-        if known.is_some_and(|held| held.sum.revision >= sum.revision) {
+        if known.is_some_and(|held| held.revision >= sum.revision) {
             return;
         }
-        let (sent, held) = known.map_or((0, 0), |known| (known.sent, known.held));
         // A relay that has moved is brought by another.
-        let before = known.map(|known| (known.child, shares::size(&known.sum)));
-        if !self.receipts.shares.take(child, before, &mut sum) {
-            return self.dropped(QUEUE);
-        }
-        row.sums.insert(sum.relay, Held { sum, child, sent, held });
+        let (sent, held) = known.map_or((0, 0), |known| (known.sent, known.held));
+        let Some(new) = self.receipts.shares.take(child, known, &mut sum) else { return self.dropped(QUEUE) };
+        row.sums.insert(sum.relay, Held { sent, held, ..new });
         self.receipts.changed(order);
     }
 
@@ -206,12 +206,12 @@ impl Trunk {
         row.dirty = false;
         row.settled = civil >= row.heard.ends + GRACE && civil >= row.received + GRACE;
         row.judged_at = civil + pause(row, civil);
-        let held =
-            row.sums.entry(own).or_insert_with(|| Held { sum: Sum::new(order, own), child: own, sent: 0, held: 0 });
-        if held.sum.revision == 0 || !held.sum.says(&sum) {
+        let before = row.sums.get(&own);
+        if !before.and_then(Held::sum).is_some_and(|before| before.says(&sum)) {
+            let (revision, sent, held) = before.map_or((0, 0, 0), |held| (held.revision, held.sent, held.held));
             // Above that of an earlier process too.
-            sum.revision = (held.sum.revision + 1).max(civil.0.max(0).unsigned_abs());
-            held.sum = sum;
+            sum.revision = (revision + 1).max(civil.0.max(0).unsigned_abs());
+            row.sums.insert(own, Held { sent, held, ..Held::new(&sum, own) });
             self.receipts.changed(order);
         }
     }
@@ -221,7 +221,7 @@ impl Trunk {
         let sounding = self.receipts.rows.values().filter(|row| row.heard.sounds());
         let mut totals = Totals::default();
         let Some(newest) = sounding.max_by_key(|row| (row.heard.issued, row.heard.order)) else { return totals };
-        for tally in newest.sums.values().flat_map(|held| held.sum.areas.values()) {
+        for tally in newest.sums.values().filter_map(Held::sum).flat_map(|sum| sum.areas.into_values()) {
             for (outcome, count) in tally.counts() {
                 totals[outcome as usize] += u64::from(count);
             }
@@ -328,7 +328,7 @@ const ASKED: i64 = 24 * 3_600 * SECOND;
 const LOOKED_AT: usize = 50_000;
 /// Orders that a parent may ask after in a second, each of which costs its signatures: twice what a join brings.
 const ASKED_A_SECOND: usize = 2 * MOST_LACKING;
-/// Relays in one row: a country's communes and provinces.
+/// Relays in one row that one child may bring, a country's communes and provinces; all together twice that.
 const RELAYS: usize = 4_096;
 /// Tiers of a tree.
 const DEEPEST: usize = 8;

@@ -5,7 +5,6 @@ use crate::node::trunk::Trunk;
 use crate::proto;
 use crate::session::{MOST_LACKING, MOST_RECEIPTS};
 use crate::time::{Local, SECOND};
-use prost::Message;
 use uuid::Uuid;
 
 /// A message that has not been answered.
@@ -58,7 +57,7 @@ impl Trunk {
         }
         let mut unsent: Vec<_> = Vec::new();
         for (order, row) in &self.receipts.rows {
-            let changed = row.sums.iter().filter(|(_, held)| held.sent < held.sum.revision);
+            let changed = row.sums.iter().filter(|(_, held)| held.sent < held.revision);
             unsent.extend(
                 changed.map(|(relay, _)| (!row.heard.is_urgent(), std::cmp::Reverse(row.heard.issued), *order, *relay)),
             );
@@ -73,14 +72,13 @@ impl Trunk {
             while let Some((_, _, order, relay)) = unsent.peek().copied() {
                 let row = self.receipts.rows.get_mut(&order);
                 let Some(held) = row.and_then(|row| row.sums.get_mut(&relay)) else { break };
-                let wire = held.sum.write();
-                bytes += wire.encoded_len();
+                bytes += held.wire.len();
                 if !sums.is_empty() && (bytes > MESSAGE || sums.len() >= MOST_RECEIPTS) {
                     break;
                 }
-                held.sent = held.sum.revision;
-                told.push((order, relay, held.sum.revision));
-                sums.push(wire);
+                held.sent = held.revision;
+                told.push((order, relay, held.revision));
+                sums.extend(held.message());
                 unsent.next();
             }
             let flight = Flight { sent: now, own: Vec::new(), sums: told };
