@@ -185,8 +185,10 @@ impl Trunk {
     }
 
     pub(super) fn send_soon(&mut self, now: Local) {
-        let phase = spread(self.options.node, SENT);
-        let wait = (phase - now.0.rem_euclid(SENT)).rem_euclid(SENT);
+        let crowded = self.parents.session().is_some_and(|parent| parent.is_crowded());
+        let within = if crowded { SENT_IN_A_CROWD } else { SENT };
+        let phase = spread(self.options.node, within);
+        let wait = (phase - now.0.rem_euclid(within)).rem_euclid(within);
         self.receipts.send_at.get_or_insert(now + wait);
     }
 }
@@ -197,5 +199,8 @@ const NEAR: i64 = 400 * MILLISECOND;
 const BEGUN: i64 = SECOND;
 /// Everybody's receipts go up within this, each node's at an instant of its own: 20,000 that begin at once.
 const SENT: i64 = 3 * SECOND - 100 * MILLISECOND;
+/// The same below a parent that asks its children to spare it, as one of thousands does: what they all say at once must not
+/// hold up what they hear.
+const SENT_IN_A_CROWD: i64 = 8 * SECOND;
 /// It began, and the node did not live to see its end.
 const STOPPED: &str = "node.stopped";
