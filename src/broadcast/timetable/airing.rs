@@ -16,7 +16,8 @@
 //!
 //! # What a change touches
 //! Of a new plan, records stand whose item is the same in every field and whose areas are all still wanted; what they
-//! leave over is given anew. All others are cancelled before they sound. One that sounds goes on to its end, unless its
+//! leave over is given anew. All others are cancelled before they sound, once the disk knows that they are taken back;
+//! if it takes nothing, shortly before their time all the same. One that sounds goes on to its end, unless its
 //! owner says that the entry is to stop now, and nothing that overlaps it in its areas is given.
 //!
 //! # How an order's bounds are kept
@@ -387,7 +388,12 @@ impl Airings {
             self.busy = Some(Busy::Keep);
             return Some(Output::Keep);
         }
-        let cancel = |record: &&Record| record.state == State::Cancelling && record.again <= now;
+        // First to disk: after a crash, what the book has as cancelled would look as if a person had taken it off the
+        // air. Shortly before it sounds, a disk that takes nothing keeps it on the air no longer.
+        let nears = |record: &Record| record.part.item.start < now + CANCEL_LATEST;
+        let cancel = |record: &&Record| {
+            record.state == State::Cancelling && record.again <= now && (!self.owed || nears(record))
+        };
         if let Some(id) = self.nearest(|record| cancel(record) && !record.part.is_live()) {
             self.busy = Some(Busy::Cancel(id));
             return Some(Output::Cancel { id });
@@ -486,7 +492,6 @@ impl Airings {
             self.records.remove(&id);
         } else {
             record.state = State::Cancelling;
-            // Or after a crash it would look as if a person had taken it off the air.
             self.owed = true;
         }
     }
@@ -568,6 +573,8 @@ const BUSY_AGAIN: i64 = 5 * SECOND;
 /// µs until what was refused is tried again: somebody must upload a file or mend a disk.
 const GIVE_AGAIN: i64 = 180 * SECOND;
 const CANCEL_AGAIN: i64 = 10 * SECOND;
+/// µs before its time at which what is taken back is cancelled though the disk does not know of it.
+const CANCEL_LATEST: i64 = 120 * SECOND;
 const ASK_AGAIN: i64 = 5 * SECOND;
 const KEEP_AGAIN: i64 = 10 * SECOND;
 /// µs between two looks into the book.

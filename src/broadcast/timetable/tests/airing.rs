@@ -259,6 +259,33 @@ fn what_a_person_took_off_the_air_is_not_given_again() {
 }
 
 #[test]
+fn what_is_taken_back_while_the_disk_is_full_is_cancelled_in_time_and_given_again_when_it_is_wanted_again() {
+    let mut node = Node::new();
+    let plan = [wanted(item(1, HOUR, 10), &["vn/01"])];
+    node.plan(&plan);
+    node.run();
+    node.broken = true;
+    node.plan(&[]);
+    node.run();
+    assert_eq!(node.stands(), listed(&[(60, "vn/01")]), "no record of it is on disk");
+    node.now = NOW + HOUR - MINUTE;
+    node.run();
+    assert_eq!(node.stands(), []);
+    // The other way round: the power is cut before the disk has room again.
+    let mut node = Node::new();
+    node.plan(&plan);
+    node.run();
+    node.broken = true;
+    node.plan(&[]);
+    node.run();
+    node.crash();
+    node.broken = false;
+    node.plan(&plan);
+    node.run();
+    assert_eq!(node.stands(), listed(&[(60, "vn/01")]));
+}
+
+#[test]
 fn an_order_that_the_node_has_lost_is_given_again_by_its_id() {
     let mut node = Node::new();
     let plan = [wanted(item(1, HOUR, 10), &["vn/01"])];
