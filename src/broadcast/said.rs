@@ -86,6 +86,19 @@ impl Mistakes {
     }
 }
 
+/// Of the names in the first object of a file: where most of them are unknown it is another file, and that is the one
+/// mistake to tell. Those names, quoted.
+pub(super) fn foreign<'n>(names: impl Iterator<Item = &'n str>, known: impl Fn(&str) -> bool) -> Option<String> {
+    let (right, wrong): (Vec<_>, Vec<_>) = names.partition(|name| known(name));
+    let is_foreign = wrong.len() >= FOREIGN && wrong.len() > right.len();
+    let shown: Vec<String> = wrong.into_iter().take(MOST_SHOWN).map(quoted).collect();
+    is_foreign.then(|| shown.join(", "))
+}
+
+/// Names that are unknown: fewer may be slips of the hand.
+const FOREIGN: usize = 3;
+const MOST_SHOWN: usize = 6;
+
 /// Told at once; whoever made a hundred has made the same one a hundred times.
 pub const MOST_MISTAKES: usize = 100;
 
@@ -110,6 +123,7 @@ pub const ENGLISH: &[(&str, &str)] = &[
     ("read.json", "the JSON cannot be read: {0}; mend it there"),
     ("read.array", "a JSON array is needed; put [ and ] around the objects"),
     ("read.object", "a JSON object is needed; put braces around its named fields"),
+    ("read.foreign", "this seems to be another file, since its objects have {0}; give the one whose objects have {1}"),
     ("read.header", "no line names the columns; begin with: {0}"),
     ("read.column", "there is no column or field {0}; use {1}"),
     ("read.twice", "{0} stands twice; leave out one"),

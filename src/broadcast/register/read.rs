@@ -2,7 +2,7 @@
 
 use super::{MOST_BYTES, MOST_LANGUAGES, MOST_SUCCESSORS, MOST_UNITS, Register, Unit};
 use crate::broadcast::Area;
-use crate::broadcast::said::{At, Mistake, Mistakes, Said, quoted};
+use crate::broadcast::said::{At, Mistake, Mistakes, Said, foreign, quoted};
 use chrono::NaiveDate;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -71,6 +71,12 @@ impl Register {
                 return mistakes.or(Self::default());
             }
         };
+        if let Some(Element::Object(fields)) = elements.first()
+            && let Some(names) = foreign(fields.iter().map(|(field, _)| field.as_str()), is_column)
+        {
+            mistakes.add(At::Item(1), "", Said::new("read.foreign", [&names, &KNOWN]));
+            return mistakes.or(Self::default());
+        }
         let mut rows = Vec::new();
         let mut spoken = Vec::new();
         for (element, item) in elements.into_iter().zip(1..).take(MOST_UNITS + 1) {

@@ -1,10 +1,17 @@
 //! Takes the fields out of a JSON object one by one, and tells of all that are wrong.
 
 use crate::broadcast::Area;
-use crate::broadcast::said::{At, Mistakes, Said, quoted};
+use crate::broadcast::said::{self, At, Mistakes, Said, quoted};
 use crate::time::Civil;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use serde_json::{Map, Value};
+
+/// Whether a file's first object is one of another kind of file.
+pub(super) fn foreign(values: &[Value], known: &[&str]) -> Option<Said> {
+    let names = values.first()?.as_object()?.keys().map(String::as_str);
+    let names = said::foreign(names, |name| known.contains(&name))?;
+    Some(Said::new("read.foreign", [&names, &known.join(", ")]))
+}
 
 /// An object, and where it stands.
 pub(super) struct Fields<'v, 'm> {

@@ -14,7 +14,7 @@
 //! out: `except`, `zone`, `from`, `until`, `approver`; `enabled`, which is then true.
 
 use super::entry::{Entry, MOST_DATES, MOST_EXCEPT, Plays, When};
-use super::fields::{DAY, Fields, LOCAL, TEXT, YES, ZONE, civil, day, local, text, zone};
+use super::fields::{self, DAY, Fields, LOCAL, TEXT, YES, ZONE, civil, day, local, text, zone};
 use crate::broadcast::said::{At, Mistake, Mistakes, Said, quoted};
 use crate::broadcast::{Area, Priority};
 use crate::time::Civil;
@@ -38,6 +38,10 @@ impl Entry {
             mistakes.add(At::Whole, "", Said::new("read.array", []));
             return finish(None, mistakes);
         };
+        if let Some(said) = fields::foreign(values, KNOWN) {
+            mistakes.add(At::Item(1), "", said);
+            return finish(None, mistakes);
+        }
         if values.len() > super::MOST_ENTRIES {
             mistakes.add(At::Whole, "", Said::new("read.many", [&values.len(), &super::MOST_ENTRIES]));
             return finish(None, mistakes);

@@ -143,6 +143,10 @@ impl Policies {
             mistakes.add(At::Whole, "", Said::new("read.array", []));
             return mistakes.or(policies);
         };
+        if let Some(said) = super::fields::foreign(values, KNOWN) {
+            mistakes.add(At::Item(1), "", said);
+            return mistakes.or(policies);
+        }
         if values.len() > MOST_POLICIES {
             mistakes.add(At::Whole, "", Said::new("read.many", [&values.len(), &MOST_POLICIES]));
         }

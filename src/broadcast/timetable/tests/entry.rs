@@ -1,7 +1,7 @@
 //! What an entry must be, and how it is written.
 
 use super::*;
-use crate::broadcast::At;
+use crate::broadcast::{At, Mistake};
 
 const GOOD: &str = r#"{"id":"0199f3c1-0000-7000-8000-000000000001","title":"Bản tin sáng",
     "areas":["vn/01"],"except":["vn/01/00004"],"priority":"priority",
@@ -110,6 +110,30 @@ fn a_file_of_entries_names_the_one_that_is_wrong() {
     assert_eq!(Entry::read_all(b"{}").unwrap_err()[0].said.code, "read.array");
     assert_eq!(Entry::read(b"{").unwrap_err()[0].said.code, "read.json");
     assert_eq!(Entry::read(b"[]").unwrap_err()[0].said.code, "read.object");
+}
+
+/// A file given in the place of another is one mistake, not twenty.
+#[test]
+fn a_file_of_another_kind_is_named_as_such() {
+    let entries = format!("[{GOOD},{GOOD}]");
+    let policies = r#"[{"area": "vn", "longest_minutes": 20, "gap_minutes": 1}]"#;
+    let areas = r#"[{"code": "vn", "name:vi": "Việt Nam", "kind": "country"}]"#;
+    let of_entries = |text: &str| Entry::read_all(text.as_bytes()).map(|_| ());
+    let of_policies = |text: &str| Policies::read(text.as_bytes()).map(|_| ());
+    let of_areas = |text: &str| Register::from_json(text.as_bytes()).map(|_| ());
+    let reads: [(&dyn Fn(&str) -> Result<(), Vec<Mistake>>, _); 3] =
+        [(&of_entries, [policies, areas]), (&of_policies, [&entries, areas]), (&of_areas, [&entries, policies])];
+    for (read, others) in reads {
+        for other in others {
+            let told: Vec<_> = read(other).unwrap_err().into_iter().map(|wrong| (wrong.at, wrong.said.code)).collect();
+            assert_eq!(told, [(At::Item(1), "read.foreign")], "{other}");
+        }
+    }
+    let said = of_entries(policies).unwrap_err().remove(0).to_string();
+    assert!(
+        said.contains(r#""area", "gap_minutes", "longest_minutes""#) && said.contains("id, title, areas"),
+        "{said}"
+    );
 }
 
 #[test]
