@@ -27,10 +27,10 @@ impl ToPlayoutRate {
         Self { rate, stage: (rate != RATE).then(|| Stage::new(rate)), taken: 0, given: 0 }
     }
 
-    /// The whole output for `samples` of input.
-    pub fn output_for(&self, samples: u64) -> u64 {
-        let twice = u128::from(samples) * u128::from(RATE) * 2 + u128::from(self.rate);
-        (twice / (2 * u128::from(self.rate))) as u64
+    /// The whole output for `samples` of input at `rate`, which is above zero.
+    pub fn length(rate: u64, samples: u64) -> u64 {
+        let twice = u128::from(samples) * u128::from(RATE) * 2 + u128::from(rate);
+        (twice / (2 * u128::from(rate))) as u64
     }
 
     pub fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) {
@@ -45,7 +45,7 @@ impl ToPlayoutRate {
 
     /// What the filter still holds. Nothing may be pushed afterwards.
     pub fn finish(&mut self, out: &mut Vec<f32>) {
-        let wanted = self.output_for(self.taken);
+        let wanted = Self::length(self.rate, self.taken);
         let silence = [0.0; BLOCK as usize];
         while self.given < wanted {
             self.push(&silence, out);

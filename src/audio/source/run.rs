@@ -67,7 +67,7 @@ impl Run {
     pub fn output_for(&self, lengths: &[(u32, u64)]) -> u64 {
         let mut same = lengths.chunk_by(|a, b| a.0 == b.0);
         let sum = |part: &[(u32, u64)]| part.iter().fold(0u64, |sum, (_, samples)| sum.saturating_add(*samples));
-        same.by_ref().map(|part| ToPlayoutRate::new(part[0].0).output_for(sum(part))).fold(0, u64::saturating_add)
+        same.by_ref().map(|part| ToPlayoutRate::length(part[0].0.into(), sum(part))).fold(0, u64::saturating_add)
     }
 
     /// One packet further.
