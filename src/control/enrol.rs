@@ -19,7 +19,7 @@ use super::text::{Failure, Language, say};
 use crate::broadcast::{Address, Area};
 use crate::config::is_device;
 use crate::io::clock;
-use crate::io::identity::{GOVERNS, NewNode, PLACES, Rights, Root};
+use crate::io::identity::{GOVERNS, NewNode, PLACES, Rights, Root, load_authority};
 use crate::key::KeyId;
 use crate::node::Role;
 use clap::{Args, ValueEnum};
@@ -123,6 +123,9 @@ impl Enrol {
 pub struct Made {
     pub folder: PathBuf,
     pub node: Uuid,
+    /// By which it may speak: the top needs it whole to revoke what only a root has heard of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 pub fn init(options: &Init, language: Language) -> Result<Made, Failure> {
@@ -145,7 +148,7 @@ pub fn init(options: &Init, language: Language) -> Result<Made, Failure> {
         fs::write(origin.join(CONFIG), format!("{NODE}{CHILDREN}{sources}"))?;
         Ok(id)
     })
-    .map(|node| Made { folder: options.folder.clone(), node })
+    .map(|node| Made { folder: options.folder.clone(), node, key: None })
 }
 
 /// What came of it.
@@ -276,7 +279,7 @@ fn make(root: &Root, file: &Path, options: &Enrol) -> Result<Made, Failure> {
     let roots = file.parent().unwrap_or(Path::new("")).join(ROOTS);
     let name = options.name.clone().unwrap_or_default();
     let node = NewNode { role, area, name, authority: options.authority.clone() };
-    let id = whole(folder, |making| {
+    let (node, key) = whole(folder, |making| {
         let rights = Rights { kinds: &PLACES, alone_from: options.alone_from };
         let id = root.provision_with(making, &node, &rights, parents.clone())?;
         trust(&roots, making)?;
@@ -284,9 +287,10 @@ fn make(root: &Root, file: &Path, options: &Enrol) -> Result<Made, Failure> {
             root.appoint(making)?;
         }
         fs::write(making.join(CONFIG), configuration(options, role))?;
-        Ok(id)
+        let key = options.authority.as_ref().map(|name| load_authority(making, name)).transpose()?;
+        Ok((id, key))
     })?;
-    Ok(Made { folder: folder.clone(), node: id })
+    Ok(Made { folder: folder.clone(), node, key: key.map(|key| key.id().to_string()) })
 }
 
 fn configuration(options: &Enrol, role: Role) -> String {
@@ -341,7 +345,7 @@ pub fn boards_made(made: &places::Made, language: Language) -> String {
 }
 
 /// Makes a folder by way of another beside it, so that it is whole or not there.
-fn whole(folder: &Path, make: impl FnOnce(&Path) -> io::Result<Uuid>) -> Result<Uuid, Failure> {
+fn whole<T>(folder: &Path, make: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, Failure> {
     let failed = |error: &io::Error| Failure::new("enrol.folder", [&format!("{}: {error}", folder.display())]);
     if folder.exists() {
         return Err(Failure::new("enrol.exists", [&folder.display()]));
@@ -356,7 +360,7 @@ fn whole(folder: &Path, make: impl FnOnce(&Path) -> io::Result<Uuid>) -> Result<
     if making.exists() {
         fs::remove_dir_all(&making).map_err(|error| failed(&error))?;
     }
-    let made = make(&making).and_then(|id| fs::rename(&making, folder).map(|()| id));
+    let made = make(&making).and_then(|made| fs::rename(&making, folder).map(|()| made));
     made.map_err(|error| {
         let _ = fs::remove_dir_all(&making);
         failed(&error)
@@ -391,7 +395,14 @@ pub fn made(made: &Made, first: bool, language: Language) -> String {
     let folder = made.folder.display();
     match first {
         true => say(language, "init.made", [&folder, &made.node]),
-        false => say(language, "enrol.made", [&folder, &made.node]),
+        false => {
+            let text = say(language, "enrol.made", [&folder, &made.node]);
+            let key = made.key.as_ref().map(|key| say(language, "enrol.key", [key]));
+            match key {
+                Some(key) => format!("{text}\n{key}"),
+                None => text,
+            }
+        }
     }
 }
 
@@ -472,12 +483,13 @@ mod tests {
             "ha-noi",
         ]);
         let line: Vec<&str> = line.iter().map(String::as_str).collect();
-        let Enrolled::Made(Made { node, .. }) = enrol(parse(&line), Language::English).await.unwrap() else {
-            panic!("nothing to renew")
-        };
+        let done = enrol(parse(&line), Language::English).await.unwrap();
+        let Enrolled::Made(Made { node, key: Some(key), .. }) = &done else { panic!("nothing to renew: {done:?}") };
+        assert_eq!(*key, load_authority(&data, "ha-noi").unwrap().id().to_string());
+        assert!(enrolled(&done, Language::Vietnamese).contains(&format!("loa revoke {key} --root")));
         let config = Config::load(&data.join("loa.toml")).unwrap();
         assert_eq!(config.parent.unwrap().addresses.len(), 2);
-        assert_eq!(Identity::load(&data).unwrap().node, node);
+        assert_eq!(Identity::load(&data).unwrap().node, *node);
         assert_eq!(enrol(parse(&line), Language::English).await.unwrap_err().code, "enrol.exists");
 
         let before = Store::open(&data).unwrap().journal().unwrap();
