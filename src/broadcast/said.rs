@@ -90,12 +90,12 @@ impl Mistakes {
 /// mistake to tell. Those names, quoted.
 pub(super) fn foreign<'n>(names: impl Iterator<Item = &'n str>, known: impl Fn(&str) -> bool) -> Option<String> {
     let (right, wrong): (Vec<_>, Vec<_>) = names.partition(|name| known(name));
-    let is_foreign = wrong.len() >= FOREIGN && wrong.len() > right.len();
+    let is_foreign = wrong.len() >= FOREIGN && wrong.len() >= right.len() || wrong.len() > 1 && right.is_empty();
     let shown: Vec<String> = wrong.into_iter().take(MOST_SHOWN).map(quoted).collect();
     is_foreign.then(|| shown.join(", "))
 }
 
-/// Names that are unknown: fewer may be slips of the hand.
+/// Names that are unknown beside known ones: fewer may be slips of the hand.
 const FOREIGN: usize = 3;
 const MOST_SHOWN: usize = 6;
 

@@ -29,10 +29,12 @@
 //! time and ended with its slot. If its source fails within it, it is opened again, as another broadcast.
 
 mod form;
+mod output;
 mod record;
 mod wanted;
 
 pub use form::{read, write};
+pub use output::{Listed, Output, Tell};
 pub use record::{Fault, Part, Record, Shown, State};
 pub use wanted::Asked;
 
@@ -70,7 +72,10 @@ pub struct Airings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Busy {
     List,
-    Keep,
+    /// What changes while it is written is not in it. `owed`: there were ids in it that must be on disk.
+    Keep {
+        owed: bool,
+    },
     Give(Uuid),
     Cancel(Uuid),
 }
@@ -85,64 +90,17 @@ pub struct Wanted {
     pub areas: Vec<Area>,
 }
 
-/// What the owner is to do. It says what came of it before it asks for more; of [`Output::Open`] and
-/// [`Output::Close`] it says so at the end of what was opened.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// Read the node's book: [`Airings::handle_listed`].
-    List,
-    /// Write [`Airings::records`] to disk: [`Airings::handle_kept`].
-    Keep,
-    /// Give this broadcast by this id: [`Airings::handle_given`].
-    Give {
-        id: Uuid,
-        part: Part,
-    },
-    /// [`Airings::handle_cancelled`].
-    Cancel {
-        id: Uuid,
-    },
-    /// Put a live source on the air until the end of its slot: [`Airings::handle_over`].
-    Open {
-        id: Uuid,
-        part: Part,
-    },
-    Close {
-        id: Uuid,
-    },
-}
-
-/// What people are to learn.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Tell {
-    /// It could not be given, or its source failed. Each fault of a part is told once.
-    Fault { part: Part, fault: Fault },
-    /// It will not sound: nobody could be told in time.
-    Missed { part: Part },
-    /// It was taken back, because it no longer stands.
-    Cancelled { part: Part },
-}
-
-/// Of a broadcast, as the node's book has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listed {
-    /// To come, or on the air.
-    Known,
-    Ended,
-    Cancelled,
-    /// Its authority was locked or revoked.
-    Withdrawn,
-}
-
 impl Airings {
     /// `records`: what was kept last, all of it. `seed`: fresh at every start; ids come of it.
     pub fn new(seed: [u8; 32], records: Vec<Record>) -> Self {
         let mut records: BTreeMap<Uuid, Record> = records.into_iter().map(|record| (record.id, record)).collect();
         for record in records.values_mut() {
             // The process that spoke is gone.
-            if record.part.is_live() && record.state == State::Open {
-                record.state = State::Promised;
-            }
+            record.state = match record.state {
+                State::Open if record.part.is_live() => State::Promised,
+                State::Cancelling if record.part.is_live() => State::Withdrawn,
+                state => state,
+            };
             (record.fault, record.again) = (None, Civil::default());
         }
         Self {
@@ -284,11 +242,10 @@ impl Airings {
 
     /// The records were written, or could not be: then nothing new is given.
     pub fn handle_kept(&mut self, now: Civil, kept: bool) {
-        self.busy = None;
-        self.changed &= !kept;
-        self.owed &= !kept;
-        if !kept {
-            self.keep_at = now + KEEP_AGAIN;
+        if let Some(Busy::Keep { owed }) = self.busy.take()
+            && !kept
+        {
+            (self.changed, self.owed, self.keep_at) = (true, self.owed || owed, now + KEEP_AGAIN);
         }
     }
 
@@ -385,14 +342,10 @@ impl Airings {
         }
         let keeps = self.keep_at <= now;
         if self.owed && keeps {
-            self.busy = Some(Busy::Keep);
-            return Some(Output::Keep);
+            return Some(self.keep());
         }
-        // First to disk: after a crash, what the book has as cancelled would look as if a person had taken it off the
-        // air. Shortly before it sounds, a disk that takes nothing keeps it on the air no longer.
-        let nears = |record: &Record| record.part.item.start < now + CANCEL_LATEST;
         let cancel = |record: &&Record| {
-            record.state == State::Cancelling && record.again <= now && (!self.owed || nears(record))
+            record.state == State::Cancelling && record.again <= now && (!self.owed || self.cancel_by(record) <= now)
         };
         if let Some(id) = self.nearest(|record| cancel(record) && !record.part.is_live()) {
             self.busy = Some(Busy::Cancel(id));
@@ -412,11 +365,13 @@ impl Airings {
             self.busy = Some(Busy::Give(id));
             return Some(Output::Give { id, part: self.records.get(&id)?.part.clone() });
         }
-        if self.changed && keeps {
-            self.busy = Some(Busy::Keep);
-            return Some(Output::Keep);
-        }
-        None
+        (self.changed && keeps).then(|| self.keep())
+    }
+
+    fn keep(&mut self) -> Output {
+        self.busy = Some(Busy::Keep { owed: self.owed });
+        (self.changed, self.owed) = (false, false);
+        Output::Keep
     }
 
     pub fn poll_tell(&mut self) -> Option<Tell> {
@@ -427,6 +382,8 @@ impl Airings {
     pub fn poll_timeout(&self) -> Civil {
         let next = self.records.values().filter_map(|record| match record.state {
             State::Promised if record.part.is_live() => Some((record.part.item.start - OPEN_AHEAD).max(record.again)),
+            State::Cancelling if self.owed => Some(record.again.max(self.keep_at.min(self.cancel_by(record)))),
+            State::Promised if self.owed => Some(record.again.max(self.keep_at)),
             State::Promised | State::Cancelling => Some(record.again),
             _ => None,
         });
@@ -513,6 +470,16 @@ impl Airings {
         let Item { start, end, .. } = record.part.item;
         let due = start - OPEN_AHEAD <= now && now + SHORTEST <= end;
         record.state == State::Promised && record.part.is_live() && due && record.again <= now && self.is_free(record)
+    }
+
+    /// When it is cancelled though the disk does not know of it: shortly before it sounds, or before what is live in its
+    /// place. Until then the disk comes first, as after a crash what the book has as cancelled would look as if a person
+    /// had taken it off the air.
+    fn cancel_by(&self, record: &Record) -> Civil {
+        let live = |other: &&Record| other.part.is_live() && other.state == State::Promised;
+        let in_its_place = self.records.values().filter(live).filter(|other| other.part.meets(&record.part));
+        let first = in_its_place.map(|other| other.part.item.start).chain([record.part.item.start]).min();
+        first.unwrap_or_default() - CANCEL_LATEST
     }
 
     fn live_to_close(&mut self) -> Option<&mut Record> {

@@ -286,6 +286,66 @@ fn what_is_taken_back_while_the_disk_is_full_is_cancelled_in_time_and_given_agai
 }
 
 #[test]
+fn what_is_live_does_not_wait_for_a_full_disk_to_learn_of_what_it_takes_the_place_of() {
+    let mut node = Node::new();
+    node.plan(&[wanted(item(1, HOUR + 30 * MINUTE, 10), &["vn/01"])]);
+    node.run();
+    node.broken = true;
+    node.plan(&[wanted(live(2, HOUR, 60), &["vn/01"])]);
+    node.run();
+    assert_eq!(node.stands(), listed(&[(90, "vn/01")]));
+    node.now = node.airings.poll_timeout().max(NOW + HOUR - 2 * MINUTE);
+    node.run();
+    assert_eq!(node.stands(), []);
+    node.now = NOW + HOUR - OPEN_AHEAD;
+    node.run();
+    assert_eq!(node.opened.len(), 1);
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_not_asked_all_the_time() {
+    let mut node = Node::new();
+    node.plan(&[wanted(item(1, HOUR, 10), &["vn/01"])]);
+    node.run();
+    node.broken = true;
+    node.plan(&[]);
+    node.run();
+    assert!(node.airings.poll_timeout() >= NOW + 10 * SECOND, "{:?}", node.airings.poll_timeout());
+}
+
+#[test]
+fn a_live_source_that_was_being_closed_when_the_power_went_is_in_nobodys_way() {
+    let mut node = Node::new();
+    node.plan(&[wanted(live(1, HOUR, 10), &["vn/01"])]);
+    node.now = NOW + HOUR + MINUTE;
+    node.run();
+    node.plan_stopping(&[], &[1]);
+    assert!(matches!(node.airings.poll_output(Some(node.now)), Some(Output::Close { .. })));
+    // What it says of its end comes while the records are being written.
+    node.step();
+    node.crash();
+    let after = [wanted(live(2, HOUR + 2 * MINUTE, 5), &["vn/01"])];
+    node.plan(&after);
+    node.now = NOW + HOUR + 3 * MINUTE;
+    node.run();
+    assert_eq!(node.opened.len(), 2);
+}
+
+#[test]
+fn what_changes_while_the_records_are_written_is_written_next() {
+    let mut node = Node::new();
+    node.plan(&[wanted(live(1, HOUR, 10), &["vn/01"])]);
+    node.now = NOW + HOUR + MINUTE;
+    node.run();
+    let id = node.opened[0].0;
+    node.airings.handle_on_air(id);
+    assert_eq!(node.airings.poll_output(Some(node.now)), Some(Output::Keep));
+    node.airings.handle_over(node.now, id, Some(Fault::new("live.stream", "nobody answers")), false);
+    node.airings.handle_kept(node.now, true);
+    assert_eq!(node.airings.poll_output(Some(node.now)), Some(Output::Keep));
+}
+
+#[test]
 fn an_order_that_the_node_has_lost_is_given_again_by_its_id() {
     let mut node = Node::new();
     let plan = [wanted(item(1, HOUR, 10), &["vn/01"])];
@@ -403,7 +463,7 @@ fn plan_of_rows(rows: &[(u64, i64, i64, Vec<usize>)]) -> Vec<Wanted> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
     #[test]
     fn however_often_it_is_planned_and_cut_off_each_sounds_once_and_no_two_at_once(

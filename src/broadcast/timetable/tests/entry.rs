@@ -112,17 +112,25 @@ fn a_file_of_entries_names_the_one_that_is_wrong() {
     assert_eq!(Entry::read(b"[]").unwrap_err()[0].said.code, "read.object");
 }
 
+type Read<'r> = &'r dyn Fn(&str) -> Result<(), Vec<Mistake>>;
+
 /// A file given in the place of another is one mistake, not twenty.
 #[test]
 fn a_file_of_another_kind_is_named_as_such() {
     let entries = format!("[{GOOD},{GOOD}]");
     let policies = r#"[{"area": "vn", "longest_minutes": 20, "gap_minutes": 1}]"#;
     let areas = r#"[{"code": "vn", "name:vi": "Việt Nam", "kind": "country"}]"#;
+    let whole = r#"[{"code": "vn", "name:vi": "Việt Nam", "kind": "country", "zone": "Asia/Ho_Chi_Minh",
+        "from": "2025-07-01", "until": "2035-07-01"}]"#;
+    let short = r#"[{"area": "vn", "quiet": null}]"#;
     let of_entries = |text: &str| Entry::read_all(text.as_bytes()).map(|_| ());
     let of_policies = |text: &str| Policies::read(text.as_bytes()).map(|_| ());
     let of_areas = |text: &str| Register::from_json(text.as_bytes()).map(|_| ());
-    let reads: [(&dyn Fn(&str) -> Result<(), Vec<Mistake>>, _); 3] =
-        [(&of_entries, [policies, areas]), (&of_policies, [&entries, areas]), (&of_areas, [&entries, policies])];
+    let reads: [(Read<'_>, Vec<&str>); 3] = [
+        (&of_entries, vec![policies, short, areas, whole]),
+        (&of_policies, vec![&entries, areas]),
+        (&of_areas, vec![&entries, policies, short]),
+    ];
     for (read, others) in reads {
         for other in others {
             let told: Vec<_> = read(other).unwrap_err().into_iter().map(|wrong| (wrong.at, wrong.said.code)).collect();
