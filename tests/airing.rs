@@ -1,17 +1,18 @@
 //! A node that airs by its timetable and a loudspeaker that hears it: processes of the program, spoken to as people do.
 
+mod ports;
+
 use loa::io::identity::{NewNode, Root};
 use loa::node::Role;
 use serde_json::{Value, json};
 use std::io::Cursor;
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Real time that a test waits at most for what must come; it ends as soon as it has.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Tree {
     folder: TempDir,
@@ -43,12 +44,7 @@ impl Tree {
         let provision = |name: &str, node: NewNode| root.provision(&folder.path().join(name), &node).expect("a node");
         provision("origin", new("origin", Role::Relay, "vn", Some("main")));
         provision("loa", new("loa", Role::Speaker, "vn/01", None));
-        let tcp = || {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            listener.local_addr().expect("an address").port()
-        };
-        let sessions = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-        let api = tcp();
+        let (sessions, api) = (ports::free(1), ports::free(1));
         write(
             folder.path(),
             "policies.json",
@@ -59,12 +55,12 @@ impl Tree {
             "[node]\ndata = \"origin\"\nzone = \"UTC\"\n[children]\nlisten = \"127.0.0.1:{sessions}\"\n[sources]\nauthority = \"main\"\n\
              [api]\nlisten = \"127.0.0.1:{api}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n\
              [timetable]\npolicies = \"policies.json\"\n[timetable.streams]\ntone = \"pipe:cat tone.wav\"\nbroken = \"pipe:exit 3\"\n",
-            tcp()
+            ports::free(1)
         );
         let speaker = format!(
             "[node]\ndata = \"loa\"\n[parent]\naddresses = [\"127.0.0.1:{sessions}\"]\n[playout]\ndevice = \"null\"\n\
              [admin]\nlisten = \"127.0.0.1:{}\"\n",
-            tcp()
+            ports::free(1)
         );
         write(folder.path(), "origin.toml", &origin);
         write(folder.path(), "loa.toml", &speaker);
@@ -118,9 +114,15 @@ impl Tree {
         all.iter().filter(|one| one["title"] == title).filter_map(of).collect()
     }
 
+    /// From yesterday, since midnight may come while it is tested.
+    async fn plan(&self) -> Value {
+        let from = (chrono::Utc::now() - chrono::TimeDelta::days(1)).format("%Y-%m-%d");
+        self.get(&format!("/v1/timetable/plan?from={from}&days=3")).await.unwrap_or_default()
+    }
+
     /// What `loa timetable` shows of a title.
     async fn shown(&self, title: &str) -> String {
-        let plan = self.get("/v1/timetable/plan?days=2").await.unwrap_or_default();
+        let plan = self.plan().await;
         let rows = plan["rows"].as_array().cloned().unwrap_or_default();
         let row = rows.iter().find(|row| row[5] == title);
         row.and_then(|row| row[6].as_str()).unwrap_or("-").to_owned()
@@ -130,7 +132,7 @@ impl Tree {
         let deadline = Instant::now() + PATIENCE;
         while !is(self).await {
             if Instant::now() >= deadline {
-                let plan = self.get("/v1/timetable/plan?days=2").await.unwrap_or_default();
+                let plan = self.plan().await;
                 panic!("{what}: not within {PATIENCE:?}; {}", plan["rows"]);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -172,7 +174,7 @@ fn text(bytes: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_timetable_is_aired_by_itself_once_each_through_a_restart_and_as_people_change_it() {
     let mut tree = Tree::start().await;
-    let (file, late) = (wav(3.0), wav(3.5));
+    let (file, late) = (wav(12.0), wav(3.5));
     let digest = |bytes: &[u8]| {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
         digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
@@ -189,17 +191,17 @@ async fn a_timetable_is_aired_by_itself_once_each_through_a_restart_and_as_peopl
     // As entries state it: in whole seconds.
     let now = chrono::SubsecRound::trunc_subsecs(chrono::Utc::now(), 0);
     let at = |seconds: i64| now + chrono::TimeDelta::seconds(seconds);
-    let live = |name: &str| json!({"live": name, "limit_us": 4_000_000});
+    let live = |name: &str| json!({"live": name, "limit_us": 10_000_000});
     let mut entries = vec![
-        entry(1, "sáng", media(&file, 3_000_000), at(40)),
-        entry(2, "trưa", media(&file, 3_000_000), at(600)),
-        entry(3, "chiều", media(&file, 3_000_000), at(700)),
+        entry(1, "sáng", media(&file, 12_000_000), at(60)),
+        entry(2, "trưa", media(&file, 12_000_000), at(600)),
+        entry(3, "chiều", media(&file, 12_000_000), at(700)),
         entry(4, "thiếu", media(&late, 4_000_000), at(800)),
         entry(5, "dài", media(&file, 2_500_000), at(900)),
-        entry(6, "trực tiếp", live("tone"), at(55)),
-        entry(7, "hỏng", live("broken"), at(70)),
+        entry(6, "trực tiếp", live("tone"), at(80)),
+        entry(7, "hỏng", live("broken"), at(95)),
     ];
-    let mut draft = entry(8, "nháp", media(&file, 3_000_000), at(1_000));
+    let mut draft = entry(8, "nháp", media(&file, 12_000_000), at(1_000));
     draft["approver"].take();
     draft.as_object_mut().expect("an object").remove("approver");
     entries.push(draft);
@@ -217,7 +219,7 @@ async fn a_timetable_is_aired_by_itself_once_each_through_a_restart_and_as_peopl
     let doubts = |told: &str| told.lines().filter(|line| line.contains("[timetable.doubt_")).count();
     assert!(told.contains("[timetable.doubt_media]") && doubts(&told) == 1, "{told}");
     let doubtful =
-        [entry(9, "không nguồn", live("nobody"), at(950)), entry(10, "đã qua", media(&file, 3_000_000), at(-90_000))];
+        [entry(9, "không nguồn", live("nobody"), at(950)), entry(10, "đã qua", media(&file, 12_000_000), at(-90_000))];
     let told = text(&put(&tree, &[&entries[..], &doubtful].concat(), &["--dry-run"]).stdout);
     assert!(told.contains("[timetable.doubt_stream]") && told.contains("[timetable.doubt_past]"), "{told}");
     assert_eq!(tree.get("/v1/timetable").await.expect("an answer")["version"], 0, "a dry run changes nothing");
@@ -239,7 +241,11 @@ async fn a_timetable_is_aired_by_itself_once_each_through_a_restart_and_as_peopl
     // The power is cut at the origin; what it promised it knows again, and gives nothing twice.
     tree.kill("origin");
     tree.run("origin");
-    tree.until("it is back", async |tree| tree.shown("sáng").await == "given").await;
+    tree.until("it is back", async |tree| {
+        // On a slow machine its time has come by then.
+        ["given", "sounding", "aired"].contains(&tree.shown("sáng").await.as_str())
+    })
+    .await;
     assert_eq!([tree.broadcasts("sáng").await, tree.broadcasts("trưa").await].concat(), before);
 
     tree.until("a trouble stands for the missing file", async |tree| {
@@ -250,8 +256,8 @@ async fn a_timetable_is_aired_by_itself_once_each_through_a_restart_and_as_peopl
     tree.until("the file that came is given", async |tree| tree.shown("thiếu").await == "given").await;
 
     tree.until("it sounds at its time", async |tree| tree.speaker().await["sounding"] == before[0].0.as_str()).await;
-    let late = (chrono::Utc::now() - at(40)).num_milliseconds();
-    assert!((-500..3_500).contains(&late), "it sounded {late} ms after its time");
+    let late = (chrono::Utc::now() - at(60)).num_milliseconds();
+    assert!((-500..12_000).contains(&late), "it sounded {late} ms after its time");
     // What is changed and what is removed is taken back; the rest is left alone, and what sounds goes on.
     entries[1]["title"] = json!("trưa mới");
     entries.remove(2);
@@ -269,8 +275,8 @@ async fn a_timetable_is_aired_by_itself_once_each_through_a_restart_and_as_peopl
 
     tree.until("a live source speaks in its slot", async |tree| tree.shown("trực tiếp").await == "sounding").await;
     tree.until("and ends with it", async |tree| tree.shown("trực tiếp").await == "aired").await;
-    let over = (chrono::Utc::now() - at(59)).num_milliseconds();
-    assert!((-1_500..10_000).contains(&over), "it was over {over} ms after its slot");
+    let over = (chrono::Utc::now() - at(90)).num_milliseconds();
+    assert!((-1_500..20_000).contains(&over), "it was over {over} ms after its slot");
     assert_eq!(tree.broadcasts("trực tiếp").await.len(), 1);
     tree.until("a source that fails is told", async |tree| {
         tree.get("/v1/events").await.unwrap_or_default().to_string().contains("timetable.live")
@@ -288,5 +294,5 @@ async fn a_timetable_is_aired_by_itself_once_each_through_a_restart_and_as_peopl
     assert!(told.contains("no area vn/10") && !told.contains("no area vn/01"), "{told}");
     let wrong = tree.loa(&["timetable", "set", "policies.json"]);
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(text(&wrong.stderr).contains("[read.missing]"), "{}", text(&wrong.stderr));
+    assert!(text(&wrong.stderr).contains("[read.foreign]"), "{}", text(&wrong.stderr));
 }

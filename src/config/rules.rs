@@ -489,9 +489,12 @@ fn is_name(text: &str) -> bool {
 
 fn is_filter(level: &str) -> bool {
     // A word alone is a level: as the name of a part of the program, which it may be too, it would say nothing.
-    let known =
-        |part: &str| part.contains(['=', ':', '[']) || part.trim().parse::<tracing::metadata::LevelFilter>().is_ok();
-    level.split(',').all(known) && tracing_subscriber::EnvFilter::builder().parse(level).is_ok()
+    let known = |part: &str| part.contains(['=', ':']) || part.trim().parse::<tracing::metadata::LevelFilter>().is_ok();
+    // What is said of a span's fields is a regular expression there: a line of text takes minutes to become a machine.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_:=,- ".contains(c);
+    level.chars().all(plain)
+        && level.split(',').all(known)
+        && tracing_subscriber::EnvFilter::builder().parse(level).is_ok()
 }
 
 /// What can be dialled without TLS, with a path behind it or none; a user or a query would be a secret in a file that

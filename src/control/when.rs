@@ -170,20 +170,25 @@ mod tests {
 
     #[test]
     fn people_read_a_time_as_their_language_writes_it_and_with_its_zone() {
-        let then = at("2026-12-07T08:40:59.5+07:00");
+        // A day that no machine that runs this has for today's.
+        let then = at("2020-12-07T08:40:59.5+07:00");
         for (language, minute, day) in [
-            (Language::Vietnamese, "07/12/2026 08:40 +07:00", "07/12/2026"),
-            (Language::English, "2026-12-07 08:40 +07:00", "2026-12-07"),
+            (Language::Vietnamese, "07/12/2020 08:40 +07:00", "07/12/2020"),
+            (Language::English, "2020-12-07 08:40 +07:00", "2020-12-07"),
         ] {
             assert_eq!(date(then, ZONE, language), minute);
             assert_eq!(super::day(then, ZONE, language), day);
-            assert_eq!(retold("2026-12-07T08:40:59.500000+07:00", language), minute);
+            assert_eq!(retold("2020-12-07T08:40:59.500000+07:00", language), minute);
             assert_eq!(retold("-", language), "-");
         }
-        assert_eq!(moment(then, ZONE, Language::Vietnamese), "07/12/2026 08:40:59 +07:00");
-        assert_eq!(moment(then, ZONE, Language::English), "2026-12-07 08:40:59");
-        let now = clock::wall();
-        assert_eq!(moment(now, ZONE, Language::English), show_short(now, ZONE), "today's needs no day");
+        assert_eq!(moment(then, ZONE, Language::Vietnamese), "07/12/2020 08:40:59 +07:00");
+        assert_eq!(moment(then, ZONE, Language::English), "2020-12-07 08:40:59");
+        let asked = (0..3).any(|_| {
+            // Midnight may come between the two looks at the clock.
+            let now = clock::wall();
+            moment(now, ZONE, Language::English) == show_short(now, ZONE)
+        });
+        assert!(asked, "today's needs no day");
         assert_eq!(date(Civil(i64::MAX), ZONE, Language::English), show(Civil(i64::MAX), ZONE));
     }
 

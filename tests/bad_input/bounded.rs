@@ -1,9 +1,9 @@
 //! What one piece of work took of memory and time, and what the decoders are allowed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Runs `work` alone among all tests here; panics if it panics, takes too much memory or too much time.
@@ -11,12 +11,12 @@ use std::time::Duration;
 pub fn bounded<T>(case: &str, work: impl FnOnce() -> T) -> T {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let before = NOW.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
+    let before = NOW.get();
+    MOST.set(before);
     let started = processor_time();
     let done = catch_unwind(AssertUnwindSafe(work));
     let took = processor_time().saturating_sub(started);
-    let memory = MOST.load(Ordering::Relaxed).saturating_sub(before);
+    let memory = MOST.get().saturating_sub(before);
     let Ok(done) = done else { panic!("{case}: panicked") };
     assert!(memory <= MEMORY, "{case}: {memory} bytes asked for at once, {MEMORY} allowed");
     assert!(took <= TIME, "{case}: {took:?} of processor time, {TIME:?} allowed");
@@ -25,7 +25,7 @@ pub fn bounded<T>(case: &str, work: impl FnOnce() -> T) -> T {
 
 /// Bytes beside the file itself and the samples given out: a decoder's tables, and titles and pictures of at
 /// most 32 MiB, which a demuxer may hold twice while it grows a buffer.
-pub const MEMORY: usize = 80 << 20;
+pub const MEMORY: isize = 80 << 20;
 /// Of one core, in a build without all optimisations; the longest cases read through 64 MiB.
 pub const TIME: Duration = Duration::from_secs(10);
 
@@ -37,8 +37,12 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    // What this thread asked for, less what it gave back; other tests don't count. Below zero where it gives back what
+    // another one asked for.
+    static NOW: Cell<isize> = const { Cell::new(0) };
+    static MOST: Cell<isize> = const { Cell::new(0) };
+}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -64,20 +68,26 @@ unsafe impl GlobalAlloc for Counting {
     // SAFETY: as above.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         add(size);
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        take(layout.size());
         // SAFETY: the caller keeps the contract of the same call.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     // SAFETY: as above.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        take(layout.size());
         // SAFETY: the caller keeps the contract of the same call.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
 
+/// Neither has a destructor, so they are there for as long as their thread.
 fn add(size: usize) {
-    let now = NOW.fetch_add(size, Ordering::Relaxed) + size;
-    MOST.fetch_max(now, Ordering::Relaxed);
+    let now = NOW.get().saturating_add_unsigned(size);
+    NOW.set(now);
+    MOST.set(MOST.get().max(now));
+}
+
+fn take(size: usize) {
+    NOW.set(NOW.get().saturating_sub_unsigned(size));
 }

@@ -1,6 +1,6 @@
 //! Forty boards that are switched on at once with one file, three of them hostile: each comes in by its own key, waits
 //! without a place and hears nothing, is placed by hand, speaks, is expelled, copied, replaced.
-use super::tree::{Tree, port, tcp, udp, until};
+use super::tree::{Tree, address, port, until};
 use bytes::Bytes;
 use loa::broadcast::{Area, Body, Invite, Order, sign};
 use loa::io::enrolment::{self, Ticket};
@@ -28,13 +28,13 @@ fn tree(count: usize) -> (Tree, String) {
     let mut tree = Tree::new();
     let origin = tree.path("tree/origin");
     let relay = tree.path("relay");
-    let (sessions, below) = (udp(), udp());
+    let (sessions, below) = (address(), address());
     tree.made("relay", "vn/01", "Hà Nội", &sessions, &relay, &[]);
     port(&origin, "children", &sessions);
-    port(&origin, "api", &tcp());
+    port(&origin, "api", &address());
     port(&relay, "children", &below);
     for data in [&origin, &relay] {
-        port(data, "admin", &tcp());
+        port(data, "admin", &address());
         tree.run(data);
     }
     until("the relay is there", || tree.loa(&["nodes", "--data", &origin]).status.success() && tree.nodes().len() == 2);
@@ -53,7 +53,7 @@ fn board(tree: &mut Tree, file: &str, name: &str) -> String {
     // The data beside the configuration, as the other trees have it.
     let text = fs::read_to_string(file).unwrap().replace("data = \"data\"", "data = \".\"");
     fs::write(Path::new(&data).join("loa.toml"), text).unwrap();
-    port(&data, "admin", &tcp());
+    port(&data, "admin", &address());
     tree.run(&data);
     data
 }
@@ -168,6 +168,10 @@ fn forty_boards_come_in_by_one_file_and_three_hostile_ones_gain_nothing() {
             });
         }
     });
+    until("all stand where they were placed", || {
+        let stands = |node: &&Value| node["area"] == AREA && node["state"] == "idle";
+        tree.nodes().iter().filter(stands).count() == HONEST
+    });
     let (aired, code) = tree.ask(&["air", &sound, "--area", AREA, "--priority", "emergency"]);
     assert_eq!(code, Some(0), "{aired}");
     until("all that are placed have sounded it", || {
@@ -203,7 +207,7 @@ fn forty_boards_come_in_by_one_file_and_three_hostile_ones_gain_nothing() {
     fs::remove_file(Path::new(&copy).join("LOCK")).unwrap();
     let config = fs::read_to_string(format!("{copy}/loa.toml")).unwrap();
     let (before, _) = config.split_once("[admin]").unwrap();
-    fs::write(format!("{copy}/loa.toml"), format!("{before}[admin]\nlisten = \"{}\"\n", tcp())).unwrap();
+    fs::write(format!("{copy}/loa.toml"), format!("{before}[admin]\nlisten = \"{}\"\n", address())).unwrap();
     tree.run(&copy);
     let log = format!("{}/log", tree.path("relay"));
     until("the copy is noticed", || fs::read_to_string(&log).unwrap().contains("node.twice"));

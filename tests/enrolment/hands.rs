@@ -1,6 +1,6 @@
 //! A new tree by the command line alone, as an operator makes it: roots, an origin, a relay and a loudspeaker, each a
 //! process of its own; rights renewed and revoked, and a certificate renewed, while they run.
-use super::tree::{PASSPHRASE, Tree, port, tcp, udp, until};
+use super::tree::{PASSPHRASE, Tree, address, port, until};
 use loa::io::certify::Dates;
 use loa::io::clock;
 use loa::io::examine;
@@ -13,15 +13,15 @@ use std::process::Output;
 fn a_tree_made_by_the_command_line_speaks_until_its_right_is_revoked() {
     let mut tree = Tree::new();
     let (origin, relay, pole) = (tree.path("tree/origin"), tree.path("relay"), tree.path("pole"));
-    let (sessions, below) = (udp(), udp());
+    let (sessions, below) = (address(), address());
     let made = |done: Output| assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     tree.made("relay", "vn/01", "Hà Nội", &sessions, &relay, &[]);
     tree.made("speaker", "vn/01/00004", "Cột 12", &below, &pole, &[]);
     port(&origin, "children", &sessions);
-    port(&origin, "api", &tcp());
+    port(&origin, "api", &address());
     port(&relay, "children", &below);
     for data in [&origin, &relay, &pole] {
-        port(data, "admin", &tcp());
+        port(data, "admin", &address());
         tree.run(data);
     }
     until("the origin answers", || tree.loa(&["--json", "status", "--data", &origin]).status.success());
@@ -77,16 +77,16 @@ fn a_tree_made_by_the_command_line_speaks_until_its_right_is_revoked() {
 fn a_province_s_rights_are_taken_at_the_province_and_a_node_by_its_name_at_the_top() {
     let mut tree = Tree::new();
     let (origin, relay, pole) = (tree.path("tree/origin"), tree.path("relay"), tree.path("pole"));
-    let (sessions, below) = (udp(), udp());
+    let (sessions, below) = (address(), address());
     tree.made("relay", "vn/01", "Hà Nội", &sessions, &relay, &["--authority", "ha-noi"]);
     tree.made("speaker", "vn/01/00004", "Cột 12", &below, &pole, &[]);
     port(&origin, "children", &sessions);
     port(&relay, "children", &below);
     for data in [&origin, &relay] {
-        port(data, "api", &tcp());
+        port(data, "api", &address());
     }
     for data in [&origin, &relay, &pole] {
-        port(data, "admin", &tcp());
+        port(data, "admin", &address());
         tree.run(data);
     }
     until("the origin answers", || tree.loa(&["--json", "status", "--data", &origin]).status.success());
@@ -131,7 +131,7 @@ fn a_province_s_rights_are_taken_at_the_province_and_a_node_by_its_name_at_the_t
 fn a_certificate_that_is_old_is_renewed_by_the_node_itself_while_it_runs() {
     let mut tree = Tree::new();
     let (origin, pole) = (tree.path("tree/origin"), tree.path("pole"));
-    let sessions = udp();
+    let sessions = address();
     let done = tree.enrol(&[
         "--role", "speaker", "--area", "vn/01/4", "--name", "Cột 1", "--parent", &sessions, "--folder", &pole,
     ]);
@@ -144,9 +144,9 @@ fn a_certificate_that_is_old_is_renewed_by_the_node_itself_while_it_runs() {
     assert!(ends(&pole) < now + 2 * day);
     let node = Identity::load(Path::new(&pole)).unwrap().node;
     port(&origin, "children", &sessions);
-    port(&origin, "api", &tcp());
+    port(&origin, "api", &address());
     for data in [&origin, &pole] {
-        port(data, "admin", &tcp());
+        port(data, "admin", &address());
         tree.run(data);
     }
     until("the certificate is renewed", || ends(&pole) > now + 300 * day);

@@ -1,7 +1,6 @@
 //! A tree of processes in a folder of its own.
 use serde_json::Value;
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -122,18 +121,15 @@ pub fn port(data: &str, table: &str, listen: &str) {
     fs::write(file, text).unwrap();
 }
 
-pub fn udp() -> String {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-pub fn tcp() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// That a node may listen on, for UDP or TCP.
+pub fn address() -> String {
+    format!("127.0.0.1:{}", crate::ports::free(1))
 }
 
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while !holds() {
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        assert!(Instant::now() < deadline, "not within three minutes: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

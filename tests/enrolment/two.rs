@@ -1,18 +1,18 @@
 //! What takes two: an emergency for the whole country, and lifting the lock on a key. By the command line alone.
-use super::tree::{Tree, port, tcp, udp, until};
+use super::tree::{Tree, address, port, until};
 use std::fs;
 
 #[test]
 fn a_wide_emergency_and_the_release_of_a_lock_take_the_key_of_a_second_person() {
     let mut tree = Tree::with(&["--alone-from", "2"]);
     let (origin, relay) = (tree.path("tree/origin"), tree.path("relay"));
-    let sessions = udp();
+    let sessions = address();
     tree.made("relay", "vn/01", "Hà Nội", &sessions, &relay, &["--authority", "ha-noi"]);
     port(&origin, "children", &sessions);
-    port(&relay, "children", &udp());
+    port(&relay, "children", &address());
     for data in [&origin, &relay] {
-        port(data, "api", &tcp());
-        port(data, "admin", &tcp());
+        port(data, "api", &address());
+        port(data, "admin", &address());
         tree.run(data);
     }
     until("the origin answers", || tree.loa(&["--json", "status", "--data", &origin]).status.success());

@@ -227,231 +227,249 @@ fn windows(spoken: &[f32], heard: &[f32]) -> Vec<(usize, f64)> {
     all
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_spoken_into_a_request_comes_out_of_the_loudspeaker_to_the_last_word() {
-    let mut tree = Tree::start().await;
-    let id = "019a0000-0000-7000-8000-000000000001";
-    let spoken = speech(7);
-    let stream = tree.begin(&format!("{PCM}&id={id}&title=Tr%E1%BB%B1c%20ti%E1%BA%BFp"));
-    assert_eq!(tree.known(id).await["state"], "waiting");
-    let bytes = pcm(&spoken);
-    let sending = tokio::task::spawn_blocking(move || {
-        let mut stream = stream;
-        let begun = Instant::now();
-        // As a sound card does: 40 ms at a time, when they are over.
-        for (number, piece) in (1..).zip(bytes.chunks(3_840)) {
-            let due = begun + Duration::from_millis(40 * number);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            stream.send(piece);
-        }
-        stream.end()
-    });
-    tree.until("it is on the air", async |tree| tree.source(id).await["state"] == "on_air").await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let state = tree.source(id).await;
-    println!("{state}");
-    assert!(state["level_db"].as_f64().is_some_and(|level| (-60.0..0.0).contains(&level)), "{state}");
-    assert_eq!((&state["gaps"], &state["dropped"], &state["silent"]), (&0.into(), &0.into(), &false.into()), "{state}");
-    assert_eq!(state["title"], "Trực tiếp");
-    let (status, summary) = sending.await.unwrap();
-    assert_eq!(
-        (status, &summary["state"], &summary["end"]["code"]),
-        (200, &"ended".into(), &"live.over".into()),
-        "{summary}"
-    );
-    assert_eq!((&summary["gaps"], &summary["packets"]), (&0.into(), &30.into()), "{summary}");
-    let broadcast = summary["broadcast"]["id"].as_str().unwrap().to_owned();
-    assert!(tree.ended(&broadcast).await, "whole");
-    tree.until("the speaker is free", async |tree| {
-        let nodes = tree.get("/v1/nodes").await.1;
-        nodes["nodes"].as_array().unwrap().iter().any(|node| node["role"] == "speaker" && node["state"] == "idle")
-    })
-    .await;
-    let heard = tree.heard().await;
-    let windows = windows(&spoken, &heard);
-    let mut alike: Vec<f64> = windows.iter().map(|(_, alike)| *alike).collect();
-    alike.sort_by(f64::total_cmp);
-    println!(
-        "{} windows of 0.5 s, correlation: least {:.3}, median {:.3}",
-        alike.len(),
-        alike[0],
-        alike[alike.len() / 2]
-    );
-    assert!(alike.len() >= 8 && alike[0] > 0.8 && alike[alike.len() / 2] > 0.9, "{windows:?}");
-    assert!(windows.last().unwrap().0 >= spoken.len() - 2 * 24_000, "to the last word: {windows:?}");
-    tree.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_takes_as_long_as_its_sound_and_none_of_it_is_lost() {
-    let mut tree = Tree::start().await;
-    let spoken = speech(12);
-    let began = Instant::now();
-    let (status, summary) = tree.post(PCM, pcm(&spoken)).await;
-    assert_eq!(status, 200, "{summary}");
-    assert!(began.elapsed() > Duration::from_secs(11), "{:?}", began.elapsed());
-    assert_eq!(
-        (&summary["gaps"], &summary["dropped"], &summary["packets"]),
-        (&0.into(), &0.into(), &51.into()),
-        "{summary}"
-    );
-    assert!(tree.ended(summary["broadcast"]["id"].as_str().unwrap()).await, "whole");
-    let windows = windows(&spoken, &tree.heard().await);
-    assert!(windows.iter().all(|(_, alike)| *alike > 0.75), "{windows:?}");
-    tree.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_aired_is_refused_and_no_order_is_given() {
-    let tree = Tree::start().await;
-    for (query, body, status, code) in [
-        ("areas=vn&title=a", b"no sound, only words. ".repeat(1_000), 415, "media.unknown_format"),
-        ("areas=vn", Vec::new(), 422, "media.empty"),
-        ("areas=vn&pcm=s16le:48000:1", Vec::new(), 422, "media.empty"),
-        ("areas=vn&pcm=s16le:48000:1", vec![1; 700], 422, "live.empty"),
-        ("areas=vn&pcm=s16", Vec::new(), 400, "media.pcm"),
-        ("areas=vn/77", vec![0; 9_600], 422, "area.unknown"),
-        ("title=a", Vec::new(), 400, "area.missing"),
-        ("areas=vn&priority=loud", Vec::new(), 400, "request.query"),
-        ("areas=vn&aera=vn", Vec::new(), 400, "request.query"),
-        ("areas=vn&delay_ms=10", Vec::new(), 422, "broadcast.delay"),
-        ("areas=vn&id=7", Vec::new(), 400, "request.query"),
-    ] {
-        let refused = tree.post(query, body).await;
-        assert_eq!((refused.0, &refused.1["code"]), (status, &code.into()), "{query}: {refused:?}");
-    }
-    assert_eq!(tree.get("/v1/broadcasts").await.1["broadcasts"], serde_json::json!([]));
-    assert_eq!(tree.get("/v1/live/019a0000-0000-7000-8000-000000000009").await.0, 404);
-    // Refused before its body is read; whoever lost the answer finds it by the id.
-    let id = "019a0000-0000-7000-8000-000000000002";
-    let stream = tree.begin(&format!("areas=vn/77&id={id}"));
-    assert_eq!(stream.answer().1["code"], "area.unknown");
-    assert_eq!(tree.source(id).await["end"]["code"], "area.unknown");
-    // The ninth is one too many; those before wait for their sound.
-    let streams: Vec<Stream> = (0..8).map(|_| tree.begin(PCM)).collect();
-    tree.until("eight wait", async |tree| {
-        let live = tree.get("/v1/live").await.1;
-        live["live"].as_array().unwrap().iter().filter(|source| source["state"] == "waiting").count() == 8
-    })
-    .await;
-    let refused = tree.begin(PCM).answer();
-    assert_eq!((refused.0, &refused.1["code"]), (503, &"live.busy".into()), "{refused:?}");
-    for stream in streams {
-        assert_eq!(stream.end().1["code"], "media.empty");
-    }
-    tree.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_source_that_breaks_off_is_cancelled_or_stopped_with_its_node_leaves_nothing_on_the_air() {
-    let mut tree = Tree::start().await;
-    let bytes = pcm(&speech(2));
-    let on_air = async |tree: &Tree, id: &str| {
-        tree.until("on the air", async |tree| tree.source(id).await["state"] == "on_air").await;
-        tree.source(id).await["broadcast"]["id"].as_str().unwrap().to_owned()
-    };
-    // The connection breaks: what came is played.
-    let id = "019a0000-0000-7000-8000-000000000003";
-    let mut stream = tree.begin(&format!("{PCM}&id={id}"));
-    stream.send(&bytes);
-    let broadcast = on_air(&tree, id).await;
-    stream.0.shutdown(Shutdown::Both).unwrap();
-    drop(stream);
-    assert!(tree.ended(&broadcast).await, "whole as far as it went");
-    let state = tree.source(id).await;
-    assert!(["request.cut", "live.over"].contains(&state["end"]["code"].as_str().unwrap()), "{state}");
-    assert_eq!(state["packets"], 9, "{state}");
-
-    // Somebody cancels it: its sender is told.
-    let id = "019a0000-0000-7000-8000-000000000004";
-    let mut stream = tree.begin(&format!("{PCM}&id={id}"));
-    stream.send(&bytes);
-    let broadcast = on_air(&tree, id).await;
-    let cancel = tree.http.delete(tree.url(&format!("/v1/broadcasts/{broadcast}"))).bearer_auth(&tree.token);
-    assert_eq!(answer(cancel).await.0, 200);
-    let told = stream.answer();
-    assert_eq!((told.0, &told.1["end"]["code"]), (200, &"live.cancelled".into()), "{told:?}");
-
-    // The node stops.
-    let id = "019a0000-0000-7000-8000-000000000005";
-    let mut stream = tree.begin(&format!("{PCM}&id={id}"));
-    stream.send(&bytes);
-    let broadcast = on_air(&tree, id).await;
-    tree.until("some of it is aired", async |tree| tree.source(id).await["packets"].as_u64() > Some(3)).await;
-    let Tree { origin, events, speaker, http, token, folder } = tree;
-    let (api, began) = (origin.api, Instant::now());
-    origin.stop().await;
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    let _ = (api, http, token, folder);
-    let mut events = events;
-    let over = async {
-        loop {
-            if matches!(events.recv().await.unwrap().what, What::Ended { broadcast: id, .. } if id.to_string() == broadcast)
-            {
-                return;
+#[test]
+fn what_is_spoken_into_a_request_comes_out_of_the_loudspeaker_to_the_last_word() {
+    crate::in_real_time("what_is_spoken_into_a_request_comes_out_of_the_loudspeaker_to_the_last_word", async || {
+        let mut tree = Tree::start().await;
+        let id = "019a0000-0000-7000-8000-000000000001";
+        let spoken = speech(7);
+        let stream = tree.begin(&format!("{PCM}&id={id}&title=Tr%E1%BB%B1c%20ti%E1%BA%BFp"));
+        assert_eq!(tree.known(id).await["state"], "waiting");
+        let bytes = pcm(&spoken);
+        let sending = tokio::task::spawn_blocking(move || {
+            let mut stream = stream;
+            let begun = Instant::now();
+            // As a sound card does: 40 ms at a time, when they are over.
+            for (number, piece) in (1..).zip(bytes.chunks(3_840)) {
+                let due = begun + Duration::from_millis(40 * number);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                stream.send(piece);
             }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), over).await.expect("its end was told before the node went");
-    tokio::task::spawn_blocking(move || speaker.unwrap().stop()).await.unwrap();
+            stream.end()
+        });
+        tree.until("it is on the air", async |tree| tree.source(id).await["state"] == "on_air").await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let state = tree.source(id).await;
+        println!("{state}");
+        assert!(state["level_db"].as_f64().is_some_and(|level| (-60.0..0.0).contains(&level)), "{state}");
+        assert_eq!(
+            (&state["gaps"], &state["dropped"], &state["silent"]),
+            (&0.into(), &0.into(), &false.into()),
+            "{state}"
+        );
+        assert_eq!(state["title"], "Trực tiếp");
+        let (status, summary) = sending.await.unwrap();
+        assert_eq!(
+            (status, &summary["state"], &summary["end"]["code"]),
+            (200, &"ended".into(), &"live.over".into()),
+            "{summary}"
+        );
+        assert_eq!((&summary["gaps"], &summary["packets"]), (&0.into(), &30.into()), "{summary}");
+        let broadcast = summary["broadcast"]["id"].as_str().unwrap().to_owned();
+        assert!(tree.ended(&broadcast).await, "whole");
+        tree.until("the speaker is free", async |tree| {
+            let nodes = tree.get("/v1/nodes").await.1;
+            nodes["nodes"].as_array().unwrap().iter().any(|node| node["role"] == "speaker" && node["state"] == "idle")
+        })
+        .await;
+        let heard = tree.heard().await;
+        let windows = windows(&spoken, &heard);
+        let mut alike: Vec<f64> = windows.iter().map(|(_, alike)| *alike).collect();
+        alike.sort_by(f64::total_cmp);
+        println!(
+            "{} windows of 0.5 s, correlation: least {:.3}, median {:.3}",
+            alike.len(),
+            alike[0],
+            alike[alike.len() / 2]
+        );
+        assert!(alike.len() >= 8 && alike[0] > 0.8 && alike[alike.len() / 2] > 0.9, "{windows:?}");
+        assert!(windows.last().unwrap().0 >= spoken.len() - 2 * 24_000, "to the last word: {windows:?}");
+        tree.stop().await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_command_streams_its_input_and_ends_with_it_or_with_an_interrupt() {
-    let mut tree = Tree::start().await;
-    let config: PathBuf = tree.folder.path().join("client.toml");
-    let api = tree.origin.api.unwrap();
-    let text = format!("[node]\ndata = \"origin\"\n[sources]\nauthority = \"national\"\n[api]\nlisten = \"{api}\"\n");
-    std::fs::write(&config, text).unwrap();
-    let command = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_loa"));
-        command.args(["live", "--area", "vn", "--pcm", "s16le:48000:1", "--config"]).arg(&config).arg("-");
-        command.env("LANG", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    };
-    let output = async |child: std::process::Child| {
-        tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
-    };
-    let id = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+#[test]
+fn a_flood_takes_as_long_as_its_sound_and_none_of_it_is_lost() {
+    crate::in_real_time("a_flood_takes_as_long_as_its_sound_and_none_of_it_is_lost", async || {
+        let mut tree = Tree::start().await;
+        let spoken = speech(12);
+        let began = Instant::now();
+        let (status, summary) = tree.post(PCM, pcm(&spoken)).await;
+        assert_eq!(status, 200, "{summary}");
+        assert!(began.elapsed() > Duration::from_secs(11), "{:?}", began.elapsed());
+        assert_eq!(
+            (&summary["gaps"], &summary["dropped"], &summary["packets"]),
+            (&0.into(), &0.into(), &51.into()),
+            "{summary}"
+        );
+        assert!(tree.ended(summary["broadcast"]["id"].as_str().unwrap()).await, "whole");
+        let windows = windows(&spoken, &tree.heard().await);
+        assert!(windows.iter().all(|(_, alike)| *alike > 0.75), "{windows:?}");
+        tree.stop().await;
+    });
+}
 
-    let mut child = command().spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let bytes = pcm(&speech(3));
-    tokio::task::spawn_blocking(move || input.write_all(&bytes).unwrap()).await.unwrap();
-    let ended = output(child).await;
-    assert!(ended.status.success(), "{ended:?}");
-    assert!(tree.ended(&id(&ended)).await, "whole");
+#[test]
+fn what_cannot_be_aired_is_refused_and_no_order_is_given() {
+    crate::in_real_time("what_cannot_be_aired_is_refused_and_no_order_is_given", async || {
+        let tree = Tree::start().await;
+        for (query, body, status, code) in [
+            ("areas=vn&title=a", b"no sound, only words. ".repeat(1_000), 415, "media.unknown_format"),
+            ("areas=vn", Vec::new(), 422, "media.empty"),
+            ("areas=vn&pcm=s16le:48000:1", Vec::new(), 422, "media.empty"),
+            ("areas=vn&pcm=s16le:48000:1", vec![1; 700], 422, "live.empty"),
+            ("areas=vn&pcm=s16", Vec::new(), 400, "media.pcm"),
+            ("areas=vn/77", vec![0; 9_600], 422, "area.unknown"),
+            ("title=a", Vec::new(), 400, "area.missing"),
+            ("areas=vn&priority=loud", Vec::new(), 400, "request.query"),
+            ("areas=vn&aera=vn", Vec::new(), 400, "request.query"),
+            ("areas=vn&delay_ms=10", Vec::new(), 422, "broadcast.delay"),
+            ("areas=vn&id=7", Vec::new(), 400, "request.query"),
+        ] {
+            let refused = tree.post(query, body).await;
+            assert_eq!((refused.0, &refused.1["code"]), (status, &code.into()), "{query}: {refused:?}");
+        }
+        assert_eq!(tree.get("/v1/broadcasts").await.1["broadcasts"], serde_json::json!([]));
+        assert_eq!(tree.get("/v1/live/019a0000-0000-7000-8000-000000000009").await.0, 404);
+        // Refused before its body is read; whoever lost the answer finds it by the id.
+        let id = "019a0000-0000-7000-8000-000000000002";
+        let stream = tree.begin(&format!("areas=vn/77&id={id}"));
+        assert_eq!(stream.answer().1["code"], "area.unknown");
+        assert_eq!(tree.source(id).await["end"]["code"], "area.unknown");
+        // The ninth is one too many; those before wait for their sound.
+        let streams: Vec<Stream> = (0..8).map(|_| tree.begin(PCM)).collect();
+        tree.until("eight wait", async |tree| {
+            let live = tree.get("/v1/live").await.1;
+            live["live"].as_array().unwrap().iter().filter(|source| source["state"] == "waiting").count() == 8
+        })
+        .await;
+        let refused = tree.begin(PCM).answer();
+        assert_eq!((refused.0, &refused.1["code"]), (503, &"live.busy".into()), "{refused:?}");
+        for stream in streams {
+            assert_eq!(stream.end().1["code"], "media.empty");
+        }
+        tree.stop().await;
+    });
+}
 
-    // A microphone that goes on, until somebody says that it is enough.
-    let mut child = command().spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let bytes = pcm(&speech(2));
-    let input = tokio::task::spawn_blocking(move || {
-        input.write_all(&bytes).unwrap();
-        input
-    })
-    .await
-    .unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let ended = output(child).await;
-    drop(input);
-    assert!(ended.status.success(), "{ended:?}");
-    assert!(tree.ended(&id(&ended)).await, "what was said before is played: {ended:?}");
+#[test]
+fn a_source_that_breaks_off_is_cancelled_or_stopped_with_its_node_leaves_nothing_on_the_air() {
+    crate::in_real_time(
+        "a_source_that_breaks_off_is_cancelled_or_stopped_with_its_node_leaves_nothing_on_the_air",
+        async || {
+            let mut tree = Tree::start().await;
+            let bytes = pcm(&speech(2));
+            let on_air = async |tree: &Tree, id: &str| {
+                tree.until("on the air", async |tree| tree.source(id).await["state"] == "on_air").await;
+                tree.source(id).await["broadcast"]["id"].as_str().unwrap().to_owned()
+            };
+            // The connection breaks: what came is played.
+            let id = "019a0000-0000-7000-8000-000000000003";
+            let mut stream = tree.begin(&format!("{PCM}&id={id}"));
+            stream.send(&bytes);
+            let broadcast = on_air(&tree, id).await;
+            stream.0.shutdown(Shutdown::Both).unwrap();
+            drop(stream);
+            assert!(tree.ended(&broadcast).await, "whole as far as it went");
+            let state = tree.source(id).await;
+            assert!(["request.cut", "live.over"].contains(&state["end"]["code"].as_str().unwrap()), "{state}");
+            assert_eq!(state["packets"], 9, "{state}");
 
-    // Words instead of sound.
-    let mut child = Command::new(env!("CARGO_BIN_EXE_loa"))
-        .args(["live", "--area", "vn", "--config"])
-        .arg(&config)
-        .env("LANG", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+            // Somebody cancels it: its sender is told.
+            let id = "019a0000-0000-7000-8000-000000000004";
+            let mut stream = tree.begin(&format!("{PCM}&id={id}"));
+            stream.send(&bytes);
+            let broadcast = on_air(&tree, id).await;
+            let cancel = tree.http.delete(tree.url(&format!("/v1/broadcasts/{broadcast}"))).bearer_auth(&tree.token);
+            assert_eq!(answer(cancel).await.0, 200);
+            let told = stream.answer();
+            assert_eq!((told.0, &told.1["end"]["code"]), (200, &"live.cancelled".into()), "{told:?}");
+
+            // The node stops.
+            let id = "019a0000-0000-7000-8000-000000000005";
+            let mut stream = tree.begin(&format!("{PCM}&id={id}"));
+            stream.send(&bytes);
+            let broadcast = on_air(&tree, id).await;
+            tree.until("some of it is aired", async |tree| tree.source(id).await["packets"].as_u64() > Some(3)).await;
+            let Tree { origin, events, speaker, http, token, folder } = tree;
+            let (api, began) = (origin.api, Instant::now());
+            origin.stop().await;
+            assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+            let _ = (api, http, token, folder);
+            let mut events = events;
+            let over = async {
+                loop {
+                    if matches!(events.recv().await.unwrap().what, What::Ended { broadcast: id, .. } if id.to_string() == broadcast)
+                    {
+                        return;
+                    }
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), over).await.expect("its end was told before the node went");
+            tokio::task::spawn_blocking(move || speaker.unwrap().stop()).await.unwrap();
+        },
+    );
+}
+
+#[test]
+fn the_command_streams_its_input_and_ends_with_it_or_with_an_interrupt() {
+    crate::in_real_time("the_command_streams_its_input_and_ends_with_it_or_with_an_interrupt", async || {
+        let mut tree = Tree::start().await;
+        let config: PathBuf = tree.folder.path().join("client.toml");
+        let api = tree.origin.api.unwrap();
+        let text =
+            format!("[node]\ndata = \"origin\"\n[sources]\nauthority = \"national\"\n[api]\nlisten = \"{api}\"\n");
+        std::fs::write(&config, text).unwrap();
+        let command = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_loa"));
+            command.args(["live", "--area", "vn", "--pcm", "s16le:48000:1", "--config"]).arg(&config).arg("-");
+            command.env("LANG", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command
+        };
+        let output = async |child: std::process::Child| {
+            tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
+        };
+        let id = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+
+        let mut child = command().spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let bytes = pcm(&speech(3));
+        tokio::task::spawn_blocking(move || input.write_all(&bytes).unwrap()).await.unwrap();
+        let ended = output(child).await;
+        assert!(ended.status.success(), "{ended:?}");
+        assert!(tree.ended(&id(&ended)).await, "whole");
+
+        // A microphone that goes on, until somebody says that it is enough.
+        let mut child = command().spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let bytes = pcm(&speech(2));
+        let input = tokio::task::spawn_blocking(move || {
+            input.write_all(&bytes).unwrap();
+            input
+        })
+        .await
         .unwrap();
-    let _ = child.stdin.take().unwrap().write_all(&b"no sound, only words. ".repeat(1_000));
-    let ended = output(child).await;
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    assert!(String::from_utf8_lossy(&ended.stderr).contains("media.unknown_format"), "{ended:?}");
-    tree.stop().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let ended = output(child).await;
+        drop(input);
+        assert!(ended.status.success(), "{ended:?}");
+        assert!(tree.ended(&id(&ended)).await, "what was said before is played: {ended:?}");
+
+        // Words instead of sound.
+        let mut child = Command::new(env!("CARGO_BIN_EXE_loa"))
+            .args(["live", "--area", "vn", "--config"])
+            .arg(&config)
+            .env("LANG", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(&b"no sound, only words. ".repeat(1_000));
+        let ended = output(child).await;
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        assert!(String::from_utf8_lossy(&ended.stderr).contains("media.unknown_format"), "{ended:?}");
+        tree.stop().await;
+    });
 }

@@ -3,6 +3,8 @@
 //! there is, in every form that a careless line could give it. And what lies on disk is its owner's alone.
 
 mod needles;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod tree;
 
 use needles::Needles;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ impl Tree {
 
     /// Ports of loopback that are free, and everything in the log.
     pub fn configure(&self) {
-        let sessions = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let sessions = free();
         let [origin, pole] = self.admin.map(|admin| format!("[admin]\nlisten = \"{admin}\"\n"));
         let node = "[node]\ndata = \".\"\n\n";
         let speaks = format!(
@@ -130,7 +130,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    ([127, 0, 0, 1], crate::ports::free(1)).into()
 }
 
 /// The body of an answer with status 200.

@@ -1,10 +1,9 @@
 //! Bad ground below a node: a full and a read-only disk, parents of another tree, parents that vanish, a player that is
 //! gone. Each is told by its code, and is over by itself once its cause has gone.
-use super::place::{Place, Process, codes, json, provision, text, until};
+use super::place::{Place, Process, codes, free, json, provision, text, until};
 use loa::io::identity::Root;
 use loa::node::Role;
 use std::fs;
-use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -119,7 +118,7 @@ fn family() -> (Place, Place) {
     }
     provision(&root, &above.data(), Role::Relay, Some("national"));
     provision(&root, &below.data(), Role::Relay, None);
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free();
     above.configure(&format!("[children]\nlisten = \"{port}\"\n[sources]\nauthority = \"national\"\n"));
     below.configure(&format!("[parent]\naddresses = [\"{port}\"]\n[children]\nlisten = \"127.0.0.1:0\"\n"));
     (above, below)

@@ -3,6 +3,8 @@
 mod check;
 mod ground;
 mod place;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod rights;
 mod run;
 mod units;

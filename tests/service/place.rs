@@ -4,7 +4,7 @@ use loa::node::Role;
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -165,7 +165,7 @@ pub fn codes(answer: &Value, level: &str) -> Vec<String> {
 }
 
 pub fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    ([127, 0, 0, 1], crate::ports::free(1)).into()
 }
 
 /// The body of an answer with status 200.

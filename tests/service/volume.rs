@@ -4,7 +4,7 @@ use loa::io::identity::{NewNode, PLACES, Rights, Root};
 use loa::node::Role;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::TcpStream;
 
 /// An origin with an API, and a loudspeaker below it with a switch.
 struct Pole {
@@ -26,7 +26,7 @@ impl Pole {
         // Who may place nodes may say how they sound.
         root.provision_with(&above.data(), &origin, &Rights::of(&PLACES), Vec::new()).unwrap();
         provision(&root, &below.data(), Role::Speaker, None);
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let port = free();
         above.configure(&format!(
             "[children]\nlisten = \"{port}\"\n[sources]\nauthority = \"national\"\n[api]\nlisten = \"{}\"\n",
             free()

@@ -7,17 +7,17 @@
 #[path = "../contract/mod.rs"]
 mod contract;
 mod hostile;
+#[path = "../ports/mod.rs"]
 mod ports;
+#[path = "../still/mod.rs"]
+mod still;
 mod stranger;
 mod tap;
-mod watch;
 mod wav;
 mod world;
 
 use contract::World;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
-use watch::Watch;
+use still::holds;
 use world::{Options, Sockets};
 
 #[test]
@@ -107,26 +107,3 @@ fn side_by_side(runs: &[Run]) {
     });
     assert!(failed.is_empty(), "these failed, as said above: {failed:?}");
 }
-
-/// A failure counts only if the machine let the threads run: a loudspeaker whose process stands still for
-/// longer than its horizon falls silent, rightly, and proves nothing about its network.
-fn holds(name: &str, run: &(dyn Fn() + Sync)) -> bool {
-    for attempt in 1..=ATTEMPTS {
-        let watch = Watch::start();
-        let held = catch_unwind(AssertUnwindSafe(run)).is_ok();
-        let stood_still = watch.stop();
-        if held {
-            return true;
-        }
-        eprintln!("{name}, attempt {attempt}: the machine held threads up for {stood_still:?} at most");
-        if stood_still < STOOD_STILL {
-            return false;
-        }
-    }
-    false
-}
-
-/// A speaker plans 100 ms ahead, and its card is served each 10 ms: what a thread waits beyond its sleep
-/// comes on top of both, and of everything between.
-const STOOD_STILL: Duration = Duration::from_millis(30);
-const ATTEMPTS: u32 = 3;

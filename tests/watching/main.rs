@@ -5,6 +5,8 @@ mod conventions;
 mod dashboards;
 mod exposition;
 mod logs;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod prometheus;
 mod rules;
 mod tree;

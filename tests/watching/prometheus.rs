@@ -2,7 +2,6 @@
 use crate::tree::Tree;
 use serde_json::{Value, json};
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -23,7 +22,7 @@ impl Prometheus {
         let targets: Vec<Value> = tree.nodes.iter().map(target).collect();
         std::fs::write(file("nodes.json"), Value::from(targets).to_string()).unwrap();
         std::fs::write(file("prometheus.yml"), CONFIG).unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port = crate::ports::free(1);
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", file("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", file("data").display()))
