@@ -5,6 +5,7 @@ mod collector;
 #[path = "secrets/needles.rs"]
 #[allow(dead_code, reason = "shared with the test of secrets")]
 mod needles;
+mod ports;
 #[path = "secrets/tree.rs"]
 #[allow(dead_code, reason = "shared with the test of secrets")]
 mod tree;
