@@ -45,13 +45,13 @@ async fn origin() -> Origin {
 impl Origin {
     async fn until_ready(&self) {
         let url = format!("http://{}/readyz", self.running.admin);
-        for _ in 0..600 {
+        for _ in 0..100 {
             if self.http.get(&url).send().await.unwrap().status() == StatusCode::OK {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("not ready within a minute");
+        panic!("not ready within 10 s");
     }
 
     /// Events are told beside the answers, not before them.

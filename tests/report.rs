@@ -56,7 +56,7 @@ async fn what_was_aired_is_receipted_logged_and_proven() {
     let media: Value = upload.json().await.unwrap();
     let form = json!({ "media": media["id"], "areas": ["vn"], "title": "=Bản tin; sáng" });
     let mut aired = Value::Null;
-    for _ in 0..600 {
+    for _ in 0..100 {
         let answer = http.post(url("/v1/broadcasts")).bearer_auth(&token).json(&form).send().await.unwrap();
         let made = answer.status() == 201;
         aired = answer.json().await.unwrap();
@@ -68,7 +68,7 @@ async fn what_was_aired_is_receipted_logged_and_proven() {
     }
     let broadcast = aired["id"].as_str().unwrap_or_else(|| panic!("{aired}")).to_owned();
     let mut receipts = Value::Null;
-    for _ in 0..600 {
+    for _ in 0..200 {
         receipts = get(&format!("/v1/receipts?broadcast={broadcast}")).await.json().await.unwrap();
         if receipts["receipts"][0]["played"] == 1 {
             break;

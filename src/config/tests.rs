@@ -217,7 +217,7 @@ fn a_sound_card_that_this_build_lacks_is_one_mistake_and_hides_nothing_from_whoe
 
 #[test]
 fn a_word_that_is_no_log_level_is_a_mistake() {
-    // Of the last the determinized expression would take half a minute, and hundreds of megabytes.
+    // What names the fields of a span is an expression, and is refused before it is built.
     let costly = format!("[{{a={}}}]=info", "(.|a|\u{3b1}){40}".repeat(12));
     for (level, right) in [
         ("debug", true),

@@ -228,8 +228,8 @@ fn play(source: Result<Source, loa::audio::Error>) {
         assert!(out.iter().all(|sample| sample.is_finite()), "an encoder gets numbers only");
         played += out.len();
         out.clear();
-        // What a small file claims of silence is endless: more than three blocks show nothing new.
-        if played > 12_288 {
+        // What a small file claims of silence is endless: more than a second of it shows nothing new.
+        if played > 48_000 {
             return;
         }
     }
@@ -295,7 +295,7 @@ fn renders(bytes: &[u8], renderer: &mut Renderer) {
     let mut out = Vec::new();
     let records = bytes.chunks(100).take(4).map(|piece| piece.to_vec().into()).collect();
     let sound = Arc::new(Sound { index: 0, time: Civil(0), records });
-    for number in 0..STEPS {
+    for number in 0..24 {
         let content = Content::Sound { track: Uuid::nil(), sound: sound.clone(), from: number as u32 * 480 };
         let gain = Gain { from: 1.0, to: 1.0 };
         renderer.render(&Step { number, content, count: 480, ratio: 1.0, gain, at: number as f64 * 480.0 }, &mut out);
@@ -544,7 +544,5 @@ pub fn info(secret: &Secret) -> Info {
     }
 }
 
-/// Of 10 ms: into the fourth record where each is 20 ms long.
-const STEPS: u64 = 8;
 /// Turns of timeouts at one instant: what needs more never comes to rest.
 const TURNS: u32 = 1_000;
